@@ -1,0 +1,538 @@
+//! What an IMAP session asks of the mailbox behind it.
+//!
+//! Sequence numbers never pass this border: the session keeps the list of UIDs it has told the client about and translates.
+//! Messages are named by UID in the selected mailbox. Content of any size passes in pieces ([`Ask::Read`],
+//! [`Ask::AppendContent`]), so memory does not grow with it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imap_types::body::BodyStructure;
+use imap_types::envelope::Envelope;
+
+use crate::sasl::{AccountAnswer, AccountAsk};
+
+/// A message's UID in its mailbox, from 1.
+pub type Uid = u32;
+/// A modification sequence (RFC 7162), from 1.
+pub type ModSeq = u64;
+
+/// A question of the session.
+#[derive(Debug, PartialEq)]
+pub enum Ask {
+    /// About a login. Answer: [`Answer::Account`].
+    Account(AccountAsk),
+    /// Open a mailbox and begin to watch it for changes. Answer: [`Answer::Selected`].
+    Select {
+        /// Its name, decoded; `INBOX` in upper case.
+        mailbox: String,
+        /// EXAMINE.
+        read_only: bool,
+    },
+    /// Leave the selected mailbox. Answer: [`Answer::Done`].
+    Unselect,
+    /// What changed in the selected mailbox after `since`? Answer: [`Answer::Changes`].
+    Changes {
+        /// The highest modification sequence the session knows.
+        since: ModSeq,
+    },
+    /// Data of messages, in the order of `uids`. The backend may answer for the first ones only (at least one), when the
+    /// answer would grow large; the session asks again for the rest. Messages that are gone are left out, but named in
+    /// [`Rows::answered`]. Answer: [`Answer::Rows`].
+    Fetch {
+        /// Which messages.
+        uids: Vec<Uid>,
+        /// What of each.
+        items: Arc<[Item]>,
+        /// Set `\Seen` on them first (RFC 9051 6.4.5).
+        mark_seen: bool,
+    },
+    /// Octets of a stored message from `offset`, at most `length`. Answer: [`Answer::Octets`].
+    Read {
+        /// Which message.
+        uid: Uid,
+        /// First octet wanted.
+        offset: u64,
+        /// How many, at most 64 KiB.
+        length: u32,
+    },
+    /// Which messages match? Answer: [`Answer::Found`].
+    Search {
+        /// The criteria, sequence sets resolved to UIDs.
+        criteria: Criterion,
+        /// Only messages among these (what the session has told the client about).
+        among: Arc<[Uid]>,
+    },
+    /// Change flags. Answer: [`Answer::Stored`].
+    Store {
+        /// Which messages.
+        uids: Vec<Uid>,
+        /// How.
+        change: FlagChange,
+        /// Only messages whose modification sequence is not above this (RFC 7162 3.1.3).
+        unchanged_since: Option<ModSeq>,
+    },
+    /// Copy messages. Answer: [`Answer::Copied`].
+    Copy {
+        /// Which messages.
+        uids: Vec<Uid>,
+        /// To which mailbox.
+        to: String,
+        /// Remove them here in the same step (RFC 6851).
+        remove: bool,
+    },
+    /// Remove messages marked `\Deleted`. Answer: [`Answer::Expunged`].
+    Expunge {
+        /// Only these (UID EXPUNGE, RFC 4315), or all.
+        only: Option<Vec<Uid>>,
+    },
+    /// A message is about to be appended. Answer: [`Answer::Checked`].
+    AppendBegin(Append),
+    /// A piece of it, at most 64 KiB. Answer: [`Answer::Checked`].
+    AppendContent(Vec<u8>),
+    /// All of it came: keep it. Answer: [`Answer::Appended`], when it is on disk.
+    AppendCommit,
+    /// Forget it. Answer: [`Answer::Done`].
+    AppendAbort,
+    /// All mailboxes of the account. Answer: [`Answer::Mailboxes`].
+    List,
+    /// Facts about a mailbox. Answer: [`Answer::Status`].
+    Status {
+        /// Which.
+        mailbox: String,
+    },
+    /// Create a mailbox. Answer: [`Answer::Checked`].
+    Create {
+        /// Its name.
+        mailbox: String,
+        /// Its special use (RFC 6154).
+        special_use: Option<SpecialUse>,
+    },
+    /// Delete a mailbox. Answer: [`Answer::Checked`].
+    Delete {
+        /// Which.
+        mailbox: String,
+    },
+    /// Rename a mailbox (and its children; INBOX as RFC 9051 6.3.6 says). Answer: [`Answer::Checked`].
+    Rename {
+        /// The present name.
+        from: String,
+        /// The new one.
+        to: String,
+    },
+    /// Subscribe or unsubscribe. Answer: [`Answer::Checked`].
+    Subscribe {
+        /// Which mailbox.
+        mailbox: String,
+        /// True to subscribe.
+        subscribed: bool,
+    },
+}
+
+/// The backend's answer.
+#[derive(Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Ask::Account`].
+    Account(AccountAnswer),
+    /// To [`Ask::Select`].
+    Selected(Result<Selected, Refusal>),
+    /// Nothing to say.
+    Done,
+    /// To [`Ask::Changes`].
+    Changes(Result<Changes, Refusal>),
+    /// To [`Ask::Fetch`].
+    Rows(Result<Rows, Refusal>),
+    /// To [`Ask::Read`]. Fewer octets than asked for: the message ends there.
+    Octets(Result<Vec<u8>, Refusal>),
+    /// To [`Ask::Search`]: UIDs in ascending order, and the highest modification sequence among them if the criteria
+    /// mention MODSEQ.
+    Found(Result<Found, Refusal>),
+    /// To [`Ask::Store`].
+    Stored(Result<StoreOutcome, Refusal>),
+    /// To [`Ask::Copy`].
+    Copied(Result<Copied, Refusal>),
+    /// To [`Ask::Expunge`]: what was removed, ascending, and the modification sequence of the removal.
+    Expunged(Result<Vec<Uid>, Refusal>),
+    /// To [`Ask::AppendCommit`]: UIDVALIDITY and UID.
+    Appended(Result<(u32, Uid), Refusal>),
+    /// To [`Ask::List`].
+    Mailboxes(Result<Vec<Mailbox>, Refusal>),
+    /// To [`Ask::Status`].
+    Status(Result<Status, Refusal>),
+    /// Done, or the reason why not.
+    Checked(Result<(), Refusal>),
+}
+
+/// Why the backend refuses; the response code of each is RFC 5530's (RFC 9051 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// `NO [NONEXISTENT]`; in APPEND, COPY and MOVE `NO [TRYCREATE]`.
+    NoSuchMailbox,
+    /// `NO [ALREADYEXISTS]`.
+    AlreadyExists,
+    /// `NO [CANNOT]`: the name is not possible, or INBOX cannot be deleted.
+    Cannot,
+    /// `NO [HASCHILDREN]`.
+    HasChildren,
+    /// `NO [OVERQUOTA]`.
+    OverQuota,
+    /// `NO [TOOBIG]` (RFC 7889).
+    TooBig,
+    /// `NO [LIMIT]`.
+    Limit,
+    /// `NO [USEATTR]` (RFC 6154).
+    UseAttr,
+    /// `NO [UNAVAILABLE]`: the disk is full, or another fault of ours that may pass.
+    Unavailable,
+    /// The selected mailbox or the account is gone: the session ends with BYE.
+    Gone,
+}
+
+/// A message's flags.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Flags {
+    /// `\Seen`
+    pub seen: bool,
+    /// `\Answered`
+    pub answered: bool,
+    /// `\Flagged`
+    pub flagged: bool,
+    /// `\Deleted`
+    pub deleted: bool,
+    /// `\Draft`
+    pub draft: bool,
+    /// Keywords (`$Forwarded`, `Junk`, …), each an IMAP atom; compared without regard to ASCII case, kept as first written.
+    pub keywords: BTreeSet<Box<str>>,
+}
+
+/// How STORE changes flags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FlagChange {
+    /// `FLAGS`
+    Replace(Flags),
+    /// `+FLAGS`
+    Add(Flags),
+    /// `-FLAGS`
+    Remove(Flags),
+}
+
+/// A point in time as IMAP's date-time gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InternalDate {
+    /// Seconds since 1970-01-01 00:00 UTC.
+    pub unix: i64,
+    /// Offset from UTC in minutes, for display.
+    pub offset_minutes: i16,
+}
+
+/// A mailbox just opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// UIDs in ascending order.
+    pub uids: Vec<Uid>,
+    /// UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// UIDNEXT.
+    pub uidnext: Uid,
+    /// HIGHESTMODSEQ.
+    pub highest_modseq: ModSeq,
+    /// The first message without `\Seen`.
+    pub first_unseen: Option<Uid>,
+    /// Keywords in use in the mailbox.
+    pub keywords: BTreeSet<Box<str>>,
+    /// MAILBOXID (RFC 8474): letters, digits, `-` and `_`.
+    pub mailbox_id: Box<str>,
+    /// What is kept of vanished messages reaches back to this modification sequence.
+    pub read_only: bool,
+}
+
+/// What changed in a mailbox after a modification sequence.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Changes {
+    /// Removed messages, ascending. May name messages the session never knew.
+    pub vanished: Vec<Uid>,
+    /// New messages and messages with changed flags, ascending by UID.
+    pub changed: Vec<Changed>,
+    /// HIGHESTMODSEQ after all of it.
+    pub highest_modseq: ModSeq,
+}
+
+/// A new message, or one whose flags changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// Which.
+    pub uid: Uid,
+    /// Its flags now.
+    pub flags: Flags,
+    /// Its modification sequence now.
+    pub modseq: ModSeq,
+}
+
+/// What FETCH asks of each message. `UID` is the session's own to give.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// FLAGS
+    Flags,
+    /// INTERNALDATE
+    InternalDate,
+    /// RFC822.SIZE
+    Size,
+    /// MODSEQ
+    ModSeq,
+    /// ENVELOPE
+    Envelope,
+    /// BODYSTRUCTURE (`extended`) or BODY
+    BodyStructure {
+        /// With extension data.
+        extended: bool,
+    },
+    /// EMAILID (RFC 8474)
+    EmailId,
+    /// SAVEDATE (RFC 8514)
+    SaveDate,
+    /// BODY[…], RFC822, RFC822.HEADER, RFC822.TEXT
+    Section(Section),
+    /// BINARY[…] (RFC 3516): the part with its transfer encoding undone.
+    Binary {
+        /// The part numbers; empty: the whole message.
+        part: Vec<u32>,
+        /// `<start.count>`
+        partial: Option<(u32, u32)>,
+    },
+    /// BINARY.SIZE[…]
+    BinarySize {
+        /// The part numbers; empty: the whole message.
+        part: Vec<u32>,
+    },
+}
+
+/// A section of a message (RFC 9051 6.4.5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// The part numbers; empty: the whole message.
+    pub part: Vec<u32>,
+    /// Which text of it.
+    pub text: SectionText,
+    /// `<start.count>`
+    pub partial: Option<(u32, u32)>,
+}
+
+/// Which text of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SectionText {
+    /// All of it (of a part: its body).
+    All,
+    /// HEADER: of the message, or of the embedded message
+    Header,
+    /// HEADER.FIELDS: only the fields named (compared without regard to case), in the message's order
+    HeaderFields(Vec<String>),
+    /// HEADER.FIELDS.NOT
+    HeaderFieldsNot(Vec<String>),
+    /// TEXT
+    Text,
+    /// MIME: the part's own header
+    Mime,
+}
+
+/// Messages' data, in the order asked for.
+#[derive(Debug, PartialEq, Default)]
+pub struct Rows {
+    /// One for each message that is still there.
+    pub rows: Vec<Row>,
+    /// How many of the UIDs asked for are answered by this, the vanished ones counted.
+    pub answered: usize,
+}
+
+/// One message's data.
+#[derive(Debug, PartialEq)]
+pub struct Row {
+    /// Which message.
+    pub uid: Uid,
+    /// Its flags (after `\Seen` was set).
+    pub flags: Flags,
+    /// Its modification sequence.
+    pub modseq: ModSeq,
+    /// Whether `\Seen` was set by this very fetch.
+    pub newly_seen: bool,
+    /// The data, one for each [`Item`] asked for, in the same order.
+    pub data: Vec<Datum>,
+}
+
+/// One piece of a message's data.
+#[derive(Debug, PartialEq)]
+pub enum Datum {
+    /// The item stands in the row itself (FLAGS, MODSEQ).
+    InRow,
+    /// INTERNALDATE
+    Date(InternalDate),
+    /// RFC822.SIZE, BINARY.SIZE
+    Number(u64),
+    /// ENVELOPE
+    Envelope(Box<Envelope<'static>>),
+    /// BODY, BODYSTRUCTURE
+    BodyStructure(Box<BodyStructure<'static>>),
+    /// EMAILID: letters, digits, `-` and `_`
+    ObjectId(Box<str>),
+    /// Text that is in memory: small sections, header fields, decoded parts.
+    Bytes(Vec<u8>),
+    /// Text that stands in the stored message from `offset` for `length` octets: the session reads it piece by piece.
+    Stored {
+        /// First octet.
+        offset: u64,
+        /// How many.
+        length: u64,
+    },
+    /// There is no such part.
+    Nil,
+    /// The part's transfer encoding is unknown: `NO [UNKNOWN-CTE]` (RFC 3516).
+    UnknownEncoding,
+}
+
+/// SEARCH criteria (RFC 9051 6.4.4). Strings are UTF-8, compared without regard to case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Criterion {
+    /// ALL
+    All,
+    /// All of them.
+    And(Vec<Criterion>),
+    /// Either.
+    Or(Box<Criterion>, Box<Criterion>),
+    /// Not.
+    Not(Box<Criterion>),
+    /// A sequence set or UID set, resolved: ascending, inclusive ranges.
+    Uids(Vec<(Uid, Uid)>),
+    /// A system flag is set.
+    Flag(SystemFlag),
+    /// A keyword is set.
+    Keyword(Box<str>),
+    /// INTERNALDATE's day is before (days since 1970-01-01, in the message's own offset).
+    Before(i64),
+    /// … is that day.
+    On(i64),
+    /// … is that day or later.
+    Since(i64),
+    /// The Date: field's day is before.
+    SentBefore(i64),
+    /// … is that day.
+    SentOn(i64),
+    /// … is that day or later.
+    SentSince(i64),
+    /// Size above.
+    Larger(u64),
+    /// Size below.
+    Smaller(u64),
+    /// A header field (BCC, CC, FROM, SUBJECT, TO, HEADER) contains the text; an empty text: the field is there.
+    Header(Box<str>, Box<str>),
+    /// The body contains the text.
+    Body(Box<str>),
+    /// Header or body contain the text.
+    Text(Box<str>),
+    /// MODSEQ: the modification sequence is at least this (RFC 7162 3.1.5).
+    ModSeq(ModSeq),
+    /// EMAILID (RFC 8474)
+    EmailId(Box<str>),
+}
+
+/// The flags SEARCH has keys of its own for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SystemFlag {
+    /// `\Seen`
+    Seen,
+    /// `\Answered`
+    Answered,
+    /// `\Flagged`
+    Flagged,
+    /// `\Deleted`
+    Deleted,
+    /// `\Draft`
+    Draft,
+}
+
+/// The result of a search.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    /// Ascending.
+    pub uids: Vec<Uid>,
+    /// The highest modification sequence among them, if the criteria mention MODSEQ.
+    pub modseq: Option<ModSeq>,
+}
+
+/// The result of STORE.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StoreOutcome {
+    /// The messages, with their flags now; only those that are still there.
+    pub changed: Vec<Changed>,
+    /// Messages left alone because they changed after UNCHANGEDSINCE.
+    pub modified: Vec<Uid>,
+}
+
+/// The result of COPY and MOVE (RFC 4315 3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copied {
+    /// UIDVALIDITY of the destination.
+    pub uidvalidity: u32,
+    /// Old and new UID, ascending by the old one; messages that were gone are left out.
+    pub uids: Vec<(Uid, Uid)>,
+}
+
+/// What APPEND announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Append {
+    /// The destination.
+    pub mailbox: String,
+    /// The flags.
+    pub flags: Flags,
+    /// INTERNALDATE, if given.
+    pub date: Option<InternalDate>,
+    /// The size announced, in octets.
+    pub size: u64,
+}
+
+/// A mailbox as LIST tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mailbox {
+    /// The full name, decoded, levels separated by `/`.
+    pub name: String,
+    /// Whether it is subscribed.
+    pub subscribed: bool,
+    /// False for a name that is subscribed, or has children, but does not exist itself (`\NonExistent`).
+    pub exists: bool,
+    /// Its special use.
+    pub special_use: Option<SpecialUse>,
+}
+
+/// Special uses (RFC 6154).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SpecialUse {
+    /// `\Archive`
+    Archive,
+    /// `\Drafts`
+    Drafts,
+    /// `\Junk`
+    Junk,
+    /// `\Sent`
+    Sent,
+    /// `\Trash`
+    Trash,
+}
+
+/// What STATUS tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// MESSAGES
+    pub messages: u32,
+    /// UNSEEN
+    pub unseen: u32,
+    /// DELETED
+    pub deleted: u32,
+    /// SIZE
+    pub size: u64,
+    /// UIDNEXT
+    pub uidnext: Uid,
+    /// UIDVALIDITY
+    pub uidvalidity: u32,
+    /// HIGHESTMODSEQ
+    pub highest_modseq: ModSeq,
+    /// MAILBOXID
+    pub mailbox_id: Box<str>,
+}

@@ -1,0 +1,3 @@
+//! imap.
+
+pub mod ask;

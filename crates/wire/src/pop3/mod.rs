@@ -1,0 +1,3 @@
+//! pop3.
+
+pub mod ask;

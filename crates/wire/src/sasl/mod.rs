@@ -1,0 +1,90 @@
+//! SASL: the exchanges by which a user proves who they are, the same in SMTP, IMAP and POP3.
+//!
+//! An exchange is begun with [`crate::seam::MayReadCredentials`]: no proof of TLS (or named exception), no exchange. It never
+//! touches an account: it asks for SCRAM keys and for judgement with [`AccountAsk`], so passwords are compared in one place, by
+//! whoever keeps the accounts. Mechanisms offered: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN; nothing weaker
+//! [SASL-SEC-01].
+//!
+//! Base64 is the protocols' business in form (each has its own line rules) but is decoded here, strictly [SMTP-AUTH-05].
+
+use crate::secret::Secret;
+
+/// A mechanism this server speaks, strongest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mechanism {
+    /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS connection.
+    ScramSha256Plus,
+    /// SCRAM-SHA-256 (RFC 7677).
+    ScramSha256,
+    /// PLAIN (RFC 4616).
+    Plain,
+    /// LOGIN, never standardised, for old clients [SASL-LOGIN-01].
+    Login,
+}
+
+/// A question to whoever keeps the accounts.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AccountAsk {
+    /// The SCRAM keys of a user. For a user who does not exist the answer holds keys that no proof fits, with a salt that
+    /// is the same every time [SASL-SCRAM-02]; the session cannot tell the difference.
+    ScramKeys {
+        /// The name as the client gave it, prepared.
+        user: String,
+    },
+    /// Judge a login. The keeper counts failures and takes its time over the answer where there were many.
+    Login(Attempt),
+}
+
+/// What the client brought forward.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// A password, to be compared with the record.
+    Password {
+        /// The name as the client gave it, prepared.
+        user: String,
+        /// The password, prepared (SASLprep).
+        password: Secret<String>,
+        /// By which mechanism.
+        mechanism: Mechanism,
+    },
+    /// A SCRAM proof was checked against the keys given, with this result.
+    Scram {
+        /// The name as the client gave it, prepared.
+        user: String,
+        /// Whether the proof fits the keys.
+        proven: bool,
+        /// By which mechanism.
+        mechanism: Mechanism,
+    },
+}
+
+/// The answer to an [`AccountAsk`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum AccountAnswer {
+    /// The keys asked for.
+    ScramKeys(ScramKeys),
+    /// The login is good.
+    Granted {
+        /// The canonical account name, as it goes into logs.
+        account: Box<str>,
+    },
+    /// Wrong name or password: the same answer for both.
+    Denied,
+    /// It cannot be told now; the client may try again later.
+    Unavailable,
+}
+
+/// What SCRAM needs to know of an account (RFC 5802 3), and the server's fresh nonce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScramKeys {
+    /// The salt, at least 16 octets.
+    pub salt: Vec<u8>,
+    /// The iteration count, at least 4096 (RFC 7677 4).
+    pub iterations: u32,
+    /// `StoredKey`.
+    pub stored_key: Secret<[u8; 32]>,
+    /// `ServerKey`.
+    pub server_key: Secret<[u8; 32]>,
+    /// Fresh randomness for the server's half of the nonce: printable ASCII without a comma, at least 18 characters.
+    pub nonce: String,
+}

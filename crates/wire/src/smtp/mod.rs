@@ -1,0 +1,5 @@
+//! SMTP.
+
+pub mod ask;
+pub mod path;
+pub mod received;

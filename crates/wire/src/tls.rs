@@ -1,0 +1,1 @@
+//! The ClientHello, read before a TLS engine sees it.
