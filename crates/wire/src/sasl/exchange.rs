@@ -178,18 +178,18 @@ impl Exchange {
     fn plain(&mut self, octets: &[u8]) -> Step {
         let mut parts = octets.split(|octet| *octet == 0);
         // [SASL-PLAIN-02] exactly two NULs
-        let (Some(authzid), Some(authcid), Some(password), None) =
+        let (Some(identity), Some(user), Some(password), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Step::Failed(Failure::Malformed);
         };
-        if authzid.len() > LONGEST_PART {
+        if identity.len() > LONGEST_PART {
             return Step::Failed(Failure::Malformed);
         }
-        match attempt(authcid, password, Mechanism::Plain) {
+        match attempt(user, password, Mechanism::Plain) {
             // [SASL-PLAIN-03] another identity than one's own is not permitted to anyone here
             Ok((user, _))
-                if !authzid.is_empty() && name(authzid).as_deref() != Ok(user.as_str()) =>
+                if !identity.is_empty() && name(identity).as_deref() != Ok(user.as_str()) =>
             {
                 Step::Failed(Failure::WrongCredentials)
             }

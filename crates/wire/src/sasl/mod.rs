@@ -97,7 +97,7 @@ pub enum Attempt {
     Password {
         /// The name as the client gave it, prepared.
         user: String,
-        /// The password, prepared (SASLprep).
+        /// The password, prepared (`SASLprep`).
         password: Secret<String>,
         /// By which mechanism.
         mechanism: Mechanism,

@@ -1,4 +1,4 @@
-//! Preparation of names and passwords: SASLprep (RFC 4013).
+//! Preparation of names and passwords: `SASLprep` (RFC 4013).
 //!
 //! Two ways of typing one password (composed or decomposed accents, odd spaces) become one string, and characters that no
 //! keyboard means (controls, private use, mixed direction) are refused. Code points that Unicode 3.2 did not know are
@@ -9,7 +9,7 @@ use crate::secret::Secret;
 /// Why a name or password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preparation {
-    /// It holds a character that SASLprep prohibits.
+    /// It holds a character that `SASLprep` prohibits.
     Prohibited,
     /// Nothing is left of it.
     Empty,

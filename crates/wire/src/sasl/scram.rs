@@ -180,10 +180,9 @@ impl Offer {
 /// The binding data the client's flag calls for.
 fn bind<'a>(flag: &str, binding: Binding<'a>) -> Result<&'a [u8], Failure> {
     match (flag, binding.plus) {
-        ("n", false) => Ok(&[]),
         // [SASL-SCRAM-03] the client believes PLUS was not offered: someone took it out of the list
         ("y", false) if binding.values.is_some() => Err(Failure::WrongCredentials),
-        ("y", false) => Ok(&[]),
+        ("n" | "y", false) => Ok(&[]),
         (_, true) => {
             let kind = flag.strip_prefix("p=").ok_or(Failure::Malformed)?;
             let values = binding.values.ok_or(Failure::WrongCredentials)?;
