@@ -253,7 +253,11 @@ pub(crate) fn list(db: &Connection, account: AccountId) -> Result<Vec<Mailbox>, 
     let mut rows = query.query([account.0])?;
     while let Some(row) = rows.next()? {
         let name: String = row.get(0)?;
-        let special_use = special_use(row.get_ref(1)?.as_str_or_null().map_err(|_| Error::Damaged)?);
+        let special_use = special_use(
+            row.get_ref(1)?
+                .as_str_or_null()
+                .map_err(|_| Error::Damaged)?,
+        );
         for parent in name::parents(&name) {
             all.entry(parent.to_owned())
                 .or_insert_with(|| absent(parent));
