@@ -154,7 +154,9 @@ fn hello(argument: &[u8], extended: bool) -> Result<Command, Syntax> {
     if argument.len() > NAME_OCTETS || !argument.iter().all(u8::is_ascii_graphic) {
         return Err(Syntax::BadArgument);
     }
-    let name = String::from_utf8_lossy(argument).into_owned().into_boxed_str();
+    let name = String::from_utf8_lossy(argument)
+        .into_owned()
+        .into_boxed_str();
     Ok(Command::Hello { name, extended })
 }
 
@@ -165,16 +167,27 @@ fn bdat(argument: &str) -> Result<Chunk, Syntax> {
         Some(_) => return Err(Syntax::BadArgument),
         None => (argument, false),
     };
-    Ok(Chunk { octets: number(digits).ok_or(Syntax::BadArgument)?, last })
+    Ok(Chunk {
+        octets: number(digits).ok_or(Syntax::BadArgument)?,
+        last,
+    })
 }
 
 fn mail(argument: &str, tolerance: Tolerance) -> Result<MailFrom, Syntax> {
-    let (path, parameters) = path_and_parameters(argument, "FROM:", tolerance).ok_or(Syntax::BadReversePath)?;
+    let (path, parameters) =
+        path_and_parameters(argument, "FROM:", tolerance).ok_or(Syntax::BadReversePath)?;
     let reverse_path = ReversePath::parse(path).map_err(|_| Syntax::BadReversePath)?;
-    let mut mail = MailFrom { reverse_path, size: None, body: Body::default(), smtputf8: false };
+    let mut mail = MailFrom {
+        reverse_path,
+        size: None,
+        body: Body::default(),
+        smtputf8: false,
+    };
     let mut seen = Vec::new();
     for parameter in parameters.split(' ').filter(|word| !word.is_empty()) {
-        let (keyword, value) = parameter.split_once('=').map_or((parameter, None), |(key, value)| (key, Some(value)));
+        let (keyword, value) = parameter
+            .split_once('=')
+            .map_or((parameter, None), |(key, value)| (key, Some(value)));
         let keyword = keyword.to_ascii_uppercase();
         mail_parameter(&mut mail, &keyword, value)?;
         if seen.contains(&keyword) {
@@ -189,9 +202,13 @@ fn mail_parameter(mail: &mut MailFrom, keyword: &str, value: Option<&str>) -> Re
     match (keyword, value) {
         ("SIZE", Some(digits)) => mail.size = Some(number(digits).ok_or(Syntax::BadParameter)?),
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => mail.body = Body::SevenBit,
-        ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => mail.body = Body::EightBitMime,
+        ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => {
+            mail.body = Body::EightBitMime
+        }
         // Unlike MIME text, binary content is not offered (RFC 3030 3).
-        ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") => return Err(Syntax::UnknownParameter),
+        ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") => {
+            return Err(Syntax::UnknownParameter);
+        }
         // [SMTP-UTF8-01] the parameter has no value.
         ("SMTPUTF8", None) => mail.smtputf8 = true,
         // [SMTP-AUTH-08] accepted from anyone, believed from no one: it is as if `AUTH=<>` had been said.
@@ -204,13 +221,22 @@ fn mail_parameter(mail: &mut MailFrom, keyword: &str, value: Option<&str>) -> Re
 
 /// No extension offered has parameters for RCPT.
 fn rcpt(argument: &str, tolerance: Tolerance) -> Result<ForwardPath, Syntax> {
-    let (path, parameters) = path_and_parameters(argument, "TO:", tolerance).ok_or(Syntax::BadForwardPath)?;
+    let (path, parameters) =
+        path_and_parameters(argument, "TO:", tolerance).ok_or(Syntax::BadForwardPath)?;
     let path = ForwardPath::parse(path).map_err(|_| Syntax::BadForwardPath)?;
-    if parameters.is_empty() { Ok(path) } else { Err(Syntax::UnknownParameter) }
+    if parameters.is_empty() {
+        Ok(path)
+    } else {
+        Err(Syntax::UnknownParameter)
+    }
 }
 
 /// `FROM:<path>` or `FROM:<path> parameters`.
-fn path_and_parameters<'a>(argument: &'a str, keyword: &str, tolerance: Tolerance) -> Option<(&'a str, &'a str)> {
+fn path_and_parameters<'a>(
+    argument: &'a str,
+    keyword: &str,
+    tolerance: Tolerance,
+) -> Option<(&'a str, &'a str)> {
     let (given, mut rest) = argument.split_at_checked(keyword.len())?;
     if !given.eq_ignore_ascii_case(keyword) {
         return None;
@@ -219,11 +245,17 @@ fn path_and_parameters<'a>(argument: &'a str, keyword: &str, tolerance: Toleranc
         rest = rest.trim_start_matches(' ');
     }
     let (path, parameters) = rest.split_at_checked(path::path_length(rest).ok()?)?;
-    if parameters.is_empty() { Some((path, "")) } else { Some((path, parameters.strip_prefix(' ')?)) }
+    if parameters.is_empty() {
+        Some((path, ""))
+    } else {
+        Some((path, parameters.strip_prefix(' ')?))
+    }
 }
 
 fn number(digits: &str) -> Option<u64> {
-    let plain = !digits.is_empty() && digits.len() <= SIZE_DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+    let plain = !digits.is_empty()
+        && digits.len() <= SIZE_DIGITS
+        && digits.bytes().all(|digit| digit.is_ascii_digit());
     // What does not fit is over every limit.
     plain.then(|| digits.parse().unwrap_or(u64::MAX))
 }
@@ -231,7 +263,8 @@ fn number(digits: &str) -> Option<u64> {
 /// `xtext` of RFC 3461 4: printable ASCII, `+` only before two hexadecimal digits in upper case, no `=`.
 fn is_xtext(text: &str) -> bool {
     let mut octets = text.bytes();
-    let mut is_hexadecimal = |octets: &mut std::str::Bytes<'_>| matches!(octets.next(), Some(b'0'..=b'9' | b'A'..=b'F'));
+    let is_hexadecimal =
+        |octets: &mut std::str::Bytes<'_>| matches!(octets.next(), Some(b'0'..=b'9' | b'A'..=b'F'));
     while let Some(octet) = octets.next() {
         let fine = match octet {
             b'+' => is_hexadecimal(&mut octets) && is_hexadecimal(&mut octets),
@@ -279,16 +312,34 @@ mod tests {
         assert_eq!(parse("NOOP\nQUIT"), Err(Syntax::UnknownCommand));
         assert_eq!(parse("QUIT\n"), Err(Syntax::UnknownCommand));
         for character in ['\0', '\r', '\n', '\t', '\x7f'] {
-            assert_eq!(parse(&format!("RCPT TO:<a{character}@b.example>")), Err(Syntax::ControlCharacter));
-            assert_eq!(parse(&format!("NOOP {character}x")), Err(Syntax::ControlCharacter));
+            assert_eq!(
+                parse(&format!("RCPT TO:<a{character}@b.example>")),
+                Err(Syntax::ControlCharacter)
+            );
+            assert_eq!(
+                parse(&format!("NOOP {character}x")),
+                Err(Syntax::ControlCharacter)
+            );
         }
     }
 
     // [SMTP-UTF8-03] the name in EHLO is ASCII.
     #[test]
     fn the_name_is_one_word_of_ascii() {
-        assert_eq!(parse("EHLO my_pc"), Ok(Command::Hello { name: "my_pc".into(), extended: true }));
-        assert_eq!(parse("HELO [192.0.2.1]"), Ok(Command::Hello { name: "[192.0.2.1]".into(), extended: false }));
+        assert_eq!(
+            parse("EHLO my_pc"),
+            Ok(Command::Hello {
+                name: "my_pc".into(),
+                extended: true
+            })
+        );
+        assert_eq!(
+            parse("HELO [192.0.2.1]"),
+            Ok(Command::Hello {
+                name: "[192.0.2.1]".into(),
+                extended: false
+            })
+        );
         assert_eq!(parse("EHLO häuschen.example"), Err(Syntax::BadArgument));
         assert_eq!(parse("EHLO a b"), Err(Syntax::BadArgument));
         assert!(parse(&format!("EHLO {}", "x".repeat(255))).is_ok());
@@ -299,28 +350,73 @@ mod tests {
     fn paths_stand_directly_behind_the_colon() {
         assert!(parse("MAIL FROM:<>").is_ok());
         assert!(parse("mail from:<a@b.example>").is_ok());
-        assert_eq!(parse("MAIL FROM: <a@b.example>"), Err(Syntax::BadReversePath));
+        assert_eq!(
+            parse("MAIL FROM: <a@b.example>"),
+            Err(Syntax::BadReversePath)
+        );
         assert_eq!(parse("MAIL FROM:a@b.example"), Err(Syntax::BadReversePath));
         assert_eq!(parse("MAIL <a@b.example>"), Err(Syntax::BadReversePath));
         assert_eq!(parse("RCPT TO:<>"), Err(Syntax::BadForwardPath));
         assert_eq!(parse("RCPT TO: <a@b.example>"), Err(Syntax::BadForwardPath));
-        assert_eq!(parse("MAIL FROM:<a@b.example>SIZE=1"), Err(Syntax::BadReversePath));
+        assert_eq!(
+            parse("MAIL FROM:<a@b.example>SIZE=1"),
+            Err(Syntax::BadReversePath)
+        );
         let (row, argument) = split(b"MAIL FROM: <a@b.example>").unwrap();
-        assert!(Command::parse(row, argument, Tolerance { quirk_space_before_path: true }).is_ok());
+        assert!(
+            Command::parse(
+                row,
+                argument,
+                Tolerance {
+                    quirk_space_before_path: true
+                }
+            )
+            .is_ok()
+        );
     }
 
     #[test]
     fn parameters_are_those_of_the_extensions_offered() {
         let mail = parameters(" SIZE=12 BODY=8bitmime SMTPUTF8 AUTH=a+40b.example").unwrap();
-        assert_eq!((mail.size, mail.body, mail.smtputf8), (Some(12), Body::EightBitMime, true));
-        assert_eq!(parameters(" SIZE=99999999999999999999").unwrap().size, Some(u64::MAX));
-        for bad in [" SIZE", " SIZE=", " SIZE=1x", " SIZE=+1", " SIZE=1 size=2", " BODY=9BIT", " BODY", " SMTPUTF8=1", " AUTH=", " AUTH=a+4"] {
+        assert_eq!(
+            (mail.size, mail.body, mail.smtputf8),
+            (Some(12), Body::EightBitMime, true)
+        );
+        assert_eq!(
+            parameters(" SIZE=99999999999999999999").unwrap().size,
+            Some(u64::MAX)
+        );
+        for bad in [
+            " SIZE",
+            " SIZE=",
+            " SIZE=1x",
+            " SIZE=+1",
+            " SIZE=1 size=2",
+            " BODY=9BIT",
+            " BODY",
+            " SMTPUTF8=1",
+            " AUTH=",
+            " AUTH=a+4",
+        ] {
             assert_eq!(parameters(bad), Err(Syntax::BadParameter), "{bad}");
         }
-        for unknown in [" RET=FULL", " BODY=BINARYMIME", " REQUIRETLS", " X=1", " =1"] {
-            assert_eq!(parameters(unknown), Err(Syntax::UnknownParameter), "{unknown}");
+        for unknown in [
+            " RET=FULL",
+            " BODY=BINARYMIME",
+            " REQUIRETLS",
+            " X=1",
+            " =1",
+        ] {
+            assert_eq!(
+                parameters(unknown),
+                Err(Syntax::UnknownParameter),
+                "{unknown}"
+            );
         }
-        assert_eq!(parse("RCPT TO:<a@b.example> NOTIFY=NEVER"), Err(Syntax::UnknownParameter));
+        assert_eq!(
+            parse("RCPT TO:<a@b.example> NOTIFY=NEVER"),
+            Err(Syntax::UnknownParameter)
+        );
     }
 
     // [SMTP-AUTH-08] whatever it says, nothing of it is kept.
@@ -333,10 +429,34 @@ mod tests {
 
     #[test]
     fn chunks_are_counted_in_decimal() {
-        assert_eq!(parse("BDAT 0 LAST"), Ok(Command::Bdat(Chunk { octets: 0, last: true })));
-        assert_eq!(parse("BDAT 86 last"), Ok(Command::Bdat(Chunk { octets: 86, last: true })));
-        assert_eq!(parse("BDAT 1000"), Ok(Command::Bdat(Chunk { octets: 1000, last: false })));
-        for bad in ["BDAT x", "BDAT -1", "BDAT 1 FIRST", "BDAT 1 LAST LAST", "BDAT LAST"] {
+        assert_eq!(
+            parse("BDAT 0 LAST"),
+            Ok(Command::Bdat(Chunk {
+                octets: 0,
+                last: true
+            }))
+        );
+        assert_eq!(
+            parse("BDAT 86 last"),
+            Ok(Command::Bdat(Chunk {
+                octets: 86,
+                last: true
+            }))
+        );
+        assert_eq!(
+            parse("BDAT 1000"),
+            Ok(Command::Bdat(Chunk {
+                octets: 1000,
+                last: false
+            }))
+        );
+        for bad in [
+            "BDAT x",
+            "BDAT -1",
+            "BDAT 1 FIRST",
+            "BDAT 1 LAST LAST",
+            "BDAT LAST",
+        ] {
             assert_eq!(parse(bad), Err(Syntax::BadArgument), "{bad}");
         }
     }
@@ -344,6 +464,9 @@ mod tests {
     #[test]
     fn not_utf8_is_refused() {
         let (row, argument) = split(b"RCPT TO:<a\xff@b.example>").unwrap();
-        assert_eq!(Command::parse(row, argument, Tolerance::default()), Err(Syntax::NotUtf8));
+        assert_eq!(
+            Command::parse(row, argument, Tolerance::default()),
+            Err(Syntax::NotUtf8)
+        );
     }
 }

@@ -93,7 +93,14 @@ pub struct Row {
     pub source: &'static str,
 }
 
-const ANY: &[Phase] = &[Phase::Start, Phase::Ready, Phase::Mail, Phase::Recipients, Phase::Chunks, Phase::Failed];
+const ANY: &[Phase] = &[
+    Phase::Start,
+    Phase::Ready,
+    Phase::Mail,
+    Phase::Recipients,
+    Phase::Chunks,
+    Phase::Failed,
+];
 const READY: &[Phase] = &[Phase::Ready];
 const OPEN: &[Phase] = &[Phase::Mail, Phase::Recipients];
 const CHUNKED: &[Phase] = &[Phase::Mail, Phase::Recipients, Phase::Chunks];
@@ -109,7 +116,13 @@ enum Before {
     Nothing,
 }
 
-const fn row(verb: Verb, word: &'static str, phases: &'static [Phase], before: Before, source: &'static str) -> Row {
+const fn row(
+    verb: Verb,
+    word: &'static str,
+    phases: &'static [Phase],
+    before: Before,
+    source: &'static str,
+) -> Row {
     Row {
         verb,
         word,
@@ -124,7 +137,10 @@ const fn row(verb: Verb, word: &'static str, phases: &'static [Phase], before: B
 
 impl Row {
     const fn last(self) -> Self {
-        Self { last_in_group: true, ..self }
+        Self {
+            last_in_group: true,
+            ..self
+        }
     }
 
     const fn takes(self, argument: Argument) -> Self {
@@ -134,21 +150,52 @@ impl Row {
 
 /// The table.
 pub const TABLE: &[Row] = &[
-    row(Verb::Ehlo, "EHLO", ANY, Before::All, "RFC 5321 4.1.1.1").last().takes(Argument::Required),
+    row(Verb::Ehlo, "EHLO", ANY, Before::All, "RFC 5321 4.1.1.1")
+        .last()
+        .takes(Argument::Required),
     row(Verb::Helo, "HELO", ANY, Before::All, "RFC 5321 4.1.1.1").takes(Argument::Required),
-    row(Verb::Mail, "MAIL", READY, Before::Nothing, "RFC 5321 4.1.1.2").takes(Argument::Required),
-    row(Verb::Rcpt, "RCPT", OPEN, Before::Nothing, "RFC 5321 4.1.1.3").takes(Argument::Required),
-    row(Verb::Data, "DATA", OPEN, Before::Nothing, "RFC 5321 4.1.1.4").last(),
+    row(
+        Verb::Mail,
+        "MAIL",
+        READY,
+        Before::Nothing,
+        "RFC 5321 4.1.1.2",
+    )
+    .takes(Argument::Required),
+    row(
+        Verb::Rcpt,
+        "RCPT",
+        OPEN,
+        Before::Nothing,
+        "RFC 5321 4.1.1.3",
+    )
+    .takes(Argument::Required),
+    row(
+        Verb::Data,
+        "DATA",
+        OPEN,
+        Before::Nothing,
+        "RFC 5321 4.1.1.4",
+    )
+    .last(),
     row(Verb::Bdat, "BDAT", CHUNKED, Before::Nothing, "RFC 3030 2").takes(Argument::Required),
     row(Verb::Rset, "RSET", ANY, Before::Login, "RFC 5321 4.1.1.5"),
-    row(Verb::Noop, "NOOP", ANY, Before::All, "RFC 5321 4.1.1.9").last().takes(Argument::Optional),
+    row(Verb::Noop, "NOOP", ANY, Before::All, "RFC 5321 4.1.1.9")
+        .last()
+        .takes(Argument::Optional),
     row(Verb::Quit, "QUIT", ANY, Before::All, "RFC 5321 4.1.1.10").last(),
-    row(Verb::Vrfy, "VRFY", ANY, Before::Nothing, "RFC 5321 4.1.1.6").last().takes(Argument::Required),
-    row(Verb::Expn, "EXPN", ANY, Before::Nothing, "RFC 5321 4.1.1.7").last().takes(Argument::Optional),
+    row(Verb::Vrfy, "VRFY", ANY, Before::Nothing, "RFC 5321 4.1.1.6")
+        .last()
+        .takes(Argument::Required),
+    row(Verb::Expn, "EXPN", ANY, Before::Nothing, "RFC 5321 4.1.1.7")
+        .last()
+        .takes(Argument::Optional),
     row(Verb::Help, "HELP", ANY, Before::Nothing, "RFC 5321 4.1.1.8").takes(Argument::Optional),
     row(Verb::StartTls, "STARTTLS", ANY, Before::All, "RFC 3207 4").last(),
     row(Verb::Auth, "AUTH", READY, Before::Login, "RFC 4954 4").takes(Argument::Required),
-    row(Verb::Turn, "TURN", ANY, Before::Nothing, "RFC 821 3.8").last().takes(Argument::Optional),
+    row(Verb::Turn, "TURN", ANY, Before::Nothing, "RFC 821 3.8")
+        .last()
+        .takes(Argument::Optional),
     row(Verb::Etrn, "ETRN", ANY, Before::Nothing, "RFC 1985").takes(Argument::Optional),
     row(Verb::Atrn, "ATRN", ANY, Before::Nothing, "RFC 2645").takes(Argument::Optional),
 ];
@@ -178,7 +225,9 @@ pub enum Lacks {
 impl Row {
     /// The row of a verb as the client wrote it, in any case.
     pub fn find(word: &[u8]) -> Option<&'static Self> {
-        TABLE.iter().find(|row| row.word.as_bytes().eq_ignore_ascii_case(word))
+        TABLE
+            .iter()
+            .find(|row| row.word.as_bytes().eq_ignore_ascii_case(word))
     }
 
     /// Whether the command may come now, or the reply that says why not.
@@ -200,16 +249,37 @@ mod tests {
     // [SMTP-STARTTLS-11] exactly these before TLS; [SMTP-AUTH-07] exactly these before the login.
     #[test]
     fn few_commands_come_early() {
-        let words = |early: fn(&Row) -> bool| TABLE.iter().filter(|row| early(row)).map(|row| row.word).collect::<Vec<_>>();
-        assert_eq!(words(|row| row.before_tls), ["EHLO", "HELO", "NOOP", "QUIT", "STARTTLS"]);
-        assert_eq!(words(|row| row.before_login), ["EHLO", "HELO", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH"]);
+        let words = |early: fn(&Row) -> bool| {
+            TABLE
+                .iter()
+                .filter(|row| early(row))
+                .map(|row| row.word)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(|row| row.before_tls),
+            ["EHLO", "HELO", "NOOP", "QUIT", "STARTTLS"]
+        );
+        assert_eq!(
+            words(|row| row.before_login),
+            ["EHLO", "HELO", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH"]
+        );
     }
 
     // [SMTP-PIPE-02] RFC 2920 3.1, RFC 3207 4.
     #[test]
     fn some_commands_end_a_group() {
-        let last: Vec<_> = TABLE.iter().filter(|row| row.last_in_group).map(|row| row.word).collect();
-        assert_eq!(last, ["EHLO", "DATA", "NOOP", "QUIT", "VRFY", "EXPN", "STARTTLS", "TURN"]);
+        let last: Vec<_> = TABLE
+            .iter()
+            .filter(|row| row.last_in_group)
+            .map(|row| row.word)
+            .collect();
+        assert_eq!(
+            last,
+            [
+                "EHLO", "DATA", "NOOP", "QUIT", "VRFY", "EXPN", "STARTTLS", "TURN"
+            ]
+        );
     }
 
     #[test]
