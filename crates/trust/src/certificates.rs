@@ -206,8 +206,8 @@ fn rank(entry: &Entry, asked: &Asked<'_>) -> u8 {
     let signs = schemes
         .iter()
         .any(|it| asked.signature_schemes.contains(it));
-    let suits = asked.tls13 || suites.iter().any(|it| asked.cipher_suites.contains(it));
-    if signs && suits { rank } else { 0 }
+    let fits = asked.tls13 || suites.iter().any(|it| asked.cipher_suites.contains(it));
+    if signs && fits { rank } else { 0 }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 mod files;
 
+use std::fmt::Write;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -118,7 +119,7 @@ pub fn ensure(
     let authority = Authority::ensure(&files.ca, &folder.join("ca.key"), now)?;
     if !leaf_is_good(&files, &authority, &names, now) {
         let key = leaf_key(&files.key)?;
-        let leaf = leaf_params(&names, now)?.signed_by(&key, &authority.issuer()?)?;
+        let leaf = leaf_params(&names, now)?.signed_by(&key, &authority.issuer())?;
         files::replace(&files.chain, leaf.pem().as_bytes(), 0o644)?;
         files.renewed = true;
     }
@@ -201,24 +202,21 @@ impl Authority {
         Ok(())
     }
 
-    fn issuer(&self) -> Result<Issuer<'_, &KeyPair>, LocalCaError> {
-        Ok(Issuer::from_params(&self.params, &self.key))
+    fn issuer(&self) -> Issuer<'_, &KeyPair> {
+        Issuer::from_params(&self.params, &self.key)
     }
 }
 
 fn authority_params(key: &KeyPair, now: SystemTime) -> Result<CertificateParams, LocalCaError> {
     let hash = digest::digest(&digest::SHA256, key.public_key_raw());
-    let short: String = hash
-        .as_ref()
-        .iter()
-        .take(4)
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let mut name = "Gatepost local CA ".to_owned();
+    for octet in hash.as_ref().iter().take(4) {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{octet:02x}");
+    }
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, format!("Gatepost local CA {short}"));
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.serial_number = Some(serial()?);

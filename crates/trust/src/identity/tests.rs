@@ -96,7 +96,7 @@ fn dates_are_checked() {
     assert!(matches!(future, IdentityError::NotYetValid(_)), "{future}");
     let key = KeyPair::generate().unwrap();
     let soon = made_with(&key, |it| {
-        it.not_after = (SystemTime::now() + 3 * DAY).into()
+        it.not_after = (SystemTime::now() + 3 * DAY).into();
     });
     let (_, warnings) = load(&soon, &key.serialize_pem()).unwrap();
     assert!(

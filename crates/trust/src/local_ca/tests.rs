@@ -173,7 +173,7 @@ fn bad_names_and_bad_folders_are_said() {
     let now = SystemTime::now();
     let name = "bücher.example".to_owned();
     assert_eq!(
-        ensure(folder.path(), &[name.clone()], now),
+        ensure(folder.path(), std::slice::from_ref(&name), now),
         Err(LocalCaError::BadName(name))
     );
     let missing = folder.path().join("missing");

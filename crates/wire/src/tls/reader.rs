@@ -50,8 +50,7 @@ impl HelloReader {
                 Record::Incomplete if self.raw.len() >= MAX_HELLO => return Progress::TooLarge,
                 Record::Incomplete => return Progress::NeedMore,
                 Record::Foreign if self.at == 0 => return Progress::NotTls,
-                Record::Foreign => return Progress::Malformed,
-                Record::BadLength => return Progress::Malformed,
+                Record::Foreign | Record::BadLength => return Progress::Malformed,
             }
             if let Some(done) = self.read_message() {
                 return done;
