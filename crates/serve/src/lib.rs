@@ -1,1 +1,13 @@
-//! gatepost-serve
+//! The server: listeners, the backends behind sessions, limits, logs and metrics.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | what a server is told, with every choice made |
+//! | [`services`] | the services and their ports |
+//! | [`log`] | one structured line per session end |
+//! | [`metrics`] | counters and their page |
+
+pub mod log;
+pub mod metrics;
+pub mod services;
+pub mod settings;
