@@ -25,7 +25,10 @@ pub enum Entry {
 
 /// Reads the value of an address field, unfolded. What makes no sense is passed over.
 pub fn parse(value: &[u8]) -> Vec<Entry> {
-    let mut parser = Parser { rest: value, comment: None };
+    let mut parser = Parser {
+        rest: value,
+        comment: None,
+    };
     let mut entries = Vec::new();
     let mut in_group = false;
     while entries.len() < ADDRESSES_LIMIT {
@@ -39,7 +42,12 @@ pub fn parse(value: &[u8]) -> Vec<Entry> {
             }
             end => {
                 if !words.is_empty() {
-                    entries.push(Entry::Mailbox { name: None, route: None, local: words.join(&b' '), domain: Vec::new() });
+                    entries.push(Entry::Mailbox {
+                        name: None,
+                        route: None,
+                        local: words.join(&b' '),
+                        domain: Vec::new(),
+                    });
                 }
                 if in_group && matches!(end, None | Some(b';')) {
                     in_group = false;
@@ -139,7 +147,12 @@ impl Parser<'_> {
 
     /// At least one octet, up to one of `ends`.
     fn atom(&mut self, ends: &[u8]) -> Vec<u8> {
-        let length = self.rest.iter().skip(1).position(|byte| ends.contains(byte)).map_or(self.rest.len(), |at| at + 1);
+        let length = self
+            .rest
+            .iter()
+            .skip(1)
+            .position(|byte| ends.contains(byte))
+            .map_or(self.rest.len(), |at| at + 1);
         let (atom, rest) = self.rest.split_at(length);
         self.rest = rest;
         atom.to_vec()
@@ -148,7 +161,9 @@ impl Parser<'_> {
     /// Behind `<`: an optional route, an address, and `>`.
     fn angle(&mut self, name: &[Vec<u8>]) -> Entry {
         self.skip();
-        let route = (self.rest.first() == Some(&b'@')).then(|| self.until(b":>")).filter(|route| !route.is_empty());
+        let route = (self.rest.first() == Some(&b'@'))
+            .then(|| self.until(b":>"))
+            .filter(|route| !route.is_empty());
         if self.rest.first() == Some(&b':') {
             self.next();
         }
@@ -165,7 +180,12 @@ impl Parser<'_> {
         }
         let name = (!name.is_empty()).then(|| name.join(&b' '));
         self.until(b",;");
-        Entry::Mailbox { name, route, local, domain }
+        Entry::Mailbox {
+            name,
+            route,
+            local,
+            domain,
+        }
     }
 
     /// Behind `@` of an address without angle brackets.
@@ -173,7 +193,12 @@ impl Parser<'_> {
         self.comment = None;
         let domain = self.until(b",;<>");
         self.until(b",;");
-        Entry::Mailbox { name: self.comment.take(), route: None, local: local.concat(), domain }
+        Entry::Mailbox {
+            name: self.comment.take(),
+            route: None,
+            local: local.concat(),
+            domain,
+        }
     }
 
     /// The text up to one of `ends`, without space and comments.
@@ -200,52 +225,94 @@ mod tests {
 
     fn mailbox(name: Option<&str>, local: &str, domain: &str) -> Entry {
         let name = name.map(|name| name.as_bytes().to_vec());
-        Entry::Mailbox { name, route: None, local: local.into(), domain: domain.into() }
+        Entry::Mailbox {
+            name,
+            route: None,
+            local: local.into(),
+            domain: domain.into(),
+        }
     }
 
     /// RFC 5322 appendix A.1.2, A.1.3, A.5, A.6.
     #[test]
     fn rfc_5322_examples() {
         let parse = |text: &str| parse(text.as_bytes());
-        assert_eq!(parse("\"Joe Q. Public\" <john.q.public@example.com>"), [mailbox(Some("Joe Q. Public"), "john.q.public", "example.com")]);
-        assert_eq!(parse("Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>"), [
-            mailbox(Some("Mary Smith"), "mary", "x.test"),
-            mailbox(None, "jdoe", "example.org"),
-            mailbox(Some("Who?"), "one", "y.test"),
-        ]);
-        assert_eq!(parse("<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>"), [
-            mailbox(None, "boss", "nil.test"),
-            mailbox(Some("Giant; \"Big\" Box"), "sysservices", "example.net"),
-        ]);
-        assert_eq!(parse("A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;"), [
-            Entry::Group(b"A Group".to_vec()),
-            mailbox(Some("Ed Jones"), "c", "a.test"),
-            mailbox(None, "joe", "where.test"),
-            mailbox(Some("John"), "jdoe", "one.test"),
-            Entry::GroupEnd,
-        ]);
-        assert_eq!(parse("Undisclosed recipients:;"), [Entry::Group(b"Undisclosed recipients".to_vec()), Entry::GroupEnd]);
-        assert_eq!(parse("Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>"), [mailbox(Some("Pete"), "pete", "silly.test")]);
-        assert_eq!(parse("(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;"), [
-            Entry::Group(b"Hidden recipients".to_vec()),
-            Entry::GroupEnd,
-        ]);
-        assert_eq!(parse("Mary Smith <@node.test:mary@example.net>, , jdoe@test   . example"), [
-            Entry::Mailbox {
-                name: Some(b"Mary Smith".to_vec()),
-                route: Some(b"@node.test".to_vec()),
-                local: b"mary".to_vec(),
-                domain: b"example.net".to_vec()
-            },
-            mailbox(None, "jdoe", "test.example"),
-        ]);
-        assert_eq!(parse("joe@example.org (Joe)"), [mailbox(Some("Joe"), "joe", "example.org")]);
+        assert_eq!(
+            parse("\"Joe Q. Public\" <john.q.public@example.com>"),
+            [mailbox(
+                Some("Joe Q. Public"),
+                "john.q.public",
+                "example.com"
+            )]
+        );
+        assert_eq!(
+            parse("Mary Smith <mary@x.test>, jdoe@example.org, Who? <one@y.test>"),
+            [
+                mailbox(Some("Mary Smith"), "mary", "x.test"),
+                mailbox(None, "jdoe", "example.org"),
+                mailbox(Some("Who?"), "one", "y.test"),
+            ]
+        );
+        assert_eq!(
+            parse("<boss@nil.test>, \"Giant; \\\"Big\\\" Box\" <sysservices@example.net>"),
+            [
+                mailbox(None, "boss", "nil.test"),
+                mailbox(Some("Giant; \"Big\" Box"), "sysservices", "example.net"),
+            ]
+        );
+        assert_eq!(
+            parse("A Group:Ed Jones <c@a.test>,joe@where.test,John <jdoe@one.test>;"),
+            [
+                Entry::Group(b"A Group".to_vec()),
+                mailbox(Some("Ed Jones"), "c", "a.test"),
+                mailbox(None, "joe", "where.test"),
+                mailbox(Some("John"), "jdoe", "one.test"),
+                Entry::GroupEnd,
+            ]
+        );
+        assert_eq!(
+            parse("Undisclosed recipients:;"),
+            [
+                Entry::Group(b"Undisclosed recipients".to_vec()),
+                Entry::GroupEnd
+            ]
+        );
+        assert_eq!(
+            parse("Pete(A nice \\) chap) <pete(his account)@silly.test(his host)>"),
+            [mailbox(Some("Pete"), "pete", "silly.test")]
+        );
+        assert_eq!(
+            parse("(Empty list)(start)Hidden recipients  :(nobody(that I know))  ;"),
+            [Entry::Group(b"Hidden recipients".to_vec()), Entry::GroupEnd,]
+        );
+        assert_eq!(
+            parse("Mary Smith <@node.test:mary@example.net>, , jdoe@test   . example"),
+            [
+                Entry::Mailbox {
+                    name: Some(b"Mary Smith".to_vec()),
+                    route: Some(b"@node.test".to_vec()),
+                    local: b"mary".to_vec(),
+                    domain: b"example.net".to_vec()
+                },
+                mailbox(None, "jdoe", "test.example"),
+            ]
+        );
+        assert_eq!(
+            parse("joe@example.org (Joe)"),
+            [mailbox(Some("Joe"), "joe", "example.org")]
+        );
     }
 
     #[test]
     fn nonsense_is_shown_somehow() {
-        assert_eq!(parse(b"MAILER-DAEMON"), [mailbox(None, "MAILER-DAEMON", "")]);
-        assert_eq!(parse(b"=?utf-8?q?J=C3=B6rg?= <j@x>"), [mailbox(Some("=?utf-8?q?J=C3=B6rg?="), "j", "x")]);
+        assert_eq!(
+            parse(b"MAILER-DAEMON"),
+            [mailbox(None, "MAILER-DAEMON", "")]
+        );
+        assert_eq!(
+            parse(b"=?utf-8?q?J=C3=B6rg?= <j@x>"),
+            [mailbox(Some("=?utf-8?q?J=C3=B6rg?="), "j", "x")]
+        );
         assert_eq!(parse(b""), []);
     }
 

@@ -1,6 +1,6 @@
 //! The content fields of a part (RFC 2045, 2183, 3282, 2557, 1864), as they stand: parameters are not decoded.
 
-use super::field::{fields, Field};
+use super::field::{Field, fields};
 
 /// How long one value is kept at the most, in octets; longer ones are cut. Boundaries are at most 70 (RFC 2046 5.1.1).
 const VALUE_LIMIT: usize = 4 * 1024;
@@ -51,12 +51,16 @@ impl Media {
     /// Whether it is `message/rfc822` or `message/global`.
     pub fn is_message(&self) -> bool {
         self.is("message")
-            && (self.subtype.eq_ignore_ascii_case(b"rfc822") || self.subtype.eq_ignore_ascii_case(b"global"))
+            && (self.subtype.eq_ignore_ascii_case(b"rfc822")
+                || self.subtype.eq_ignore_ascii_case(b"global"))
     }
 
     /// A parameter's value; names are compared without regard to case.
     pub fn parameter(&self, name: &str) -> Option<&[u8]> {
-        let found = self.parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
+        let found = self
+            .parameters
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name.as_bytes()));
         found.map(|(_, value)| value.as_slice())
     }
 }
@@ -66,7 +70,10 @@ impl Content {
     pub fn parse(header: &[u8]) -> Self {
         let mut content = Self::default();
         for field in fields(header) {
-            let is_content = field.name.get(..8).is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
+            let is_content = field
+                .name
+                .get(..8)
+                .is_some_and(|start| start.eq_ignore_ascii_case(b"content-"));
             if is_content {
                 content.take(&field);
             }
@@ -80,16 +87,27 @@ impl Content {
         if value.is_empty() {
             return;
         }
-        match field.name.get(8..).unwrap_or_default().to_ascii_lowercase().as_slice() {
+        match field
+            .name
+            .get(8..)
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_slice()
+        {
             b"type" if self.media.is_none() => self.media = media(&value),
-            b"transfer-encoding" if self.encoding.is_none() => self.encoding = Words(&value).token(),
+            b"transfer-encoding" if self.encoding.is_none() => {
+                self.encoding = Words(&value).token()
+            }
             b"id" => set(&mut self.id, value),
             b"description" => set(&mut self.description, value),
             b"md5" => set(&mut self.md5, value),
             b"location" => set(&mut self.location, value),
             b"disposition" if self.disposition.is_none() => self.disposition = disposition(&value),
             b"language" if self.language.is_empty() => {
-                let tags = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|tag| !tag.is_empty());
+                let tags = value
+                    .split(|byte| *byte == b',')
+                    .map(<[u8]>::trim_ascii)
+                    .filter(|tag| !tag.is_empty());
                 self.language = tags.take(PARAMETERS_LIMIT).map(<[u8]>::to_vec).collect();
             }
             _ => {}
@@ -98,7 +116,12 @@ impl Content {
 
     /// The transfer encoding, understood.
     pub fn transfer(&self) -> Transfer {
-        match self.encoding.as_deref().map(<[u8]>::to_ascii_lowercase).as_deref() {
+        match self
+            .encoding
+            .as_deref()
+            .map(<[u8]>::to_ascii_lowercase)
+            .as_deref()
+        {
             None | Some(b"7bit" | b"8bit" | b"binary") => Transfer::Identity,
             Some(b"base64") => Transfer::Base64,
             Some(b"quoted-printable") => Transfer::QuotedPrintable,
@@ -129,7 +152,11 @@ fn media(value: &[u8]) -> Option<Media> {
     let kind = words.token()?;
     words.expect(b'/')?;
     let subtype = words.token()?;
-    Some(Media { kind, subtype, parameters: words.parameters() })
+    Some(Media {
+        kind,
+        subtype,
+        parameters: words.parameters(),
+    })
 }
 
 fn disposition(value: &[u8]) -> Option<(Vec<u8>, Vec<Parameter>)> {
@@ -175,7 +202,11 @@ impl Words<'_> {
     fn token(&mut self) -> Option<Vec<u8>> {
         self.skip();
         let is_token = |byte: &u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?=".contains(byte);
-        let length = self.0.iter().position(|byte| !is_token(byte)).unwrap_or(self.0.len());
+        let length = self
+            .0
+            .iter()
+            .position(|byte| !is_token(byte))
+            .unwrap_or(self.0.len());
         let (token, rest) = self.0.split_at(length);
         self.0 = rest;
         (!token.is_empty()).then(|| token.to_vec())
@@ -188,7 +219,11 @@ impl Words<'_> {
             self.next();
             return Some(self.quoted());
         }
-        let length = self.0.iter().position(|byte| matches!(byte, b';' | b' ' | b'\t')).unwrap_or(self.0.len());
+        let length = self
+            .0
+            .iter()
+            .position(|byte| matches!(byte, b';' | b' ' | b'\t'))
+            .unwrap_or(self.0.len());
         let (value, rest) = self.0.split_at(length);
         self.0 = rest;
         (!value.is_empty()).then(|| value.to_vec())
@@ -209,7 +244,9 @@ impl Words<'_> {
     fn parameters(&mut self) -> Vec<Parameter> {
         let mut found = Vec::new();
         while found.len() < PARAMETERS_LIMIT {
-            let Some(semicolon) = self.0.iter().position(|byte| *byte == b';') else { break };
+            let Some(semicolon) = self.0.iter().position(|byte| *byte == b';') else {
+                break;
+            };
             self.0 = self.0.get(semicolon + 1..).unwrap_or_default();
             let name = self.token();
             if let (Some(name), Some(())) = (name, self.expect(b'=')) {
@@ -240,7 +277,15 @@ mod tests {
 
     #[test]
     fn nonsense_is_no_media_type() {
-        for value in ["", "text", "text/", "/plain", "(text/plain", ";charset=x", "text plain"] {
+        for value in [
+            "",
+            "text",
+            "text/",
+            "/plain",
+            "(text/plain",
+            ";charset=x",
+            "text plain",
+        ] {
             assert_eq!(parse(value), None, "{value}");
         }
     }

@@ -21,7 +21,12 @@ impl Field<'_> {
 
     /// The value on one line, without space at its ends (RFC 5322 2.2.3).
     pub fn unfolded(&self) -> Vec<u8> {
-        let text: Vec<u8> = self.value.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)).collect();
+        let text: Vec<u8> = self
+            .value
+            .iter()
+            .copied()
+            .filter(|byte| !matches!(byte, b'\r' | b'\n' | 0))
+            .collect();
         text.trim_ascii().to_vec()
     }
 }
@@ -64,7 +69,11 @@ fn parse(raw: &[u8]) -> Option<Field<'_>> {
     let colon = memchr(b':', raw)?;
     let name = raw.get(..colon)?.trim_ascii_end();
     let printable = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic());
-    printable.then_some(Field { name, value: raw.get(colon + 1..).unwrap_or_default(), raw })
+    printable.then_some(Field {
+        name,
+        value: raw.get(colon + 1..).unwrap_or_default(),
+        raw,
+    })
 }
 
 #[cfg(test)]
@@ -74,12 +83,20 @@ mod tests {
     #[test]
     fn fields_folded_and_odd() {
         let header = b"Subject: a\r\n b\r\nno field here\r\nX : \ty \r\nLast:\n\nBody: no";
-        let found: Vec<_> = fields(header).map(|field| (field.name, field.unfolded())).collect();
-        assert_eq!(found, [
-            (&b"Subject"[..], b"a b".to_vec()),
-            (&b"X"[..], b"y".to_vec()),
-            (&b"Last"[..], Vec::new())
-        ]);
-        assert_eq!(first(header, "SUBJECT").unwrap().raw, b"Subject: a\r\n b\r\n");
+        let found: Vec<_> = fields(header)
+            .map(|field| (field.name, field.unfolded()))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (&b"Subject"[..], b"a b".to_vec()),
+                (&b"X"[..], b"y".to_vec()),
+                (&b"Last"[..], Vec::new())
+            ]
+        );
+        assert_eq!(
+            first(header, "SUBJECT").unwrap().raw,
+            b"Subject: a\r\n b\r\n"
+        );
     }
 }

@@ -45,7 +45,10 @@ pub trait Source {
 
 impl Source for &[u8] {
     fn read(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
-        let rest = usize::try_from(offset).ok().and_then(|from| self.get(from..)).unwrap_or_default();
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|from| self.get(from..))
+            .unwrap_or_default();
         Ok(rest.get(..length).unwrap_or(rest).to_vec())
     }
 }
@@ -80,12 +83,15 @@ impl Part {
     /// The part named by section part numbers (RFC 9051 6.4.5); none when there is no such part. `self` is a message;
     /// without numbers it is the message itself.
     pub fn locate(&self, numbers: &[u32]) -> Option<&Part> {
-        let Some((first, rest)) = numbers.split_first() else { return Some(self) };
-        rest.iter().try_fold(self.enter(*first)?, |part, number| match &part.kind {
-            Kind::Multipart(children) => child(children, *number),
-            Kind::Message(inner) => inner.enter(*number),
-            Kind::Leaf => None,
-        })
+        let Some((first, rest)) = numbers.split_first() else {
+            return Some(self);
+        };
+        rest.iter()
+            .try_fold(self.enter(*first)?, |part, number| match &part.kind {
+                Kind::Multipart(children) => child(children, *number),
+                Kind::Message(inner) => inner.enter(*number),
+                Kind::Leaf => None,
+            })
     }
 
     /// Part `number` of a message: of one that is not multipart, its body is part 1.

@@ -13,7 +13,7 @@ use std::io;
 use memchr::memchr;
 
 use super::content::{Content, Media};
-use super::{Kind, Part, Source, DEPTH_LIMIT, HEADER_LIMIT, PARTS_LIMIT};
+use super::{DEPTH_LIMIT, HEADER_LIMIT, Kind, PARTS_LIMIT, Part, Source};
 
 /// How much is read at a time.
 const PIECE: usize = 64 * 1024;
@@ -80,7 +80,11 @@ struct Open {
 enum Inside {
     Content,
     Message(Option<Box<Part>>),
-    Parts { boundary: Vec<u8>, children: Vec<Part>, closed: bool },
+    Parts {
+        boundary: Vec<u8>,
+        children: Vec<Part>,
+        closed: bool,
+    },
 }
 
 impl Default for Scanner {
@@ -137,7 +141,10 @@ impl Scanner {
 
     /// The end of a line (with its LF): together with what was kept it is whole.
     fn line(&mut self, end: &[u8]) {
-        let cr = end.len().checked_sub(2).map_or(self.after_cr, |at| end.get(at) == Some(&b'\r'));
+        let cr = end
+            .len()
+            .checked_sub(2)
+            .map_or(self.after_cr, |at| end.get(at) == Some(&b'\r'));
         if self.line_length == 0 {
             self.line_length = end.len() as u64;
             self.whole_line(end);
@@ -157,22 +164,31 @@ impl Scanner {
     /// A piece of a line: kept as far as it may matter.
     fn keep(&mut self, piece: &[u8]) {
         let Some(last) = piece.last() else { return };
-        let limit = if self.place == Place::Header { HEADER_LIMIT } else { LINE_LIMIT };
+        let limit = if self.place == Place::Header {
+            HEADER_LIMIT
+        } else {
+            LINE_LIMIT
+        };
         let room = limit.saturating_sub(self.partial.len());
-        self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        self.partial
+            .extend_from_slice(piece.get(..room).unwrap_or(piece));
         self.line_length += piece.len() as u64;
         self.after_cr = *last == b'\r';
     }
 
     /// Acts on a line (or the beginning of a very long one).
     fn whole_line(&mut self, line: &[u8]) {
-        if line.starts_with(b"--") && self.line_length <= LINE_LIMIT as u64 && self.delimiter(line.trim_ascii_end()) {
+        if line.starts_with(b"--")
+            && self.line_length <= LINE_LIMIT as u64
+            && self.delimiter(line.trim_ascii_end())
+        {
             return;
         }
         if self.place == Place::Header {
             let empty = line == b"\r\n" || line == b"\n";
             let room = HEADER_LIMIT.saturating_sub(self.header.len());
-            self.header.extend_from_slice(line.get(..room).unwrap_or(line));
+            self.header
+                .extend_from_slice(line.get(..room).unwrap_or(line));
             if empty {
                 self.breaks += 1;
                 self.header_ends(self.line_start + self.line_length);
@@ -183,10 +199,19 @@ impl Scanner {
 
     /// Whether the line is a delimiter of an open multipart; if so, acts on it.
     fn delimiter(&mut self, line: &[u8]) -> bool {
-        let Some(text) = line.get(2..) else { return false };
-        let matching = self.open.iter().rposition(|open| open.delimits(text).is_some());
+        let Some(text) = line.get(2..) else {
+            return false;
+        };
+        let matching = self
+            .open
+            .iter()
+            .rposition(|open| open.delimits(text).is_some());
         let Some(index) = matching else { return false };
-        let last = self.open.get(index).and_then(|open| open.delimits(text)).unwrap_or(false);
+        let last = self
+            .open
+            .get(index)
+            .and_then(|open| open.delimits(text))
+            .unwrap_or(false);
         if !last && self.parts >= PARTS_LIMIT {
             return false;
         }
@@ -199,12 +224,22 @@ impl Scanner {
         while self.open.len() > index + 1 {
             self.close_last(end, breaks);
         }
-        let Some(Open { content, inside: Inside::Parts { closed, .. }, .. }) = self.open.last_mut() else { return false };
+        let Some(Open {
+            content,
+            inside: Inside::Parts { closed, .. },
+            ..
+        }) = self.open.last_mut()
+        else {
+            return false;
+        };
         if last {
             *closed = true;
             self.place = Place::Body;
         } else {
-            let digest = content.media.as_ref().is_some_and(|media| media.subtype.eq_ignore_ascii_case(b"digest"));
+            let digest = content
+                .media
+                .as_ref()
+                .is_some_and(|media| media.subtype.eq_ignore_ascii_case(b"digest"));
             self.open.push(Open::new(next_line, digest));
             self.parts += 1;
             self.place = Place::Header;
@@ -219,19 +254,35 @@ impl Scanner {
         let deep = self.open.len() >= DEPTH_LIMIT;
         let room = self.parts < PARTS_LIMIT;
         let breaks = self.breaks;
-        let Some(open) = self.open.last_mut() else { return };
+        let Some(open) = self.open.last_mut() else {
+            return;
+        };
         open.content = Content::parse(&header);
         if open.digest && open.content.media.is_none() {
             // RFC 2046 5.1.5: the default inside a digest.
             let (kind, subtype) = (b"message".to_vec(), b"rfc822".to_vec());
-            open.content.media = Some(Media { kind, subtype, parameters: Vec::new() });
+            open.content.media = Some(Media {
+                kind,
+                subtype,
+                parameters: Vec::new(),
+            });
         }
         open.body_start = body_start;
         open.breaks_before_body = breaks;
-        let Some(media) = open.content.media.as_ref().filter(|_| !deep) else { return };
+        let Some(media) = open.content.media.as_ref().filter(|_| !deep) else {
+            return;
+        };
         if media.is("multipart") {
-            let boundary = media.parameter("boundary").unwrap_or_default().trim_ascii_end().to_vec();
-            open.inside = Inside::Parts { closed: boundary.is_empty(), boundary, children: Vec::new() };
+            let boundary = media
+                .parameter("boundary")
+                .unwrap_or_default()
+                .trim_ascii_end()
+                .to_vec();
+            open.inside = Inside::Parts {
+                closed: boundary.is_empty(),
+                boundary,
+                children: Vec::new(),
+            };
         } else if media.is_message() && room {
             open.inside = Inside::Message(None);
             self.open.push(Open::new(body_start, false));
@@ -265,7 +316,14 @@ impl Open {
 
     /// Whether the text behind `--` is this part's boundary, and if so whether it closes it.
     fn delimits(&self, text: &[u8]) -> Option<bool> {
-        let Inside::Parts { boundary, closed: false, .. } = &self.inside else { return None };
+        let Inside::Parts {
+            boundary,
+            closed: false,
+            ..
+        } = &self.inside
+        else {
+            return None;
+        };
         match text.strip_prefix(boundary.as_slice())? {
             b"" => Some(false),
             b"--" => Some(true),
@@ -283,20 +341,36 @@ impl Open {
             Inside::Message(Some(inner)) => Kind::Message(inner),
             Inside::Parts { children, .. } if !children.is_empty() => Kind::Multipart(children),
             Inside::Parts { boundary, .. } => {
-                let start = if boundary.is_empty() { body.start } else { body.end };
+                let start = if boundary.is_empty() {
+                    body.start
+                } else {
+                    body.end
+                };
                 let lines = if boundary.is_empty() { lines } else { 0 };
                 Kind::Multipart(vec![Part::plain(start, end, lines)])
             }
         };
         let header = self.header_start..self.body_start;
-        Part { header, body, lines, content: Box::new(self.content), kind }
+        Part {
+            header,
+            body,
+            lines,
+            content: Box::new(self.content),
+            kind,
+        }
     }
 }
 
 impl Part {
     /// Plain text without a header.
     fn plain(start: u64, end: u64, lines: u64) -> Self {
-        Self { header: start..start, body: start..end, lines, content: Box::default(), kind: Kind::Leaf }
+        Self {
+            header: start..start,
+            body: start..end,
+            lines,
+            content: Box::default(),
+            kind: Kind::Leaf,
+        }
     }
 }
 
@@ -331,14 +405,25 @@ mod tests {
     #[test]
     fn rfc_2046_example() {
         let root = tree(SIMPLE);
-        let first = "This is implicitly typed plain US-ASCII text.\r\nIt does NOT end with a linebreak.";
-        let second = "This is explicitly typed plain US-ASCII text.\r\nIt DOES end with a linebreak.\r\n";
+        let first =
+            "This is implicitly typed plain US-ASCII text.\r\nIt does NOT end with a linebreak.";
+        let second =
+            "This is explicitly typed plain US-ASCII text.\r\nIt DOES end with a linebreak.\r\n";
         assert_eq!(body(SIMPLE, &root, &[1]), Some(first));
         assert_eq!(body(SIMPLE, &root, &[2]), Some(second));
         assert_eq!(body(SIMPLE, &root, &[3]), None);
-        assert_eq!((root.locate(&[1]).unwrap().lines, root.locate(&[2]).unwrap().lines), (1, 2));
+        assert_eq!(
+            (
+                root.locate(&[1]).unwrap().lines,
+                root.locate(&[2]).unwrap().lines
+            ),
+            (1, 2)
+        );
         assert_eq!(root.body.end, SIMPLE.len() as u64);
-        assert_eq!(text(SIMPLE, &root.locate(&[2]).unwrap().header), "Content-type: text/plain; charset=us-ascii\r\n\r\n");
+        assert_eq!(
+            text(SIMPLE, &root.locate(&[2]).unwrap().header),
+            "Content-type: text/plain; charset=us-ascii\r\n\r\n"
+        );
     }
 
     #[test]
@@ -375,9 +460,17 @@ mod tests {
         assert_eq!(body(empty, &tree(empty), &[1]), Some(""));
         let boundless = b"Content-Type: multipart/mixed\r\n\r\ntext\r\n";
         assert_eq!(body(boundless, &tree(boundless), &[1]), Some("text\r\n"));
-        let bare = b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n--x\r\nA: b\r\n--x--\r\n";
+        let bare =
+            b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n\r\n--x\r\nA: b\r\n--x--\r\n";
         let root = tree(bare);
-        assert_eq!((body(bare, &root, &[1]), body(bare, &root, &[2]), body(bare, &root, &[3])), (Some(""), Some(""), None));
+        assert_eq!(
+            (
+                body(bare, &root, &[1]),
+                body(bare, &root, &[2]),
+                body(bare, &root, &[3])
+            ),
+            (Some(""), Some(""), None)
+        );
     }
 
     #[test]
@@ -397,17 +490,27 @@ mod tests {
         for _ in 0..3_000 {
             wide.extend_from_slice(b"--x\r\n\r\n");
         }
-        let Kind::Multipart(children) = tree(&wide).kind else { panic!("not a multipart") };
+        let Kind::Multipart(children) = tree(&wide).kind else {
+            panic!("not a multipart")
+        };
         assert_eq!(children.len(), PARTS_LIMIT - 1);
     }
 
     fn within(part: &Part, outer: &std::ops::Range<u64>) {
         assert!(outer.start <= part.header.start && part.header.start <= part.header.end);
-        assert!(part.header.end == part.body.start && part.body.start <= part.body.end && part.body.end <= outer.end, "{part:?} {outer:?}");
+        assert!(
+            part.header.end == part.body.start
+                && part.body.start <= part.body.end
+                && part.body.end <= outer.end,
+            "{part:?} {outer:?}"
+        );
         match &part.kind {
             Kind::Leaf => {}
             Kind::Message(inner) => {
-                assert_eq!((inner.header.start, inner.body.end), (part.body.start, part.body.end));
+                assert_eq!(
+                    (inner.header.start, inner.body.end),
+                    (part.body.start, part.body.end)
+                );
                 within(inner, &part.body);
             }
             Kind::Multipart(children) => {
@@ -423,11 +526,20 @@ mod tests {
             Just("Content-Type: multipart/mixed; boundary=x"),
             Just("Content-Type: multipart/digest; boundary=xy"),
             Just("Content-Type: message/rfc822"),
-            Just("--x"), Just("--x--"), Just("--xy"), Just("--xy-- "), Just(""), Just("text"), Just("\r"),
+            Just("--x"),
+            Just("--x--"),
+            Just("--xy"),
+            Just("--xy-- "),
+            Just(""),
+            Just("text"),
+            Just("\r"),
         ];
         let end = prop_oneof![Just("\r\n"), Just("\n"), Just("")];
-        proptest::collection::vec((line, end), 0..40)
-            .prop_map(|all| all.into_iter().flat_map(|(line, end)| [line, end].concat().into_bytes()).collect())
+        proptest::collection::vec((line, end), 0..40).prop_map(|all| {
+            all.into_iter()
+                .flat_map(|(line, end)| [line, end].concat().into_bytes())
+                .collect()
+        })
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use gatepost_wire::imap::ask::{Datum, Section, SectionText};
 use super::content::Transfer;
 use super::field::fields;
 use super::transfer::Decoder;
-use super::{Kind, Part, Source, HEADER_LIMIT};
+use super::{HEADER_LIMIT, Kind, Part, Source};
 
 /// Sections up to this many octets are answered at once; longer ones are left for the session to read.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
@@ -24,8 +24,12 @@ const PIECE: usize = 64 * 1024;
 /// When the message cannot be read.
 pub fn section(root: &Part, source: &mut dyn Source, wanted: &Section) -> io::Result<Datum> {
     match &wanted.text {
-        SectionText::HeaderFields(names) => filtered(root, source, wanted, |field| named(names, field)),
-        SectionText::HeaderFieldsNot(names) => filtered(root, source, wanted, |field| !named(names, field)),
+        SectionText::HeaderFields(names) => {
+            filtered(root, source, wanted, |field| named(names, field))
+        }
+        SectionText::HeaderFieldsNot(names) => {
+            filtered(root, source, wanted, |field| !named(names, field))
+        }
         text => match place(root, &wanted.part, text) {
             Some(range) => stored(source, cut(range, wanted.partial)),
             None => Ok(Datum::Nil),
@@ -37,13 +41,24 @@ pub fn section(root: &Part, source: &mut dyn Source, wanted: &Section) -> io::Re
 ///
 /// # Errors
 /// When the message cannot be read.
-pub fn binary(root: &Part, source: &mut dyn Source, numbers: &[u32], partial: Option<(u32, u32)>) -> io::Result<Datum> {
-    let Some((range, transfer)) = encoded(root, numbers) else { return Ok(Datum::Nil) };
+pub fn binary(
+    root: &Part,
+    source: &mut dyn Source,
+    numbers: &[u32],
+    partial: Option<(u32, u32)>,
+) -> io::Result<Datum> {
+    let Some((range, transfer)) = encoded(root, numbers) else {
+        return Ok(Datum::Nil);
+    };
     if transfer == Transfer::Identity {
         return stored(source, cut(range, partial));
     }
-    let Some(decoder) = Decoder::new(transfer) else { return Ok(Datum::UnknownEncoding) };
-    let (start, count) = partial.map_or((0, None), |(start, count)| (u64::from(start), Some(u64::from(count))));
+    let Some(decoder) = Decoder::new(transfer) else {
+        return Ok(Datum::UnknownEncoding);
+    };
+    let (start, count) = partial.map_or((0, None), |(start, count)| {
+        (u64::from(start), Some(u64::from(count)))
+    });
     let wanted = start..count.map_or(u64::MAX, |count| start.saturating_add(count));
     let mut found = Vec::new();
     let mut too_long = false;
@@ -55,7 +70,11 @@ pub fn binary(root: &Part, source: &mut dyn Source, numbers: &[u32], partial: Op
         }
         !too_long && offset + (octets.len() as u64) < wanted.end
     })?;
-    Ok(if too_long { Datum::UnknownEncoding } else { Datum::Bytes(found) })
+    Ok(if too_long {
+        Datum::UnknownEncoding
+    } else {
+        Datum::Bytes(found)
+    })
 }
 
 /// Answers BINARY.SIZE[…].
@@ -63,11 +82,15 @@ pub fn binary(root: &Part, source: &mut dyn Source, numbers: &[u32], partial: Op
 /// # Errors
 /// When the message cannot be read.
 pub fn binary_size(root: &Part, source: &mut dyn Source, numbers: &[u32]) -> io::Result<Datum> {
-    let Some((range, transfer)) = encoded(root, numbers) else { return Ok(Datum::Nil) };
+    let Some((range, transfer)) = encoded(root, numbers) else {
+        return Ok(Datum::Nil);
+    };
     if transfer == Transfer::Identity {
         return Ok(Datum::Number(range.end - range.start));
     }
-    let Some(decoder) = Decoder::new(transfer) else { return Ok(Datum::UnknownEncoding) };
+    let Some(decoder) = Decoder::new(transfer) else {
+        return Ok(Datum::UnknownEncoding);
+    };
     let mut size = 0;
     decode(source, range, decoder, |_, octets| {
         size += octets.len() as u64;
@@ -113,7 +136,11 @@ fn encoded(root: &Part, numbers: &[u32]) -> Option<(Range<u64>, Transfer)> {
     }
     let part = root.locate(numbers)?;
     // RFC 2045 6.4: composite types are never encoded.
-    let transfer = if part.kind == Kind::Leaf { part.content.transfer() } else { Transfer::Identity };
+    let transfer = if part.kind == Kind::Leaf {
+        part.content.transfer()
+    } else {
+        Transfer::Identity
+    };
     Some((part.body.clone(), transfer))
 }
 
@@ -149,8 +176,12 @@ fn filtered(
     wanted: &Section,
     keep: impl Fn(&[u8]) -> bool,
 ) -> io::Result<Datum> {
-    let Some(range) = place(root, &wanted.part, &wanted.text) else { return Ok(Datum::Nil) };
-    let length = usize::try_from(range.end - range.start).unwrap_or(HEADER_LIMIT).min(HEADER_LIMIT);
+    let Some(range) = place(root, &wanted.part, &wanted.text) else {
+        return Ok(Datum::Nil);
+    };
+    let length = usize::try_from(range.end - range.start)
+        .unwrap_or(HEADER_LIMIT)
+        .min(HEADER_LIMIT);
     let header = source.read(range.start, length)?;
     let mut text: Vec<u8> = Vec::new();
     for field in fields(&header).filter(|field| keep(field.name)) {
@@ -160,18 +191,25 @@ fn filtered(
         }
     }
     text.extend_from_slice(b"\r\n");
-    let cut = wanted.partial.map_or(0..u64::MAX, |(start, count)| u64::from(start)..u64::from(start) + u64::from(count));
+    let cut = wanted.partial.map_or(0..u64::MAX, |(start, count)| {
+        u64::from(start)..u64::from(start) + u64::from(count)
+    });
     Ok(Datum::Bytes(overlap(0, &text, &cut).to_vec()))
 }
 
 fn named(names: &[String], field: &[u8]) -> bool {
-    names.iter().any(|name| field.eq_ignore_ascii_case(name.as_bytes()))
+    names
+        .iter()
+        .any(|name| field.eq_ignore_ascii_case(name.as_bytes()))
 }
 
 fn stored(source: &mut dyn Source, range: Range<u64>) -> io::Result<Datum> {
     let length = range.end - range.start;
     if length > INLINE_LIMIT {
-        return Ok(Datum::Stored { offset: range.start, length });
+        return Ok(Datum::Stored {
+            offset: range.start,
+            length,
+        });
     }
     let octets = source.read(range.start, usize::try_from(length).unwrap_or_default())?;
     Ok(Datum::Bytes(octets))
@@ -179,15 +217,23 @@ fn stored(source: &mut dyn Source, range: Range<u64>) -> io::Result<Datum> {
 
 /// `<start.count>` of a range; empty when it begins behind the end.
 fn cut(range: Range<u64>, partial: Option<(u32, u32)>) -> Range<u64> {
-    let Some((start, count)) = partial else { return range };
+    let Some((start, count)) = partial else {
+        return range;
+    };
     let start = range.start.saturating_add(start.into()).min(range.end);
     start..start.saturating_add(count.into()).min(range.end)
 }
 
 /// The octets, which begin at `offset`, that lie in `wanted`.
 fn overlap<'a>(offset: u64, octets: &'a [u8], wanted: &Range<u64>) -> &'a [u8] {
-    let at = |position: u64| usize::try_from(position.saturating_sub(offset)).unwrap_or(usize::MAX).min(octets.len());
-    octets.get(at(wanted.start)..at(wanted.end)).unwrap_or_default()
+    let at = |position: u64| {
+        usize::try_from(position.saturating_sub(offset))
+            .unwrap_or(usize::MAX)
+            .min(octets.len())
+    };
+    octets
+        .get(at(wanted.start)..at(wanted.end))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -205,7 +251,17 @@ mod tests {
     fn get(part: &[u32], text: SectionText, partial: Option<(u32, u32)>) -> Option<String> {
         let mut source = MESSAGE.as_bytes();
         let root = scan(&mut source).unwrap();
-        match section(&root, &mut source, &Section { part: part.to_vec(), text, partial }).unwrap() {
+        match section(
+            &root,
+            &mut source,
+            &Section {
+                part: part.to_vec(),
+                text,
+                partial,
+            },
+        )
+        .unwrap()
+        {
             Datum::Bytes(octets) => Some(String::from_utf8(octets).unwrap()),
             Datum::Nil => None,
             other => panic!("{other:?}"),
@@ -227,15 +283,27 @@ mod tests {
 
     #[test]
     fn sections_of_parts() {
-        assert_eq!(get(&[1], SectionText::All, None), some("aGVsbG8g\r\nd29ybGQ="));
+        assert_eq!(
+            get(&[1], SectionText::All, None),
+            some("aGVsbG8g\r\nd29ybGQ=")
+        );
         let mime = "Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n";
         assert_eq!(get(&[1], SectionText::Mime, None), some(mime));
         assert_eq!(get(&[1], SectionText::Header, None), None);
-        assert_eq!(get(&[2], SectionText::All, None), some("Subject: inner\r\n\r\nbody"));
-        assert_eq!(get(&[2], SectionText::Header, None), some("Subject: inner\r\n\r\n"));
+        assert_eq!(
+            get(&[2], SectionText::All, None),
+            some("Subject: inner\r\n\r\nbody")
+        );
+        assert_eq!(
+            get(&[2], SectionText::Header, None),
+            some("Subject: inner\r\n\r\n")
+        );
         assert_eq!(get(&[2], SectionText::Text, None), some("body"));
         assert_eq!(get(&[2, 1], SectionText::All, None), some("body"));
-        assert_eq!(get(&[2, 1], SectionText::Mime, None), some("Subject: inner\r\n\r\n"));
+        assert_eq!(
+            get(&[2, 1], SectionText::Mime, None),
+            some("Subject: inner\r\n\r\n")
+        );
         assert_eq!(get(&[4], SectionText::All, None), None);
     }
 
@@ -243,12 +311,21 @@ mod tests {
     fn header_fields() {
         let names = |names: &[&str]| names.iter().map(ToString::to_string).collect();
         let only = SectionText::HeaderFields(names(&["SUBJECT", "from", "absent"]));
-        assert_eq!(get(&[], only.clone(), None), some("From: a@b\r\nSubject: one\r\n two\r\n\r\n"));
+        assert_eq!(
+            get(&[], only.clone(), None),
+            some("From: a@b\r\nSubject: one\r\n two\r\n\r\n")
+        );
         assert_eq!(get(&[], only.clone(), Some((5, 6))), some(" a@b\r\n"));
         assert_eq!(get(&[2], only, None), some("Subject: inner\r\n\r\n"));
         let rest = SectionText::HeaderFieldsNot(names(&["Subject", "Content-Type"]));
-        assert_eq!(get(&[], rest, None), some("From: a@b\r\nReceived: x\r\n\r\n"));
-        assert_eq!(get(&[], SectionText::HeaderFields(names(&["none"])), None), some("\r\n"));
+        assert_eq!(
+            get(&[], rest, None),
+            some("From: a@b\r\nReceived: x\r\n\r\n")
+        );
+        assert_eq!(
+            get(&[], SectionText::HeaderFields(names(&["none"])), None),
+            some("\r\n")
+        );
     }
 
     #[test]
@@ -256,7 +333,10 @@ mod tests {
         assert_eq!(get(&[2], SectionText::Text, Some((1, 2))), some("od"));
         assert_eq!(get(&[2], SectionText::Text, Some((3, 99))), some("y"));
         assert_eq!(get(&[2], SectionText::Text, Some((4, 1))), some(""));
-        assert_eq!(get(&[2], SectionText::Text, Some((u32::MAX, u32::MAX))), some(""));
+        assert_eq!(
+            get(&[2], SectionText::Text, Some((u32::MAX, u32::MAX))),
+            some("")
+        );
     }
 
     #[test]
@@ -264,15 +344,39 @@ mod tests {
         let mut source = MESSAGE.as_bytes();
         let root = scan(&mut source).unwrap();
         let bytes = |text: &str| Datum::Bytes(text.into());
-        assert_eq!(binary(&root, &mut source, &[1], None).unwrap(), bytes("hello world"));
-        assert_eq!(binary(&root, &mut source, &[1], Some((4, 3))).unwrap(), bytes("o w"));
-        assert_eq!(binary(&root, &mut source, &[1], Some((40, 3))).unwrap(), bytes(""));
-        assert_eq!(binary(&root, &mut source, &[2], None).unwrap(), bytes("Subject: inner\r\n\r\nbody"));
-        assert_eq!(binary(&root, &mut source, &[3], None).unwrap(), Datum::UnknownEncoding);
+        assert_eq!(
+            binary(&root, &mut source, &[1], None).unwrap(),
+            bytes("hello world")
+        );
+        assert_eq!(
+            binary(&root, &mut source, &[1], Some((4, 3))).unwrap(),
+            bytes("o w")
+        );
+        assert_eq!(
+            binary(&root, &mut source, &[1], Some((40, 3))).unwrap(),
+            bytes("")
+        );
+        assert_eq!(
+            binary(&root, &mut source, &[2], None).unwrap(),
+            bytes("Subject: inner\r\n\r\nbody")
+        );
+        assert_eq!(
+            binary(&root, &mut source, &[3], None).unwrap(),
+            Datum::UnknownEncoding
+        );
         assert_eq!(binary(&root, &mut source, &[4], None).unwrap(), Datum::Nil);
-        assert_eq!(binary_size(&root, &mut source, &[1]).unwrap(), Datum::Number(11));
-        assert_eq!(binary_size(&root, &mut source, &[]).unwrap(), Datum::Number(MESSAGE.len() as u64));
-        assert_eq!(binary_size(&root, &mut source, &[3]).unwrap(), Datum::UnknownEncoding);
+        assert_eq!(
+            binary_size(&root, &mut source, &[1]).unwrap(),
+            Datum::Number(11)
+        );
+        assert_eq!(
+            binary_size(&root, &mut source, &[]).unwrap(),
+            Datum::Number(MESSAGE.len() as u64)
+        );
+        assert_eq!(
+            binary_size(&root, &mut source, &[3]).unwrap(),
+            Datum::UnknownEncoding
+        );
     }
 
     #[test]
@@ -280,19 +384,47 @@ mod tests {
         let message = format!("A: b\r\n\r\n{}", "x".repeat(100_000));
         let mut source = message.as_bytes();
         let root = scan(&mut source).unwrap();
-        let whole = Section { part: vec![], text: SectionText::Text, partial: None };
-        assert_eq!(section(&root, &mut source, &whole).unwrap(), Datum::Stored { offset: 8, length: 100_000 });
-        let partial = Section { partial: Some((10, 70_000)), ..whole };
-        assert_eq!(section(&root, &mut source, &partial).unwrap(), Datum::Stored { offset: 18, length: 70_000 });
+        let whole = Section {
+            part: vec![],
+            text: SectionText::Text,
+            partial: None,
+        };
+        assert_eq!(
+            section(&root, &mut source, &whole).unwrap(),
+            Datum::Stored {
+                offset: 8,
+                length: 100_000
+            }
+        );
+        let partial = Section {
+            partial: Some((10, 70_000)),
+            ..whole
+        };
+        assert_eq!(
+            section(&root, &mut source, &partial).unwrap(),
+            Datum::Stored {
+                offset: 18,
+                length: 70_000
+            }
+        );
     }
 
     #[test]
     fn decoded_parts_stay_small_in_memory() {
-        let message = format!("Content-Transfer-Encoding: base64\r\n\r\n{}", "AAAA".repeat(DECODED_LIMIT / 3 + 1));
+        let message = format!(
+            "Content-Transfer-Encoding: base64\r\n\r\n{}",
+            "AAAA".repeat(DECODED_LIMIT / 3 + 1)
+        );
         let mut source = message.as_bytes();
         let root = scan(&mut source).unwrap();
-        assert_eq!(binary(&root, &mut source, &[1], None).unwrap(), Datum::UnknownEncoding);
-        assert_eq!(binary(&root, &mut source, &[1], Some((DECODED_LIMIT as u32, 2))).unwrap(), Datum::Bytes(vec![0; 2]));
+        assert_eq!(
+            binary(&root, &mut source, &[1], None).unwrap(),
+            Datum::UnknownEncoding
+        );
+        assert_eq!(
+            binary(&root, &mut source, &[1], Some((DECODED_LIMIT as u32, 2))).unwrap(),
+            Datum::Bytes(vec![0; 2])
+        );
     }
 
     proptest! {

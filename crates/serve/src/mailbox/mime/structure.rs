@@ -3,14 +3,14 @@
 use std::io;
 
 use imap_types::body::{
-    BasicFields, Body, BodyStructure, Disposition, Language, Location, MultiPartExtensionData, SinglePartExtensionData,
-    SpecificFields,
+    BasicFields, Body, BodyStructure, Disposition, Language, Location, MultiPartExtensionData,
+    SinglePartExtensionData, SpecificFields,
 };
 use imap_types::core::{IString, Vec1};
 
 use super::content::{Content, Media, Parameter};
 use super::envelope::{envelope, optional, string};
-use super::{Kind, Part, Source, HEADER_LIMIT};
+use super::{HEADER_LIMIT, Kind, Part, Source};
 
 /// How many embedded messages are shown with their envelope; the envelopes of more are empty. Keeps the answer small where a
 /// message is built of a thousand messages with long headers.
@@ -20,8 +20,17 @@ const ENVELOPES_LIMIT: usize = 100;
 ///
 /// # Errors
 /// When the header of an embedded message cannot be read.
-pub fn structure(part: &Part, source: &mut dyn Source, extended: bool) -> io::Result<BodyStructure<'static>> {
-    Writer { source, extended, envelopes: 0 }.part(part)
+pub fn structure(
+    part: &Part,
+    source: &mut dyn Source,
+    extended: bool,
+) -> io::Result<BodyStructure<'static>> {
+    Writer {
+        source,
+        extended,
+        envelopes: 0,
+    }
+    .part(part)
 }
 
 struct Writer<'a> {
@@ -43,15 +52,24 @@ impl Writer<'_> {
     }
 
     fn multipart(&mut self, part: &Part, children: &[Part]) -> io::Result<BodyStructure<'static>> {
-        let bodies = children.iter().map(|child| self.part(child)).collect::<io::Result<Vec<_>>>()?;
+        let bodies = children
+            .iter()
+            .map(|child| self.part(child))
+            .collect::<io::Result<Vec<_>>>()?;
         let media = part.content.media.as_ref();
         let subtype = string(media.map_or(b"MIXED".as_slice(), |media| &media.subtype));
         let extension_data = self.extended.then(|| MultiPartExtensionData {
-            parameter_list: media.map(|media| pairs(&media.parameters)).unwrap_or_default(),
+            parameter_list: media
+                .map(|media| pairs(&media.parameters))
+                .unwrap_or_default(),
             tail: Some(extension(&part.content)),
         });
         match Vec1::try_from(bodies) {
-            Ok(bodies) => Ok(BodyStructure::Multi { bodies, subtype, extension_data }),
+            Ok(bodies) => Ok(BodyStructure::Multi {
+                bodies,
+                subtype,
+                extension_data,
+            }),
             // The tree has no multipart without parts.
             Err(_) => Ok(self.single(part, octets())),
         }
@@ -60,8 +78,14 @@ impl Writer<'_> {
     fn message(&mut self, inner: &Part) -> io::Result<SpecificFields<'static>> {
         self.envelopes += 1;
         let shown = self.envelopes <= ENVELOPES_LIMIT;
-        let length = usize::try_from(inner.header.end - inner.header.start).unwrap_or(HEADER_LIMIT).min(HEADER_LIMIT);
-        let header = if shown { self.source.read(inner.header.start, length)? } else { Vec::new() };
+        let length = usize::try_from(inner.header.end - inner.header.start)
+            .unwrap_or(HEADER_LIMIT)
+            .min(HEADER_LIMIT);
+        let header = if shown {
+            self.source.read(inner.header.start, length)?
+        } else {
+            Vec::new()
+        };
         Ok(SpecificFields::Message {
             envelope: Box::new(envelope(&header)),
             body_structure: Box::new(self.part(inner)?),
@@ -73,7 +97,12 @@ impl Writer<'_> {
     fn single(&self, part: &Part, mut specific: SpecificFields<'static>) -> BodyStructure<'static> {
         let lines = small(part.lines);
         match &mut specific {
-            SpecificFields::Message { number_of_lines, .. } | SpecificFields::Text { number_of_lines, .. } => {
+            SpecificFields::Message {
+                number_of_lines, ..
+            }
+            | SpecificFields::Text {
+                number_of_lines, ..
+            } => {
                 *number_of_lines = lines;
             }
             SpecificFields::Basic { .. } => {}
@@ -90,27 +119,42 @@ impl Writer<'_> {
             md5: optional(content.md5.as_deref()),
             tail: Some(extension(content)),
         });
-        BodyStructure::Single { body: Body { basic, specific }, extension_data }
+        BodyStructure::Single {
+            body: Body { basic, specific },
+            extension_data,
+        }
     }
 }
 
 fn leaf(part: &Part) -> SpecificFields<'static> {
     let Some(media) = &part.content.media else {
         // RFC 2045 5.2: the default is plain text.
-        return SpecificFields::Text { subtype: string(b"PLAIN"), number_of_lines: 0 };
+        return SpecificFields::Text {
+            subtype: string(b"PLAIN"),
+            number_of_lines: 0,
+        };
     };
     if media.is("text") {
-        SpecificFields::Text { subtype: string(&media.subtype), number_of_lines: 0 }
+        SpecificFields::Text {
+            subtype: string(&media.subtype),
+            number_of_lines: 0,
+        }
     } else if media.is("multipart") || media.is_message() {
         // Beyond the limits: shown as content that is not looked into, as a client could not make sense of less.
         octets()
     } else {
-        SpecificFields::Basic { r#type: string(&media.kind), subtype: string(&media.subtype) }
+        SpecificFields::Basic {
+            r#type: string(&media.kind),
+            subtype: string(&media.subtype),
+        }
     }
 }
 
 fn octets() -> SpecificFields<'static> {
-    SpecificFields::Basic { r#type: string(b"APPLICATION"), subtype: string(b"OCTET-STREAM") }
+    SpecificFields::Basic {
+        r#type: string(b"APPLICATION"),
+        subtype: string(b"OCTET-STREAM"),
+    }
 }
 
 fn parameters(media: Option<&Media>) -> Vec<(IString<'static>, IString<'static>)> {
@@ -121,15 +165,27 @@ fn parameters(media: Option<&Media>) -> Vec<(IString<'static>, IString<'static>)
 }
 
 fn pairs(parameters: &[Parameter]) -> Vec<(IString<'static>, IString<'static>)> {
-    parameters.iter().map(|(name, value)| (string(name), string(value))).collect()
+    parameters
+        .iter()
+        .map(|(name, value)| (string(name), string(value)))
+        .collect()
 }
 
 fn extension(content: &Content) -> Disposition<'static> {
-    let location = Location { location: optional(content.location.as_deref()), extensions: Vec::new() };
+    let location = Location {
+        location: optional(content.location.as_deref()),
+        extensions: Vec::new(),
+    };
     let language = content.language.iter().map(|tag| string(tag)).collect();
     Disposition {
-        disposition: content.disposition.as_ref().map(|(kind, parameters)| (string(kind), pairs(parameters))),
-        tail: Some(Language { language, tail: Some(location) }),
+        disposition: content
+            .disposition
+            .as_ref()
+            .map(|(kind, parameters)| (string(kind), pairs(parameters))),
+        tail: Some(Language {
+            language,
+            tail: Some(location),
+        }),
     }
 }
 
@@ -141,8 +197,8 @@ fn small(number: u64) -> u32 {
 mod tests {
     use std::num::NonZeroU32;
 
-    use imap_codec::encode::Encoder;
     use imap_codec::ResponseCodec;
+    use imap_codec::encode::Encoder;
     use imap_types::fetch::MessageDataItem;
     use imap_types::response::{Data, Response};
 
@@ -151,16 +207,25 @@ mod tests {
 
     fn encode(item: MessageDataItem<'static>) -> String {
         let items = Vec1::try_from(vec![item]).unwrap();
-        let response = Response::Data(Data::Fetch { seq: NonZeroU32::MIN, items });
+        let response = Response::Data(Data::Fetch {
+            seq: NonZeroU32::MIN,
+            items,
+        });
         let line = String::from_utf8(ResponseCodec::new().encode(&response).dump()).unwrap();
-        line.trim_start_matches("* 1 FETCH (").trim_end_matches(")\r\n").to_owned()
+        line.trim_start_matches("* 1 FETCH (")
+            .trim_end_matches(")\r\n")
+            .to_owned()
     }
 
     fn body(message: &str, extended: bool) -> String {
         let mut source = message.as_bytes();
         let part = scan(&mut source).unwrap();
         let structure = structure(&part, &mut source, extended).unwrap();
-        encode(if extended { MessageDataItem::BodyStructure(structure) } else { MessageDataItem::Body(structure) })
+        encode(if extended {
+            MessageDataItem::BodyStructure(structure)
+        } else {
+            MessageDataItem::Body(structure)
+        })
     }
 
     /// The message of RFC 9051 section 8: its envelope and structure.
@@ -172,13 +237,19 @@ mod tests {
             Message-Id: <B27397-0100000@cac.washington.edu>\r\nMIME-Version: 1.0\r\n\
             Content-Type: TEXT/PLAIN; CHARSET=US-ASCII\r\n\r\n";
         let message = format!("{header}{}", "0123456789\r\n".repeat(4));
-        assert_eq!(body(&message, false), "BODY (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 48 4)");
+        assert_eq!(
+            body(&message, false),
+            "BODY (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 48 4)"
+        );
         let expected = "ENVELOPE (\"Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\" \"IMAP4rev2 WG mtg summary and minutes\" \
             ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) \
             ((\"Terry Gray\" NIL \"gray\" \"cac.washington.edu\")) ((NIL NIL \"imap\" \"cac.washington.edu\")) \
             ((NIL NIL \"minutes\" \"CNRI.Reston.VA.US\")(\"John Klensin\" NIL \"KLENSIN\" \"MIT.EDU\")) NIL NIL \
             \"<B27397-0100000@cac.washington.edu>\")";
-        assert_eq!(encode(MessageDataItem::Envelope(envelope(header.as_bytes()))), expected);
+        assert_eq!(
+            encode(MessageDataItem::Envelope(envelope(header.as_bytes()))),
+            expected
+        );
     }
 
     /// RFC 9051 7.5.2: a text and an attachment, the sizes computed here.
@@ -192,7 +263,10 @@ mod tests {
         let first = "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 7 1";
         let second = "(\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\" \"NAME\" \"cc.diff\") \
             \"<960723163407.20117h@cac.washington.edu>\" \"Compiler diff\" \"BASE64\" 4 0";
-        assert_eq!(body(message, false), format!("BODY ({first}){second}) \"MIXED\")"));
+        assert_eq!(
+            body(message, false),
+            format!("BODY ({first}){second}) \"MIXED\")")
+        );
         assert_eq!(
             body(message, true),
             format!(
@@ -232,6 +306,9 @@ mod tests {
     #[test]
     fn missing_parts_have_a_place() {
         let empty = "Content-Type: multipart/mixed; boundary=x\r\n\r\n";
-        assert_eq!(body(empty, false), "BODY ((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0) \"mixed\")");
+        assert_eq!(
+            body(empty, false),
+            "BODY ((\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 0 0) \"mixed\")"
+        );
     }
 }

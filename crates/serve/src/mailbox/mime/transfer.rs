@@ -29,7 +29,11 @@ impl Decoder {
     pub fn new(transfer: Transfer) -> Option<Self> {
         match transfer {
             Transfer::Identity => Some(Self::Identity),
-            Transfer::Base64 => Some(Self::Base64 { bits: 0, count: 0, ended: false }),
+            Transfer::Base64 => Some(Self::Base64 {
+                bits: 0,
+                count: 0,
+                ended: false,
+            }),
             Transfer::QuotedPrintable => Some(Self::QuotedPrintable { held: Vec::new() }),
             Transfer::Unknown => None,
         }
@@ -112,7 +116,11 @@ fn quoted_printable(byte: u8, held: &mut Vec<u8>, out: &mut Vec<u8>) {
 
 /// Behind an `=`.
 fn escape(byte: u8, held: &mut Vec<u8>, out: &mut Vec<u8>) {
-    let hex = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let hex = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
     match (held.get(1..).unwrap_or_default(), byte) {
         (rest, b'\n') if rest.iter().all(u8::is_ascii_whitespace) => held.clear(),
         ([] | [b' ' | b'\t', ..], b' ' | b'\t' | b'\r') if held.len() < 1_000 => held.push(byte),
@@ -136,7 +144,8 @@ mod tests {
 
     fn decode(transfer: Transfer, text: &[u8], cut: usize) -> Vec<u8> {
         let (mut decoder, mut out) = (Decoder::new(transfer).unwrap(), Vec::new());
-        text.chunks(cut).for_each(|piece| decoder.push(piece, &mut out));
+        text.chunks(cut)
+            .for_each(|piece| decoder.push(piece, &mut out));
         decoder.finish(&mut out);
         out
     }
@@ -158,13 +167,19 @@ mod tests {
             ("end=", "end"),
             ("==41", "=A"),
         ] {
-            assert_eq!(String::from_utf8(decode(Transfer::QuotedPrintable, text.as_bytes(), 3)).unwrap(), plain);
+            assert_eq!(
+                String::from_utf8(decode(Transfer::QuotedPrintable, text.as_bytes(), 3)).unwrap(),
+                plain
+            );
         }
     }
 
     #[test]
     fn base64_with_line_breaks_and_noise() {
-        assert_eq!(decode(Transfer::Base64, b"Zm 9v\r\nYm!Fy\r\n", 2), b"foobar");
+        assert_eq!(
+            decode(Transfer::Base64, b"Zm 9v\r\nYm!Fy\r\n", 2),
+            b"foobar"
+        );
         assert_eq!(decode(Transfer::Base64, b"Zm9vYg==\r\nfooter", 5), b"foob");
         assert!(Decoder::new(Transfer::Unknown).is_none());
     }

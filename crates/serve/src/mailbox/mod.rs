@@ -1,0 +1,3 @@
+//! The embedded mailbox.
+
+pub mod mime;
