@@ -14,7 +14,9 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::{hmac, rand};
 use gatepost_store::{Account, AccountId, Credential, Error, Store};
-use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramKeys, ScramRecord};
+use gatepost_wire::sasl::{
+    AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramKeys, ScramRecord,
+};
 use gatepost_wire::secret::Secret;
 use tokio::sync::Semaphore;
 
@@ -77,8 +79,18 @@ pub fn record(password: &str) -> Result<Credential, RecordError> {
     let mut salt = vec![0; 16];
     rand::fill(&mut salt).map_err(|_| RecordError::Randomness)?;
     let made = ScramRecord::derive(password, salt, ITERATIONS).map_err(RecordError::Password)?;
-    let ScramRecord { salt, iterations, stored_key, server_key } = made;
-    Ok(Credential { salt, iterations, stored_key, server_key })
+    let ScramRecord {
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+    } = made;
+    Ok(Credential {
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+    })
 }
 
 impl AccountKeeper {
@@ -111,15 +123,35 @@ impl AccountKeeper {
     }
 
     async fn scram_keys(self: &Arc<Self>, user: String) -> AccountAnswer {
-        let Ok((record, _)) = self.record_of(user).await else { return AccountAnswer::Unavailable };
-        let Some(nonce) = nonce() else { return AccountAnswer::Unavailable };
-        let Credential { salt, iterations, stored_key, server_key } = record;
-        AccountAnswer::ScramKeys(ScramKeys { salt, iterations, stored_key, server_key, nonce })
+        let Ok((record, _)) = self.record_of(user).await else {
+            return AccountAnswer::Unavailable;
+        };
+        let Some(nonce) = nonce() else {
+            return AccountAnswer::Unavailable;
+        };
+        let Credential {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        } = record;
+        AccountAnswer::ScramKeys(ScramKeys {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+            nonce,
+        })
     }
 
     async fn judge(self: &Arc<Self>, attempt: Attempt, client: IpAddr) -> Judged {
         let (user, mechanism) = match &attempt {
-            Attempt::Password { user, mechanism, .. } | Attempt::Scram { user, mechanism, .. } => (user.clone(), *mechanism),
+            Attempt::Password {
+                user, mechanism, ..
+            }
+            | Attempt::Scram {
+                user, mechanism, ..
+            } => (user.clone(), *mechanism),
         };
         let (keys, wait) = self.arrive(client, &user);
         match wait {
@@ -138,12 +170,24 @@ impl AccountKeeper {
             Some(account) => {
                 self.throttle().succeeded(keys, Instant::now());
                 let address: Box<str> = account.address.into();
-                let login = Login { account: account.id, address: address.clone(), mechanism };
-                Judged { answer: AccountAnswer::Granted { account: address }, login: Some(login), failed: false }
+                let login = Login {
+                    account: account.id,
+                    address: address.clone(),
+                    mechanism,
+                };
+                Judged {
+                    answer: AccountAnswer::Granted { account: address },
+                    login: Some(login),
+                    failed: false,
+                }
             }
             None => {
                 self.throttle().failed(keys, Instant::now());
-                Judged { answer: AccountAnswer::Denied, login: None, failed: true }
+                Judged {
+                    answer: AccountAnswer::Denied,
+                    login: None,
+                    failed: true,
+                }
             }
         }
     }
@@ -160,7 +204,10 @@ impl AccountKeeper {
     }
 
     /// The record of a name, and the account if there is one.
-    async fn record_of(self: &Arc<Self>, user: String) -> Result<(Credential, Option<Account>), Error> {
+    async fn record_of(
+        self: &Arc<Self>,
+        user: String,
+    ) -> Result<(Credential, Option<Account>), Error> {
         let keeper = Arc::clone(self);
         super::block(move || {
             // Made in both cases, so that both take the same time.
@@ -171,7 +218,12 @@ impl AccountKeeper {
                 Err(Error::Cannot | Error::NoSuchAccount) => None,
                 Err(error) => return Err(error),
             };
-            Ok((account.as_ref().map_or(decoy, |account| account.credential.clone()), account))
+            Ok((
+                account
+                    .as_ref()
+                    .map_or(decoy, |account| account.credential.clone()),
+                account,
+            ))
         })
         .await
     }
@@ -195,15 +247,34 @@ impl AccountKeeper {
         }
     }
 
-    async fn password_fits(self: &Arc<Self>, user: String, password: Secret<String>, record: Credential) -> bool {
+    async fn password_fits(
+        self: &Arc<Self>,
+        user: String,
+        password: Secret<String>,
+        record: Credential,
+    ) -> bool {
         let mark = self.mark(&user, &password, &record);
         if self.remembers(mark) {
             return true;
         }
-        let Ok(_judge) = self.judges.acquire().await else { return false };
-        let Credential { salt, iterations, stored_key, server_key } = record;
-        let record = ScramRecord { salt, iterations, stored_key, server_key };
-        let right = tokio::task::spawn_blocking(move || record.verifies(password.expose())).await.unwrap_or(false);
+        let Ok(_judge) = self.judges.acquire().await else {
+            return false;
+        };
+        let Credential {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        } = record;
+        let record = ScramRecord {
+            salt,
+            iterations,
+            stored_key,
+            server_key,
+        };
+        let right = tokio::task::spawn_blocking(move || record.verifies(password.expose()))
+            .await
+            .unwrap_or(false);
         if right {
             self.remember(mark);
         }
@@ -214,29 +285,48 @@ impl AccountKeeper {
     /// a password, and they are slowed down.
     fn mark(&self, user: &str, password: &Secret<String>, record: &Credential) -> u64 {
         let mut context = hmac::Context::with_key(&self.memory);
-        for part in [user.to_lowercase().as_bytes(), password.expose().as_bytes(), record.stored_key.expose()] {
+        for part in [
+            user.to_lowercase().as_bytes(),
+            password.expose().as_bytes(),
+            record.stored_key.expose(),
+        ] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part);
         }
         let tag = context.sign();
-        tag.as_ref().iter().take(8).fold(0, |mark, octet| mark << 8 | u64::from(*octet))
+        tag.as_ref()
+            .iter()
+            .take(8)
+            .fold(0, |mark, octet| mark << 8 | u64::from(*octet))
     }
 
     fn remembers(&self, mark: u64) -> bool {
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        remembered.get(mark).is_some_and(|since| since.elapsed() < REMEMBERED)
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        remembered
+            .get(mark)
+            .is_some_and(|since| since.elapsed() < REMEMBERED)
     }
 
     fn remember(&self, mark: u64) {
         let now = Instant::now();
-        let mut remembered = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut remembered = self
+            .remembered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *remembered.entry(mark, now) = now;
     }
 }
 
 impl Judged {
     fn only(answer: AccountAnswer) -> Self {
-        Self { answer, login: None, failed: false }
+        Self {
+            answer,
+            login: None,
+            failed: false,
+        }
     }
 }
 

@@ -53,8 +53,15 @@ impl Directory {
         Self {
             store,
             host: config.host.to_lowercase().into(),
-            domains: config.domains.iter().map(|domain| domain.to_lowercase()).collect(),
-            postmaster: config.postmaster.as_deref().map(|address| address.to_lowercase().into()),
+            domains: config
+                .domains
+                .iter()
+                .map(|domain| domain.to_lowercase())
+                .collect(),
+            postmaster: config
+                .postmaster
+                .as_deref()
+                .map(|address| address.to_lowercase().into()),
             cache: Arc::default(),
         }
     }
@@ -73,7 +80,10 @@ impl Directory {
     }
 
     fn look_up(&self, address: &Address) -> Result<Owner, Error> {
-        let base = address.local.split_once('+').map(|(base, _)| format!("{base}@{}", address.domain));
+        let base = address
+            .local
+            .split_once('+')
+            .map(|(base, _)| format!("{base}@{}", address.domain));
         for candidate in [Some(address.whole()), base].into_iter().flatten() {
             if let Some(account) = self.account(&candidate)? {
                 return Ok(self.remember(address.whole(), account));
@@ -81,13 +91,19 @@ impl Directory {
         }
         let domains = self.local_domains()?;
         let local = domains.contains(&address.domain) || self.domains.contains(&address.domain);
-        if address.local == "postmaster" && (local || address.domain.is_empty() || address.domain == *self.host) {
+        if address.local == "postmaster"
+            && (local || address.domain.is_empty() || address.domain == *self.host)
+        {
             return match self.postmaster()? {
                 Some(account) => Ok(self.remember(address.whole(), account)),
                 None => Ok(Owner::Nobody),
             };
         }
-        Ok(if local { Owner::Nobody } else { Owner::Elsewhere })
+        Ok(if local {
+            Owner::Nobody
+        } else {
+            Owner::Elsewhere
+        })
     }
 
     fn account(&self, address: &str) -> Result<Option<AccountId>, Error> {
@@ -110,12 +126,20 @@ impl Directory {
 
     fn local_domains(&self) -> Result<Arc<HashSet<String>>, Error> {
         let fresh = |since: Instant| since.elapsed() < DOMAINS_FOR;
-        if let Some((domains, _)) = self.cache().domains.as_ref().filter(|(_, since)| fresh(*since)) {
+        if let Some((domains, _)) = self
+            .cache()
+            .domains
+            .as_ref()
+            .filter(|(_, since)| fresh(*since))
+        {
             return Ok(Arc::clone(domains));
         }
         let accounts = self.store.accounts().list()?;
-        let domains = accounts.iter().filter_map(|account| account.address.rsplit_once('@'));
-        let domains: Arc<HashSet<String>> = Arc::new(domains.map(|(_, domain)| domain.to_owned()).collect());
+        let domains = accounts
+            .iter()
+            .filter_map(|account| account.address.rsplit_once('@'));
+        let domains: Arc<HashSet<String>> =
+            Arc::new(domains.map(|(_, domain)| domain.to_owned()).collect());
         self.cache().domains = Some((Arc::clone(&domains), Instant::now()));
         Ok(domains)
     }
@@ -143,7 +167,10 @@ impl Directory {
 /// Whether the mailbox is the account's own: its address, with a tag or without.
 pub fn is_own(mailbox: &Mailbox, account: &str) -> bool {
     let address = normal(mailbox);
-    let base = address.local.split_once('+').map_or(address.local.as_str(), |(base, _)| base);
+    let base = address
+        .local
+        .split_once('+')
+        .map_or(address.local.as_str(), |(base, _)| base);
     address.whole() == account || format!("{base}@{}", address.domain) == account
 }
 
@@ -161,11 +188,18 @@ impl Address {
 }
 
 fn normal(mailbox: &Mailbox) -> Address {
-    let local = match mailbox.local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+    let local = match mailbox
+        .local
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
         Some(quoted) => unescape(quoted),
         None => mailbox.local.clone(),
     };
-    Address { local: local.to_lowercase(), domain: mailbox.domain.to_lowercase() }
+    Address {
+        local: local.to_lowercase(),
+        domain: mailbox.domain.to_lowercase(),
+    }
 }
 
 fn unescape(quoted: &str) -> String {

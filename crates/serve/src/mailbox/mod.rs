@@ -5,7 +5,7 @@
 //! | [`account`], [`throttle`] | logins: SCRAM keys, passwords, delays |
 //! | [`directory`] | which address is whose |
 //! | [`smtp`], [`imap`], [`pop3`] | one backend per session of each protocol |
-//! | [`mime`], [`search`] | what IMAP tells about messages |
+//! | [`mime`], [`fetch`], [`search`] | what IMAP tells about messages |
 //! | [`date`] | dates as mail writes them |
 //!
 //! Reads of the store block, so they run on the runtime's blocking threads, a bounded number of long ones at a time; writes are
@@ -15,6 +15,7 @@
 pub mod account;
 pub mod date;
 pub mod directory;
+pub mod fetch;
 pub mod imap;
 pub mod mime;
 pub mod pop3;
@@ -93,7 +94,11 @@ impl Shared {
         &self,
         read: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _permit = self.long_reads.acquire().await.map_err(|_| Error::Fault(Fault::Closed))?;
+        let _permit = self
+            .long_reads
+            .acquire()
+            .await
+            .map_err(|_| Error::Fault(Fault::Closed))?;
         block(read).await
     }
 }
@@ -125,20 +130,34 @@ struct Locked {
 impl Locked {
     /// None when somebody has it open.
     fn take(shared: &Arc<Shared>, account: AccountId) -> Option<Self> {
-        let mut open = shared.maildrops.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(account).then(|| Self { shared: Arc::clone(shared), account })
+        let mut open = shared
+            .maildrops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        open.insert(account).then(|| Self {
+            shared: Arc::clone(shared),
+            account,
+        })
     }
 }
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        self.shared.maildrops.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.account);
+        self.shared
+            .maildrops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.account);
     }
 }
 
 /// Runs a read of the store on a blocking thread.
-async fn block<T: Send + 'static>(read: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(read).await.unwrap_or(Err(Error::Fault(Fault::Closed)))
+async fn block<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or(Err(Error::Fault(Fault::Closed)))
 }
 
 /// Runs a write of the store: `start` hands it over, with the callback given.

@@ -70,7 +70,11 @@ pub struct Keys {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { failures: Table::default(), known: Table::default(), hasher: RandomState::new() }
+        Self {
+            failures: Table::default(),
+            known: Table::default(),
+            hasher: RandomState::new(),
+        }
     }
 }
 
@@ -87,7 +91,10 @@ impl Throttle {
 
     /// An attempt comes: how long must it wait? Takes a place in the address's queue.
     pub fn attempt(&mut self, keys: Keys, now: Instant) -> Wait {
-        let known = self.known.get(keys.pair).is_some_and(|since| now.saturating_duration_since(*since) < KNOWN);
+        let known = self
+            .known
+            .get(keys.pair)
+            .is_some_and(|since| now.saturating_duration_since(*since) < KNOWN);
         if known {
             return Wait::For(self.wait(keys.pair, now, PAIR_LONGEST));
         }
@@ -109,7 +116,14 @@ impl Throttle {
     /// The attempt failed.
     pub fn failed(&mut self, keys: Keys, now: Instant) {
         for key in [keys.address, keys.account, keys.pair] {
-            let entry = self.failures.entry(key, Failures { count: 0, last: now, next: now });
+            let entry = self.failures.entry(
+                key,
+                Failures {
+                    count: 0,
+                    last: now,
+                    next: now,
+                },
+            );
             if now.saturating_duration_since(entry.last) > FORGET {
                 entry.count = 0;
             }
@@ -127,7 +141,9 @@ impl Throttle {
     }
 
     fn wait(&mut self, key: u64, now: Instant, longest: Duration) -> Duration {
-        let Some(entry) = self.failures.get(key) else { return Duration::ZERO };
+        let Some(entry) = self.failures.get(key) else {
+            return Duration::ZERO;
+        };
         if entry.count < FREE || now.saturating_duration_since(entry.last) > FORGET {
             return Duration::ZERO;
         }
@@ -154,7 +170,10 @@ pub struct Table<T> {
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { young: HashMap::new(), old: HashMap::new() }
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
     }
 }
 
@@ -209,7 +228,10 @@ mod tests {
 
     impl World {
         fn new() -> Self {
-            Self { throttle: Throttle::default(), now: Instant::now() }
+            Self {
+                throttle: Throttle::default(),
+                now: Instant::now(),
+            }
         }
 
         fn keys(&self, client: &str, user: &str) -> Keys {
@@ -244,7 +266,11 @@ mod tests {
         assert_eq!(world.attempt(HERE, "b"), seconds(0.0));
         world.fail(HERE, "c", 1);
         assert_eq!(world.attempt(HERE, "b"), seconds(0.5));
-        assert_eq!(world.attempt(HERE, "b"), seconds(1.0), "behind the one before");
+        assert_eq!(
+            world.attempt(HERE, "b"),
+            seconds(1.0),
+            "behind the one before"
+        );
         world.fail(HERE, "d", 20);
         assert_eq!(world.attempt(HERE, "b"), seconds(11.0));
         assert_eq!(world.attempt(HERE, "b"), seconds(21.0));
@@ -272,7 +298,11 @@ mod tests {
             world.fail(&format!("203.0.113.{last}"), "Owner@example.org", 1);
         }
         assert_eq!(world.attempt(HERE, "owner@example.org"), seconds(4.0));
-        assert_eq!(world.attempt(HERE, "owner@example.org"), seconds(4.0), "no queue");
+        assert_eq!(
+            world.attempt(HERE, "owner@example.org"),
+            seconds(4.0),
+            "no queue"
+        );
         assert_eq!(world.attempt(HERE, "other@example.org"), seconds(0.0));
     }
 
@@ -284,9 +314,17 @@ mod tests {
         assert_eq!(world.attempt(HERE, "owner"), seconds(0.0));
         assert_eq!(world.attempt(THERE, "owner"), seconds(10.0));
         world.fail(HERE, "stranger", 1_000);
-        assert_eq!(world.attempt(HERE, "owner"), seconds(0.0), "neighbours behind one address");
+        assert_eq!(
+            world.attempt(HERE, "owner"),
+            seconds(0.0),
+            "neighbours behind one address"
+        );
         world.fail(HERE, "owner", 1_000);
-        assert_eq!(world.attempt(HERE, "owner"), seconds(4.0), "guessing goes slowly even here");
+        assert_eq!(
+            world.attempt(HERE, "owner"),
+            seconds(4.0),
+            "guessing goes slowly even here"
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ use super::{DEPTH_LIMIT, HEADER_LIMIT, Kind, PARTS_LIMIT, Part, Source};
 
 /// How much is read at a time.
 const PIECE: usize = 64 * 1024;
+/// Octets of headers in all parts together whose content fields are kept: beyond that, parts have none and are plain text.
+const FIELDS_LIMIT: usize = 1024 * 1024;
 /// How much of a body line is looked at: longer lines are no delimiters. A boundary has at most 70 characters by the standard,
 /// but senders exceed it.
 const LINE_LIMIT: usize = 1_000;
@@ -35,6 +37,48 @@ pub fn scan(source: &mut dyn Source) -> io::Result<Part> {
         }
         scanner.push(&piece);
         offset += piece.len() as u64;
+    }
+}
+
+/// Finds only where the header ends, by reading no further; none when that is not within [`HEADER_LIMIT`] octets. The part
+/// has no content fields and no lines.
+///
+/// # Errors
+/// When the source cannot be read.
+pub fn shallow(source: &mut dyn Source, size: u64) -> io::Result<Option<Part>> {
+    for length in [8 * 1024, HEADER_LIMIT] {
+        let start = source.read(0, length)?;
+        let whole = start.len() as u64 >= size;
+        let end = if whole {
+            Some(header_end(&start).unwrap_or(start.len()))
+        } else {
+            header_end(&start)
+        };
+        if let Some(end) = end {
+            let end = end as u64;
+            let content = Box::default();
+            return Ok(Some(Part {
+                header: 0..end,
+                body: end..size,
+                lines: 0,
+                content,
+                kind: Kind::Leaf,
+            }));
+        }
+    }
+    Ok(None)
+}
+
+/// Where the body begins: behind the first empty line.
+fn header_end(text: &[u8]) -> Option<usize> {
+    let mut line = 0;
+    loop {
+        let rest = text.get(line..)?;
+        let next = line + memchr(b'\n', rest)? + 1;
+        if rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
+            return Some(next);
+        }
+        line = next;
     }
 }
 
@@ -57,6 +101,8 @@ pub struct Scanner {
     /// Line breaks so far.
     breaks: u64,
     parts: usize,
+    /// Octets of headers whose content fields may still be kept.
+    budget: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +153,7 @@ impl Scanner {
             after_cr: false,
             breaks: 0,
             parts: 1,
+            budget: FIELDS_LIMIT,
         }
     }
 
@@ -254,10 +301,14 @@ impl Scanner {
         let deep = self.open.len() >= DEPTH_LIMIT;
         let room = self.parts < PARTS_LIMIT;
         let breaks = self.breaks;
+        let affordable = header.len() <= self.budget;
+        self.budget = self.budget.saturating_sub(header.len());
         let Some(open) = self.open.last_mut() else {
             return;
         };
-        open.content = Content::parse(&header);
+        if affordable {
+            open.content = Content::parse(&header);
+        }
         if open.digest && open.content.media.is_none() {
             // RFC 2046 5.1.5: the default inside a digest.
             let (kind, subtype) = (b"message".to_vec(), b"rfc822".to_vec());
@@ -496,6 +547,42 @@ mod tests {
         assert_eq!(children.len(), PARTS_LIMIT - 1);
     }
 
+    #[test]
+    fn long_headers_are_passed_over() {
+        let mut message = format!(
+            "Content-Type: text/html\r\nX: {}\r\n\r\nbody",
+            "x".repeat(2 * HEADER_LIMIT)
+        )
+        .into_bytes();
+        assert!(
+            shallow(&mut message.as_slice(), message.len() as u64)
+                .unwrap()
+                .is_none()
+        );
+        let root = tree(&message);
+        assert_eq!(text(&message, &root.body), "body");
+        assert!(root.content.media.as_ref().unwrap().is("text"));
+        let long = format!(
+            "--x\r\nContent-Type: text/html; {}\r\n\r\n\r\n",
+            "y=z;".repeat(10_000)
+        );
+        message = format!(
+            "Content-Type: multipart/mixed; boundary=x\r\n\r\n{}",
+            long.repeat(40)
+        )
+        .into_bytes();
+        let Kind::Multipart(children) = tree(&message).kind else {
+            panic!("not a multipart")
+        };
+        assert_eq!(
+            children
+                .iter()
+                .filter(|child| child.content.media.is_some())
+                .count(),
+            FIELDS_LIMIT / (long.len() - 5)
+        );
+    }
+
     fn within(part: &Part, outer: &std::ops::Range<u64>) {
         assert!(outer.start <= part.header.start && part.header.start <= part.header.end);
         assert!(
@@ -548,6 +635,14 @@ mod tests {
             let root = tree(&message);
             within(&root, &(0..message.len() as u64));
             prop_assert_eq!(root.body.end, message.len() as u64);
+        }
+
+        #[test]
+        fn shallow_agrees(message in lines()) {
+            let root = tree(&message);
+            let part = shallow(&mut message.as_slice(), message.len() as u64).unwrap().unwrap();
+            // A delimiter ends a header too, but only of a part.
+            prop_assert_eq!((part.header, part.body), (root.header, root.body));
         }
 
         #[test]
