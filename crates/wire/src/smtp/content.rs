@@ -64,7 +64,14 @@ pub struct ContentCheck {
 impl ContentCheck {
     /// Begins a message of at most `limit` octets.
     pub fn new(limit: u64) -> Self {
-        Self { header: HeaderScan::default(), size: 0, limit, line: 0, after_cr: false, fault: None }
+        Self {
+            header: HeaderScan::default(),
+            size: 0,
+            limit,
+            line: 0,
+            after_cr: false,
+            fault: None,
+        }
     }
 
     /// Looks at the next piece.
@@ -108,7 +115,9 @@ impl ContentCheck {
             if plain > 0 {
                 self.plain(plain);
             }
-            let Some(&octet) = rest.get(plain) else { return };
+            let Some(&octet) = rest.get(plain) else {
+                return;
+            };
             self.special(octet);
             rest = rest.get(plain + 1..).unwrap_or_default();
         }
@@ -164,7 +173,15 @@ mod tests {
     #[test]
     fn only_crlf_and_no_nul() {
         assert_eq!(whole(b"Subject: a\r\n\r\nb\r\n"), None);
-        for bare in [&b"a\nb"[..], b"a\rb", b"a\r\r\n", b"\n", b"a\r", b"\r\n\n", b"\r\0"] {
+        for bare in [
+            &b"a\nb"[..],
+            b"a\rb",
+            b"a\r\r\n",
+            b"\n",
+            b"a\r",
+            b"\r\n\n",
+            b"\r\0",
+        ] {
             assert_eq!(whole(bare), Some(Fault::BareLineEnd), "{bare:?}");
         }
         assert_eq!(whole(b"a\0b\r\n"), Some(Fault::Nul));
@@ -172,9 +189,19 @@ mod tests {
 
     #[test]
     fn any_cut_gives_the_same_verdict() {
-        for content in [&b"a\r\nb\r\n"[..], b"a\0\r\r\n", b"a\n\0b", b"ab\r", b"\r\0\n"] {
+        for content in [
+            &b"a\r\nb\r\n"[..],
+            b"a\0\r\r\n",
+            b"a\n\0b",
+            b"ab\r",
+            b"\r\0\n",
+        ] {
             for cut in 0..=content.len() {
-                assert_eq!(check(&[&content[..cut], &content[cut..]], 99), whole(content), "{content:?} cut at {cut}");
+                assert_eq!(
+                    check(&[&content[..cut], &content[cut..]], 99),
+                    whole(content),
+                    "{content:?} cut at {cut}"
+                );
             }
         }
     }
@@ -184,7 +211,10 @@ mod tests {
     fn lines_have_a_bound() {
         let line = |octets: usize| [&vec![b'x'; octets - 2][..], b"\r\n"].concat();
         assert_eq!(whole(&line(1000)), None);
-        assert_eq!(whole(&[line(LINE_OCTETS), line(LINE_OCTETS)].concat()), None);
+        assert_eq!(
+            whole(&[line(LINE_OCTETS), line(LINE_OCTETS)].concat()),
+            None
+        );
         assert_eq!(whole(&line(LINE_OCTETS + 1)), Some(Fault::LongLine));
     }
 

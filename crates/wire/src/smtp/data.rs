@@ -51,7 +51,10 @@ impl DataDecoder {
             match (self.place, octet) {
                 (Place::DotCr, b'\n') => {
                     *self = Self::default();
-                    return Decoded { consumed: consumed + 1, ended: true };
+                    return Decoded {
+                        consumed: consumed + 1,
+                        ended: true,
+                    };
                 }
                 (Place::DotCr, _) => {
                     out.push(b'\r');
@@ -73,7 +76,10 @@ impl DataDecoder {
                 _ => consumed += self.text(input.get(consumed..).unwrap_or_default(), room, out),
             }
         }
-        Decoded { consumed, ended: false }
+        Decoded {
+            consumed,
+            ended: false,
+        }
     }
 
     /// Copies up to and including the next CRLF that has a dot behind it, at most `room` octets.
@@ -99,7 +105,9 @@ mod tests {
     fn decode(input: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         let mut out = Vec::new();
         let decoded = DataDecoder::default().decode(input, &mut out, usize::MAX);
-        decoded.ended.then(|| (out, input[decoded.consumed..].to_vec()))
+        decoded
+            .ended
+            .then(|| (out, input[decoded.consumed..].to_vec()))
     }
 
     fn found(out: &[u8], left: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -115,21 +123,39 @@ mod tests {
 
     #[test]
     fn undoes_dot_stuffing() {
-        assert_eq!(decode(b"..\r\n...a\r\n.b\r\n.\r\n"), found(b".\r\n..a\r\nb\r\n", b""));
+        assert_eq!(
+            decode(b"..\r\n...a\r\n.b\r\n.\r\n"),
+            found(b".\r\n..a\r\nb\r\n", b"")
+        );
     }
 
     // [SMTP-SMUG-01] the nine sequences of the published scanner, and a few more: none ends the data.
     #[test]
     fn nothing_else_ends_the_data() {
         let sequences: [&[u8]; 14] = [
-            b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n", b"\r\n\0.\r\n",
-            b"\r\n.\n", b"\r\n.\r", b"\r\n.\0\r\n", b"\r\n. \r\n", b"\r\n..\r\n",
+            b"\n.\n",
+            b"\n.\r",
+            b"\r.\n",
+            b"\r.\r",
+            b"\n.\r\n",
+            b"\r.\r\n",
+            b"\r\n.\r\r\n",
+            b"\r\r\n.\r\r\n",
+            b"\r\n\0.\r\n",
+            b"\r\n.\n",
+            b"\r\n.\r",
+            b"\r\n.\0\r\n",
+            b"\r\n. \r\n",
+            b"\r\n..\r\n",
         ];
         for sequence in sequences {
             let input = [b"text", sequence, b"MAIL FROM:<a@b>\r\n"].concat();
             assert_eq!(decode(&input), None, "{sequence:?}");
             let (out, left) = decode(&[&input[..], b".\r\n"].concat()).unwrap();
-            assert!(out.ends_with(b"MAIL FROM:<a@b>\r\n") && left.is_empty(), "{sequence:?}");
+            assert!(
+                out.ends_with(b"MAIL FROM:<a@b>\r\n") && left.is_empty(),
+                "{sequence:?}"
+            );
         }
     }
 
@@ -140,7 +166,11 @@ mod tests {
         assert!(whole.is_some());
         for cut in 0..=input.len() {
             for limit in 1..=input.len() {
-                assert_eq!(decode_in_parts(&[&input[..cut], &input[cut..]], limit), whole, "cut {cut}, limit {limit}");
+                assert_eq!(
+                    decode_in_parts(&[&input[..cut], &input[cut..]], limit),
+                    whole,
+                    "cut {cut}, limit {limit}"
+                );
             }
         }
     }

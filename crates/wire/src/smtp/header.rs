@@ -36,7 +36,9 @@ impl HeaderScan {
             match self.place {
                 Place::Body => return,
                 Place::Rest => {
-                    let Some(end) = memchr::memchr(b'\n', piece) else { return };
+                    let Some(end) = memchr::memchr(b'\n', piece) else {
+                        return;
+                    };
                     piece = piece.get(end + 1..).unwrap_or_default();
                     self.start_line();
                 }
@@ -137,6 +139,14 @@ mod tests {
     #[test]
     fn a_line_without_a_colon_is_no_field() {
         let scan = scan(b"Received\r\nDate: x\r\nMessage-ID-More: y\r\n");
-        assert_eq!((scan.received(), scan.has_date(), scan.has_message_id(), scan.ended()), (0, true, false, false));
+        assert_eq!(
+            (
+                scan.received(),
+                scan.has_date(),
+                scan.has_message_id(),
+                scan.ended()
+            ),
+            (0, true, false, false)
+        );
     }
 }

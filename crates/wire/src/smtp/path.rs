@@ -63,7 +63,10 @@ impl ForwardPath {
     pub fn parse(path: &str) -> Result<Self, BadPath> {
         let inner = unbracket(path)?;
         if inner.eq_ignore_ascii_case("postmaster") {
-            return Ok(Self(Mailbox { local: inner.to_owned(), domain: String::new() }));
+            return Ok(Self(Mailbox {
+                local: inner.to_owned(),
+                domain: String::new(),
+            }));
         }
         Mailbox::parse(skip_source_route(inner)?).map(Self)
     }
@@ -75,10 +78,16 @@ impl Mailbox {
         let at = local_part_length(text)?;
         let (local, rest) = text.split_at_checked(at).ok_or(BadPath)?;
         let domain = rest.strip_prefix('@').ok_or(BadPath)?;
-        if local.is_empty() || local.len() > LOCAL_PART_OCTETS || !(is_domain(domain) || is_address_literal(domain)) {
+        if local.is_empty()
+            || local.len() > LOCAL_PART_OCTETS
+            || !(is_domain(domain) || is_address_literal(domain))
+        {
             return Err(BadPath);
         }
-        Ok(Self { local: local.to_owned(), domain: domain.to_owned() })
+        Ok(Self {
+            local: local.to_owned(),
+            domain: domain.to_owned(),
+        })
     }
 
     /// Whether it is pure ASCII.
@@ -110,17 +119,29 @@ pub(super) fn path_length(text: &str) -> Result<usize, BadPath> {
 }
 
 fn unbracket(path: &str) -> Result<&str, BadPath> {
-    path.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')).ok_or(BadPath)
+    path.strip_prefix('<')
+        .and_then(|rest| rest.strip_suffix('>'))
+        .ok_or(BadPath)
 }
 
 /// Source routes must be accepted and should be ignored (RFC 5321 4.1.1.3, appendix C).
 fn skip_source_route(path: &str) -> Result<&str, BadPath> {
     if !path.starts_with('@') {
-        return if path.len() + 2 <= PATH_OCTETS { Ok(path) } else { Err(BadPath) };
+        return if path.len() + 2 <= PATH_OCTETS {
+            Ok(path)
+        } else {
+            Err(BadPath)
+        };
     }
     let (route, mailbox) = path.split_once(':').ok_or(BadPath)?;
-    let hops_are_domains = route.split(',').all(|hop| hop.strip_prefix('@').is_some_and(is_domain));
-    if hops_are_domains && mailbox.len() + 2 <= PATH_OCTETS { Ok(mailbox) } else { Err(BadPath) }
+    let hops_are_domains = route
+        .split(',')
+        .all(|hop| hop.strip_prefix('@').is_some_and(is_domain));
+    if hops_are_domains && mailbox.len() + 2 <= PATH_OCTETS {
+        Ok(mailbox)
+    } else {
+        Err(BadPath)
+    }
 }
 
 fn local_part_length(text: &str) -> Result<usize, BadPath> {
@@ -129,7 +150,9 @@ fn local_part_length(text: &str) -> Result<usize, BadPath> {
     }
     let at = text.find('@').ok_or(BadPath)?;
     let local = text.get(..at).ok_or(BadPath)?;
-    let atoms = local.split('.').all(|atom| !atom.is_empty() && atom.chars().all(is_atext));
+    let atoms = local
+        .split('.')
+        .all(|atom| !atom.is_empty() && atom.chars().all(is_atext));
     if atoms { Ok(at) } else { Err(BadPath) }
 }
 
@@ -151,7 +174,9 @@ fn quoted_string_length(text: &str) -> Result<usize, BadPath> {
 }
 
 fn is_atext(character: char) -> bool {
-    character.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(character) || is_international(character)
+    character.is_ascii_alphanumeric()
+        || "!#$%&'*+-/=?^_`{|}~".contains(character)
+        || is_international(character)
 }
 
 fn is_international(character: char) -> bool {
@@ -160,25 +185,31 @@ fn is_international(character: char) -> bool {
 
 /// Whether the text is a domain: labels of letters, digits and hyphens, 63 octets each; non-ASCII letters with RFC 6531.
 pub(super) fn is_domain(text: &str) -> bool {
-    let is_edge = |character: char| character.is_ascii_alphanumeric() || is_international(character);
+    let is_edge =
+        |character: char| character.is_ascii_alphanumeric() || is_international(character);
     text.len() <= DOMAIN_OCTETS
         && text.split('.').all(|label| {
             label.len() <= 63
                 && label.starts_with(is_edge)
                 && label.ends_with(is_edge)
-                && label.chars().all(|character| is_edge(character) || character == '-')
+                && label
+                    .chars()
+                    .all(|character| is_edge(character) || character == '-')
         })
 }
 
 /// Whether the text is an address literal: `[192.0.2.1]` or `[IPv6:2001:db8::1]`.
 pub(super) fn is_address_literal(text: &str) -> bool {
-    let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
+    let Some(inner) = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    else {
         return false;
     };
     match inner.get(..5) {
-        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => {
-            inner.get(5..).is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
-        }
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => inner
+            .get(5..)
+            .is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
         _ => inner.parse::<Ipv4Addr>().is_ok(),
     }
 }
@@ -199,8 +230,14 @@ mod tests {
     fn reads_what_the_grammar_allows() {
         assert_eq!(forward("<a@b.example>"), ok("a", "b.example"));
         assert_eq!(forward("<a.b+c@[192.0.2.1]>"), ok("a.b+c", "[192.0.2.1]"));
-        assert_eq!(forward("<a@[IPv6:2001:db8::1]>"), ok("a", "[IPv6:2001:db8::1]"));
-        assert_eq!(forward(r#"<"a b@c\"d>"@b.example>"#), ok(r#""a b@c\"d>""#, "b.example"));
+        assert_eq!(
+            forward("<a@[IPv6:2001:db8::1]>"),
+            ok("a", "[IPv6:2001:db8::1]")
+        );
+        assert_eq!(
+            forward(r#"<"a b@c\"d>"@b.example>"#),
+            ok(r#""a b@c\"d>""#, "b.example")
+        );
         assert_eq!(ReversePath::parse("<>"), Ok(ReversePath::Null));
     }
 
@@ -208,14 +245,20 @@ mod tests {
     #[test]
     fn postmaster_needs_no_domain() {
         assert_eq!(forward("<PostMaster>"), ok("PostMaster", ""));
-        assert_eq!(forward("<Postmaster@b.example>"), ok("Postmaster", "b.example"));
+        assert_eq!(
+            forward("<Postmaster@b.example>"),
+            ok("Postmaster", "b.example")
+        );
         assert_eq!(forward("<other>"), Err(BadPath));
         assert!(ReversePath::parse("<postmaster>").is_err());
     }
 
     #[test]
     fn drops_source_routes() {
-        assert_eq!(forward("<@x.example,@y.example:a@b.example>"), ok("a", "b.example"));
+        assert_eq!(
+            forward("<@x.example,@y.example:a@b.example>"),
+            ok("a", "b.example")
+        );
         assert_eq!(forward("<@x.example:>"), Err(BadPath));
         assert_eq!(forward("<@x example:a@b.example>"), Err(BadPath));
     }
@@ -223,9 +266,25 @@ mod tests {
     #[test]
     fn refuses_what_it_does_not() {
         for bad in [
-            "<>", "a@b.example", "<a@b.example", "<a@>", "<@b.example>", "<a..b@c.example>", "<.a@c.example>", "<a@b..c>",
-            "<a@b.example.>", "<a@-b.example>", "<a b@c.example>", "<a@b@c>", "<a@[192.0.2]>", "<a@[IPv6:x]>",
-            "<\"a@b.example>", "<a@b_c.example>", "<\"a\tb\"@c.example>", "<a\u{85}@b.example>", "<a@b\u{3000}c>",
+            "<>",
+            "a@b.example",
+            "<a@b.example",
+            "<a@>",
+            "<@b.example>",
+            "<a..b@c.example>",
+            "<.a@c.example>",
+            "<a@b..c>",
+            "<a@b.example.>",
+            "<a@-b.example>",
+            "<a b@c.example>",
+            "<a@b@c>",
+            "<a@[192.0.2]>",
+            "<a@[IPv6:x]>",
+            "<\"a@b.example>",
+            "<a@b_c.example>",
+            "<\"a\tb\"@c.example>",
+            "<a\u{85}@b.example>",
+            "<a@b\u{3000}c>",
         ] {
             assert_eq!(forward(bad), Err(BadPath), "{bad}");
         }

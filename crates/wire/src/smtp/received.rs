@@ -54,7 +54,12 @@ pub struct TlsClause {
 impl Protocol {
     /// The word of the `with` clause. HELO knows no extensions, so it is `SMTP` whatever came before [RECV-01].
     pub const fn word(self) -> &'static str {
-        match (self.extended, self.smtputf8, self.encrypted, self.authenticated) {
+        match (
+            self.extended,
+            self.smtputf8,
+            self.encrypted,
+            self.authenticated,
+        ) {
             (false, ..) => "SMTP",
             (true, false, false, false) => "ESMTP",
             (true, false, false, true) => "ESMTPA",
@@ -75,12 +80,22 @@ impl Trace {
     pub fn render(&self, by: &str, id: &str, date: &str) -> Vec<u8> {
         let mut field = Folder::new("Received:");
         if !self.hide_client {
-            field.clause("from", &[&self.from_domain(), &format!("({})", address_literal(self.client))]);
+            field.clause(
+                "from",
+                &[
+                    &self.from_domain(),
+                    &format!("({})", address_literal(self.client)),
+                ],
+            );
         }
         field.clause("by", &[&printable(by)]);
         field.clause("with", &[self.protocol.word()]);
         field.clause("id", &[&printable(id)]);
-        if let Some(ForwardPath(mailbox)) = self.only_recipient.as_ref().filter(|path| !path.0.domain.is_empty()) {
+        if let Some(ForwardPath(mailbox)) = self
+            .only_recipient
+            .as_ref()
+            .filter(|path| !path.0.domain.is_empty())
+        {
             field.clause("for", &[&format!("<{}@{}>", mailbox.local, mailbox.domain)]);
         }
         if let Some(tls) = self.tls {
@@ -94,8 +109,13 @@ impl Trace {
 
     /// The client's name if it is safe to repeat, else its address.
     fn from_domain(&self) -> String {
-        let safe = self.helo.is_ascii() && (is_domain(&self.helo) || is_address_literal(&self.helo));
-        if safe { self.helo.clone() } else { address_literal(self.client) }
+        let safe =
+            self.helo.is_ascii() && (is_domain(&self.helo) || is_address_literal(&self.helo));
+        if safe {
+            self.helo.clone()
+        } else {
+            address_literal(self.client)
+        }
     }
 }
 
@@ -109,7 +129,9 @@ fn address_literal(address: IpAddr) -> String {
 
 /// Only what can stand in an atom or a domain: our own words cannot break the field either.
 fn printable(text: &str) -> String {
-    text.chars().filter(|character| character.is_ascii_graphic() && !"();<>\"\\".contains(*character)).collect()
+    text.chars()
+        .filter(|character| character.is_ascii_graphic() && !"();<>\"\\".contains(*character))
+        .collect()
 }
 
 /// Joins words with spaces, or with a line break where the line would be too long.
@@ -120,7 +142,10 @@ struct Folder {
 
 impl Folder {
     fn new(name: &str) -> Self {
-        Self { text: name.to_owned(), column: name.len() }
+        Self {
+            text: name.to_owned(),
+            column: name.len(),
+        }
     }
 
     /// A word and what belongs to it; broken before the word rather than within.
@@ -148,7 +173,10 @@ impl Folder {
     fn date(mut self, date: &str) -> Vec<u8> {
         self.text.push(';');
         self.column += 1;
-        let date: String = date.chars().filter(|character| (' '..='~').contains(character)).collect();
+        let date: String = date
+            .chars()
+            .filter(|character| (' '..='~').contains(character))
+            .collect();
         self.push(&date);
         self.text.push_str("\r\n");
         self.text.into_bytes()
@@ -167,8 +195,16 @@ mod tests {
             helo: "client.example".to_owned(),
             client: "192.0.2.7".parse().unwrap(),
             hide_client: false,
-            protocol: Protocol { extended: true, encrypted: true, authenticated: true, smtputf8: false },
-            tls: Some(TlsClause { suite: "TLS_AES_128_GCM_SHA256", group: Some("X25519MLKEM768") }),
+            protocol: Protocol {
+                extended: true,
+                encrypted: true,
+                authenticated: true,
+                smtputf8: false,
+            },
+            tls: Some(TlsClause {
+                suite: "TLS_AES_128_GCM_SHA256",
+                group: Some("X25519MLKEM768"),
+            }),
             only_recipient: Some(ForwardPath(Mailbox::parse("you@b.example").unwrap())),
         }
     }
@@ -191,7 +227,10 @@ mod tests {
     #[test]
     fn lines_stay_within_their_length() {
         for line in render(&trace()).split("\r\n") {
-            assert!(line.replace('\t', "        ").len() <= LINE_OCTETS, "{line}");
+            assert!(
+                line.replace('\t', "        ").len() <= LINE_OCTETS,
+                "{line}"
+            );
         }
     }
 
@@ -199,7 +238,13 @@ mod tests {
     #[test]
     fn with_tells_tls_and_login() {
         let word = |extended, encrypted, authenticated, smtputf8| {
-            Protocol { extended, encrypted, authenticated, smtputf8 }.word()
+            Protocol {
+                extended,
+                encrypted,
+                authenticated,
+                smtputf8,
+            }
+            .word()
         };
         assert_eq!(word(false, false, false, false), "SMTP");
         assert_eq!(word(true, false, false, false), "ESMTP");
@@ -214,34 +259,72 @@ mod tests {
 
     #[test]
     fn a_name_that_is_no_domain_is_not_repeated() {
-        for helo in ["a(b", "x;y", "a b", "a\r\nX: y", "häuschen.example", "_x", "", "[192.0.2.7", "a\"b"] {
-            let text = render(&Trace { helo: helo.to_owned(), ..trace() });
-            assert!(text.starts_with("Received: from [192.0.2.7] ([192.0.2.7]) by "), "{text}");
+        for helo in [
+            "a(b",
+            "x;y",
+            "a b",
+            "a\r\nX: y",
+            "häuschen.example",
+            "_x",
+            "",
+            "[192.0.2.7",
+            "a\"b",
+        ] {
+            let text = render(&Trace {
+                helo: helo.to_owned(),
+                ..trace()
+            });
+            assert!(
+                text.starts_with("Received: from [192.0.2.7] ([192.0.2.7]) by "),
+                "{text}"
+            );
         }
-        let literal = Trace { helo: "[IPv6:2001:db8::1]".to_owned(), ..trace() };
+        let literal = Trace {
+            helo: "[IPv6:2001:db8::1]".to_owned(),
+            ..trace()
+        };
         assert!(render(&literal).starts_with("Received: from [IPv6:2001:db8::1] ("));
     }
 
     #[test]
     fn our_own_words_cannot_break_the_field() {
-        let text = String::from_utf8(trace().render("mx\r\nX: y", "1\r\n\r\n(2", "d\r\nX: y")).unwrap();
+        let text =
+            String::from_utf8(trace().render("mx\r\nX: y", "1\r\n\r\n(2", "d\r\nX: y")).unwrap();
         assert!(text.ends_with("; dX: y\r\n"), "{text}");
-        assert!(!text.contains("\r\nX:") && text.contains("by mxX:y ") && text.contains("id 12 "), "{text}");
+        assert!(
+            !text.contains("\r\nX:") && text.contains("by mxX:y ") && text.contains("id 12 "),
+            "{text}"
+        );
     }
 
     // [RECV-03] `for` only with one recipient; [RECV-05] the client's address can be left out.
     #[test]
     fn tells_no_more_than_it_may() {
-        let text = render(&Trace { only_recipient: None, hide_client: true, ..trace() });
-        assert!(!text.contains(" for ") && !text.contains("192.0.2.7") && !text.contains("client.example"), "{text}");
+        let text = render(&Trace {
+            only_recipient: None,
+            hide_client: true,
+            ..trace()
+        });
+        assert!(
+            !text.contains(" for ")
+                && !text.contains("192.0.2.7")
+                && !text.contains("client.example"),
+            "{text}"
+        );
         assert!(text.starts_with("Received: by mx.example with ESMTPSA"));
     }
 
     #[test]
     fn writes_addresses_as_literals() {
-        let six = Trace { client: "2001:db8::5".parse().unwrap(), ..trace() };
+        let six = Trace {
+            client: "2001:db8::5".parse().unwrap(),
+            ..trace()
+        };
         assert!(render(&six).contains("([IPv6:2001:db8::5])"));
-        let mapped = Trace { client: "::ffff:192.0.2.9".parse().unwrap(), ..trace() };
+        let mapped = Trace {
+            client: "::ffff:192.0.2.9".parse().unwrap(),
+            ..trace()
+        };
         assert!(render(&mapped).contains("([192.0.2.9])"));
     }
 }
