@@ -166,29 +166,29 @@ impl AccountKeeper {
             Attempt::Scram { proven, .. } => proven,
             Attempt::Password { password, .. } => self.password_fits(user, password, record).await,
         };
-        match account.filter(|_| right) {
-            Some(account) => {
-                self.throttle().succeeded(keys, Instant::now());
-                let address: Box<str> = account.address.into();
-                let login = Login {
-                    account: account.id,
-                    address: address.clone(),
-                    mechanism,
-                };
-                Judged {
-                    answer: AccountAnswer::Granted { account: address },
-                    login: Some(login),
-                    failed: false,
-                }
-            }
-            None => {
-                self.throttle().failed(keys, Instant::now());
-                Judged {
-                    answer: AccountAnswer::Denied,
-                    login: None,
-                    failed: true,
-                }
-            }
+        let now = Instant::now();
+        let Some(account) = account.filter(|_| right) else {
+            self.throttle().failed(keys, now);
+            return Judged {
+                answer: AccountAnswer::Denied,
+                login: None,
+                failed: true,
+            };
+        };
+        self.throttle().succeeded(keys, now);
+        let address: Box<str> = account.address.into();
+        let answer = AccountAnswer::Granted {
+            account: address.clone(),
+        };
+        let login = Login {
+            account: account.id,
+            address,
+            mechanism,
+        };
+        Judged {
+            answer,
+            login: Some(login),
+            failed: false,
         }
     }
 

@@ -115,10 +115,10 @@ impl Directory {
     }
 
     fn postmaster(&self) -> Result<Option<AccountId>, Error> {
-        if let Some(address) = &self.postmaster {
-            if let Some(account) = self.account(address)? {
-                return Ok(Some(account));
-            }
+        if let Some(address) = &self.postmaster
+            && let Some(account) = self.account(address)?
+        {
+            return Ok(Some(account));
         }
         let accounts = self.store.accounts().list()?;
         Ok(accounts.iter().map(|account| account.id).min())

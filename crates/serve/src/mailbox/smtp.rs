@@ -266,9 +266,9 @@ impl Content {
             .await
             .map_err(refusal)?;
         Ok(Self {
-            incoming,
             id,
             to,
+            incoming,
             length,
             held,
         })

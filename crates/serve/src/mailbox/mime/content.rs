@@ -96,7 +96,7 @@ impl Content {
         {
             b"type" if self.media.is_none() => self.media = media(&value),
             b"transfer-encoding" if self.encoding.is_none() => {
-                self.encoding = Words(&value).token()
+                self.encoding = Words(&value).token();
             }
             b"id" => set(&mut self.id, value),
             b"description" => set(&mut self.description, value),

@@ -60,12 +60,12 @@ fn addresses(header: &[u8], name: &str) -> Vec<Address<'static>> {
     named
         .flat_map(|field| parse(&field.unfolded()))
         .take(ADDRESSES_LIMIT)
-        .map(address)
+        .map(|entry| address(&entry))
         .collect()
 }
 
-fn address(entry: Entry) -> Address<'static> {
-    let [name, adl, mailbox, host] = match &entry {
+fn address(entry: &Entry) -> Address<'static> {
+    let [name, adl, mailbox, host] = match entry {
         Entry::Mailbox {
             name,
             route,

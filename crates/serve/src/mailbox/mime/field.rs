@@ -68,7 +68,7 @@ fn take_field(header: &[u8]) -> Option<(&[u8], &[u8])> {
 fn parse(raw: &[u8]) -> Option<Field<'_>> {
     let colon = memchr(b':', raw)?;
     let name = raw.get(..colon)?.trim_ascii_end();
-    let printable = !name.is_empty() && name.iter().all(|byte| byte.is_ascii_graphic());
+    let printable = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
     printable.then_some(Field {
         name,
         value: raw.get(colon + 1..).unwrap_or_default(),

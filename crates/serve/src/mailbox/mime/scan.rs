@@ -602,7 +602,9 @@ mod tests {
             }
             Kind::Multipart(children) => {
                 assert!(!children.is_empty());
-                children.iter().for_each(|child| within(child, &part.body));
+                for child in children {
+                    within(child, &part.body);
+                }
             }
         }
     }

@@ -109,7 +109,7 @@ pub fn decode(
     mut decoder: Decoder,
     mut take: impl FnMut(u64, &[u8]) -> bool,
 ) -> io::Result<()> {
-    let (mut at, mut decoded, mut out) = (range.start, 0, Vec::new());
+    let (mut at, mut given, mut out) = (range.start, 0, Vec::new());
     while at < range.end {
         let length = usize::try_from(range.end - at).unwrap_or(PIECE).min(PIECE);
         let piece = source.read(at, length)?;
@@ -118,14 +118,14 @@ pub fn decode(
         }
         at += piece.len() as u64;
         decoder.push(&piece, &mut out);
-        if !take(decoded, &out) {
+        if !take(given, &out) {
             return Ok(());
         }
-        decoded += out.len() as u64;
+        given += out.len() as u64;
         out.clear();
     }
     decoder.finish(&mut out);
-    take(decoded, &out);
+    take(given, &out);
     Ok(())
 }
 
@@ -268,6 +268,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps)] // what `get` is compared with
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -422,7 +423,13 @@ mod tests {
             Datum::UnknownEncoding
         );
         assert_eq!(
-            binary(&root, &mut source, &[1], Some((DECODED_LIMIT as u32, 2))).unwrap(),
+            binary(
+                &root,
+                &mut source,
+                &[1],
+                Some((u32::try_from(DECODED_LIMIT).unwrap(), 2))
+            )
+            .unwrap(),
             Datum::Bytes(vec![0; 2])
         );
     }
