@@ -114,7 +114,7 @@ pub struct Message {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BodyRef {
     pub(crate) segment: i64,
-    pub(crate) offset: u64,
+    pub(crate) position: u64,
     pub(crate) size: u64,
 }
 
