@@ -4,10 +4,12 @@
 //! |---|---|
 //! | [`settings`] | what a server is told, with every choice made |
 //! | [`services`] | the services and their ports |
+//! | [`mailbox`] | the backends that put sessions onto the embedded store |
 //! | [`log`] | one structured line per session end |
 //! | [`metrics`] | counters and their page |
 
 pub mod log;
+pub mod mailbox;
 pub mod metrics;
 pub mod services;
 pub mod settings;

@@ -45,7 +45,11 @@ pub struct SessionLine {
 impl SessionLine {
     /// `Clear` or `Encrypted`: what was negotiated, and no more than that.
     pub fn channel(&self) -> &'static str {
-        if self.tls.is_some() { "Encrypted" } else { "Clear" }
+        if self.tls.is_some() {
+            "Encrypted"
+        } else {
+            "Clear"
+        }
     }
 
     fn json(&self) -> Value {
@@ -96,7 +100,12 @@ impl SessionLine {
         }
         line.push_str(&format!(
             " messages={}/{} octets={}/{} {:.3}s {}",
-            self.messages.0, self.messages.1, self.octets.0, self.octets.1, self.lasted.as_secs_f64(), self.why.label()
+            self.messages.0,
+            self.messages.1,
+            self.octets.0,
+            self.octets.1,
+            self.lasted.as_secs_f64(),
+            self.why.label()
         ));
         if let Some(detail) = self.detail {
             line.push_str(&format!(" ({detail})"));
@@ -130,13 +139,19 @@ impl Log {
                 line.push('\n');
                 let lost = counter.swap(0, Ordering::Relaxed);
                 if lost > 0 {
-                    line.push_str(&format!("{lost} log lines were dropped: the log's reader is too slow\n"));
+                    line.push_str(&format!(
+                        "{lost} log lines were dropped: the log's reader is too slow\n"
+                    ));
                 }
                 // Nobody left to tell when standard error is closed.
                 let _ = out.write_all(line.as_bytes());
             }
         });
-        Self { format, lines, dropped }
+        Self {
+            format,
+            lines,
+            dropped,
+        }
     }
 
     /// Writes the line about a session's end.
@@ -151,7 +166,8 @@ impl Log {
     pub fn notice(&self, event: &'static str, text: &str) {
         match self.format {
             LogFormat::Human => self.push(format!("{} {event}: {text}", timestamp())),
-            LogFormat::Json => self.push(stamped(json!({"kind": "notice", "event": event, "text": text})).to_string()),
+            LogFormat::Json => self
+                .push(stamped(json!({"kind": "notice", "event": event, "text": text})).to_string()),
         }
     }
 
@@ -216,9 +232,16 @@ mod tests {
 
     #[test]
     fn without_tls_the_word_is_clear() {
-        let line = SessionLine { tls: None, login: None, ..line() };
+        let line = SessionLine {
+            tls: None,
+            login: None,
+            ..line()
+        };
         assert_eq!(line.json()["channel"], "Clear");
-        assert!(line.human().starts_with("imaps 127.0.0.1:4711 Clear messages="));
+        assert!(
+            line.human()
+                .starts_with("imaps 127.0.0.1:4711 Clear messages=")
+        );
     }
 
     #[test]

@@ -48,35 +48,74 @@ impl Metrics {
             registry: Registry::default(),
         };
         registry.register("sessions_open", "Sessions open now", this.open.clone());
-        registry.register("sessions", "Sessions ended, by channel (Clear, Encrypted) and reason", this.sessions.clone());
-        registry.register("tls_sessions", "Sessions inside TLS, by version and key exchange group", this.handshakes.clone());
-        registry.register("events", "Refusals and attacks noticed", this.events.clone());
+        registry.register(
+            "sessions",
+            "Sessions ended, by channel (Clear, Encrypted) and reason",
+            this.sessions.clone(),
+        );
+        registry.register(
+            "tls_sessions",
+            "Sessions inside TLS, by version and key exchange group",
+            this.handshakes.clone(),
+        );
+        registry.register(
+            "events",
+            "Refusals and attacks noticed",
+            this.events.clone(),
+        );
         registry.register("logins", "Logins, by mechanism", this.logins.clone());
-        registry.register("messages", "Messages taken in and given out", this.messages.clone());
-        registry.register("octets", "Octets received and sent inside sessions", this.octets.clone());
+        registry.register(
+            "messages",
+            "Messages taken in and given out",
+            this.messages.clone(),
+        );
+        registry.register(
+            "octets",
+            "Octets received and sent inside sessions",
+            this.octets.clone(),
+        );
         Self { registry, ..this }
     }
 
     /// Counts a session that ended.
     pub fn session_ended(&self, line: &SessionLine) {
         let service = ("service", line.service);
-        self.sessions.get_or_create(&[service, ("channel", line.channel()), ("end", line.why.label())]).inc();
+        self.sessions
+            .get_or_create(&[
+                service,
+                ("channel", line.channel()),
+                ("end", line.why.label()),
+            ])
+            .inc();
         if let Some(facts) = &line.tls {
             let group = ("group", facts.group.unwrap_or("none"));
-            self.handshakes.get_or_create(&[service, ("version", facts.version.label()), group]).inc();
+            self.handshakes
+                .get_or_create(&[service, ("version", facts.version.label()), group])
+                .inc();
         }
         if let Some((_, mechanism)) = &line.login {
-            self.logins.get_or_create(&[service, ("mechanism", mechanism)]).inc();
+            self.logins
+                .get_or_create(&[service, ("mechanism", mechanism)])
+                .inc();
         }
-        for (way, messages, octets) in [("in", line.messages.0, line.octets.0), ("out", line.messages.1, line.octets.1)] {
-            self.messages.get_or_create(&[service, ("way", way)]).inc_by(messages);
-            self.octets.get_or_create(&[service, ("way", way)]).inc_by(octets);
+        for (way, messages, octets) in [
+            ("in", line.messages.0, line.octets.0),
+            ("out", line.messages.1, line.octets.1),
+        ] {
+            self.messages
+                .get_or_create(&[service, ("way", way)])
+                .inc_by(messages);
+            self.octets
+                .get_or_create(&[service, ("way", way)])
+                .inc_by(octets);
         }
     }
 
     /// Counts an event: a refusal, an attack noticed.
     pub fn event(&self, service: &'static str, event: &'static str) {
-        self.events.get_or_create(&[("service", service), ("event", event)]).inc();
+        self.events
+            .get_or_create(&[("service", service), ("event", event)])
+            .inc();
     }
 
     /// The page.
@@ -118,12 +157,24 @@ async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()>
         }
     }
     let (status, kind, body) = if request.starts_with(b"GET /metrics ") {
-        ("200 OK", "application/openmetrics-text; version=1.0.0; charset=utf-8", metrics.page())
+        (
+            "200 OK",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            metrics.page(),
+        )
     } else {
-        ("404 Not Found", "text/plain", "Only GET /metrics is here.\n".to_owned())
+        (
+            "404 Not Found",
+            "text/plain",
+            "Only GET /metrics is here.\n".to_owned(),
+        )
     };
     let mut reply = String::new();
-    let _ = write!(reply, "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+    let _ = write!(
+        reply,
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(reply.as_bytes()).await?;
     stream.shutdown().await
 }

@@ -29,13 +29,48 @@ pub struct Service {
 /// All services, in the order they are shown.
 /// Ports: RFC 5321 (25), RFC 6409 (587), RFC 8314 (465, 993, 995), RFC 9051 (143), RFC 1939 (110).
 pub const SERVICES: [Service; 7] = [
-    Service { name: "smtp", port: 25, protocol: Protocol::Smtp, implicit_tls: false },
-    Service { name: "submission", port: 587, protocol: Protocol::Submission, implicit_tls: false },
-    Service { name: "submissions", port: 465, protocol: Protocol::Submission, implicit_tls: true },
-    Service { name: "imap", port: 143, protocol: Protocol::Imap, implicit_tls: false },
-    Service { name: "imaps", port: 993, protocol: Protocol::Imap, implicit_tls: true },
-    Service { name: "pop3", port: 110, protocol: Protocol::Pop3, implicit_tls: false },
-    Service { name: "pop3s", port: 995, protocol: Protocol::Pop3, implicit_tls: true },
+    Service {
+        name: "smtp",
+        port: 25,
+        protocol: Protocol::Smtp,
+        implicit_tls: false,
+    },
+    Service {
+        name: "submission",
+        port: 587,
+        protocol: Protocol::Submission,
+        implicit_tls: false,
+    },
+    Service {
+        name: "submissions",
+        port: 465,
+        protocol: Protocol::Submission,
+        implicit_tls: true,
+    },
+    Service {
+        name: "imap",
+        port: 143,
+        protocol: Protocol::Imap,
+        implicit_tls: false,
+    },
+    Service {
+        name: "imaps",
+        port: 993,
+        protocol: Protocol::Imap,
+        implicit_tls: true,
+    },
+    Service {
+        name: "pop3",
+        port: 110,
+        protocol: Protocol::Pop3,
+        implicit_tls: false,
+    },
+    Service {
+        name: "pop3s",
+        port: 995,
+        protocol: Protocol::Pop3,
+        implicit_tls: true,
+    },
 ];
 
 impl Service {

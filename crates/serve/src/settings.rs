@@ -100,7 +100,11 @@ mod tests {
 
     #[test]
     fn networks_contain_what_they_should() {
-        let inside = |network: &str, address: &str| Network::parse(network).unwrap().contains(address.parse().unwrap());
+        let inside = |network: &str, address: &str| {
+            Network::parse(network)
+                .unwrap()
+                .contains(address.parse().unwrap())
+        };
         assert!(inside("192.0.2.0/24", "192.0.2.255"));
         assert!(!inside("192.0.2.0/24", "192.0.3.0"));
         assert!(inside("0.0.0.0/0", "203.0.113.9"));
@@ -110,7 +114,14 @@ mod tests {
         assert!(inside("2001:db8::/32", "2001:db8:ffff::1"));
         assert!(!inside("2001:db8::/32", "2001:db9::1"));
         assert!(!inside("::/0", "192.0.2.1"));
-        for bad in ["", "x", "192.0.2.0/33", "::/129", "192.0.2.0/-1", "192.0.2/24"] {
+        for bad in [
+            "",
+            "x",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/-1",
+            "192.0.2/24",
+        ] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
     }
