@@ -165,7 +165,7 @@ impl Mailbox {
                 self.job = Some(Box::new(Job::Append(append)));
             }
             (Stage::Piece, Answer::Checked(Err(Refusal::Gone))) => {
-                self.refused(io, "*", Refusal::Gone, true)
+                self.refused(io, "*", Refusal::Gone, true);
             }
             (Stage::Piece, Answer::Checked(Err(refusal))) => {
                 let reply = super::mailbox::refusal_text(refusal, true);
@@ -185,7 +185,7 @@ impl Mailbox {
                 );
             }
             (Stage::Commit, Answer::Appended(Err(refusal))) => {
-                self.refused(io, &append.tag, refusal, true)
+                self.refused(io, &append.tag, refusal, true);
             }
             _ => self.fault(io),
         }

@@ -111,9 +111,9 @@ pub(super) fn flag_list(cursor: &mut Cursor<'_>) -> Result<Flags, Bad> {
         let system = cursor.eat(b'\\');
         let atom = cursor.atom()?;
         if system {
-            set_system(&mut flags, atom)?
+            set_system(&mut flags, atom)?;
         } else {
-            keyword(&mut flags.keywords, atom)
+            keyword(&mut flags.keywords, atom);
         }
         if cursor.eat(b')') {
             return Ok(flags);

@@ -128,7 +128,7 @@ impl Plan {
             Name::Envelope => self.push("ENVELOPE", Item::Envelope),
             Name::Body => self.push("BODY", Item::BodyStructure { extended: false }),
             Name::BodyStructure => {
-                self.push("BODYSTRUCTURE", Item::BodyStructure { extended: true })
+                self.push("BODYSTRUCTURE", Item::BodyStructure { extended: true });
             }
             Name::Rfc822 => {
                 self.mark_seen = true;
@@ -279,9 +279,9 @@ fn field_names(label: &mut Vec<u8>, fields: &[AString<'_>]) -> Result<Vec<String
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if plain {
-            label.extend_from_slice(name.as_bytes())
+            label.extend_from_slice(name.as_bytes());
         } else {
-            reply::quoted(label, name)
+            reply::quoted(label, name);
         }
         names.push(name.to_owned());
     }
@@ -494,20 +494,20 @@ impl Writing {
         let binary = label.starts_with(b"BINARY[");
         match datum {
             Datum::InRow if label == b"MODSEQ" => {
-                reply::put(out, format_args!("({})", self.modseq))
+                reply::put(out, format_args!("({})", self.modseq));
             }
             Datum::InRow => reply::flags(out, &self.flags),
             Datum::Date(date) => reply::date_time(out, date),
             Datum::Number(number) => reply::put(out, format_args!("{number}")),
             Datum::ObjectId(id) => reply::put(out, format_args!("({id})")),
             Datum::Envelope(envelope) => {
-                reply::structure(out, MessageDataItem::Envelope(*envelope))
+                reply::structure(out, MessageDataItem::Envelope(*envelope));
             }
             Datum::BodyStructure(structure) if label == b"BODY" => {
                 reply::structure(out, MessageDataItem::Body(*structure));
             }
             Datum::BodyStructure(structure) => {
-                reply::structure(out, MessageDataItem::BodyStructure(*structure))
+                reply::structure(out, MessageDataItem::BodyStructure(*structure));
             }
             Datum::Bytes(octets) => {
                 // Only literal8 may hold NUL (RFC 9051 9).

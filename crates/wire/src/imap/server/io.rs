@@ -190,11 +190,13 @@ impl Io {
 
     /// Reads on until a command is complete.
     pub(super) fn input(&mut self, phase: Phase) -> Input {
-        if !self.spoken && self.gather.is_idle() && !self.channel.is_encrypted() {
-            if self.inbox.waiting().first() == Some(&TLS_HANDSHAKE_RECORD) {
-                // [IMPL-04] answered with silence: no TLS engine could read what we say.
-                return Input::Step(self.leave(Why::TlsOnPlaintextPort));
-            }
+        if !self.spoken
+            && self.gather.is_idle()
+            && !self.channel.is_encrypted()
+            && self.inbox.waiting().first() == Some(&TLS_HANDSHAKE_RECORD)
+        {
+            // [IMPL-04] answered with silence: no TLS engine could read what we say.
+            return Input::Step(self.leave(Why::TlsOnPlaintextPort));
         }
         let config = Arc::clone(&self.config);
         match self.gather.step(&mut self.inbox, &config.limits) {

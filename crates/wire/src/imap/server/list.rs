@@ -332,7 +332,7 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
                 '%' => running = (running && last != Some(&'/')) || *before,
                 _ => {
                     running = last.is_some_and(|last| same(*last, wanted, inbox && at <= 5))
-                        && carried(&reached, at)
+                        && carried(&reached, at);
                 }
             }
             *now = running;

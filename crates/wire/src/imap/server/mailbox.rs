@@ -206,10 +206,10 @@ impl Mailbox {
                 self.select(io, tag, mailbox, read_only);
             }
             Request::Delete(mailbox) => {
-                self.put(Ask::Delete { mailbox }, Job::Change { tag, verb })
+                self.put(Ask::Delete { mailbox }, Job::Change { tag, verb });
             }
             Request::Rename { from, to } => {
-                self.put(Ask::Rename { from, to }, Job::Change { tag, verb })
+                self.put(Ask::Rename { from, to }, Job::Change { tag, verb });
             }
             Request::Subscribe {
                 mailbox,
@@ -449,25 +449,25 @@ impl Mailbox {
                 Answer::Done,
             ) => self.reselect(io, tag, mailbox, read_only),
             (Job::Select { tag, mailbox }, Answer::Selected(it)) => {
-                self.selected(io, &tag, &mailbox, it)
+                self.selected(io, &tag, &mailbox, it);
             }
             (Job::Close { tag }, Answer::Expunged(it)) => self.closed(io, tag, it),
             (Job::Unselect { tag, verb }, Answer::Done) => self.unselected(io, &tag, verb),
             (Job::Changes { reply, expunge }, Answer::Changes(it)) => {
-                self.changed(io, &reply, expunge, it)
+                self.changed(io, &reply, expunge, it);
             }
             (Job::IdleChanges { tag }, Answer::Changes(it)) => self.idle_changed(io, tag, it),
             (Job::Narrow { tag, by_uid, plan }, Answer::Found(it)) => {
-                self.narrowed(io, tag, by_uid, plan, it)
+                self.narrowed(io, tag, by_uid, plan, it);
             }
             (Job::Fetch { tag, by_uid, fetch }, Answer::Rows(it)) => {
-                self.rows(io, tag, by_uid, fetch, it)
+                self.rows(io, tag, by_uid, fetch, it);
             }
             (Job::Fetch { tag, by_uid, fetch }, Answer::Octets(it)) => {
-                self.octets(io, tag, by_uid, fetch, it)
+                self.octets(io, tag, by_uid, fetch, it);
             }
             (Job::Search { tag, by_uid, want }, Answer::Found(it)) => {
-                self.found(io, &tag, by_uid, want, it)
+                self.found(io, &tag, by_uid, want, it);
             }
             (Job::Store { tag, quiet }, Answer::Stored(it)) => self.stored(io, &tag, quiet, it),
             (Job::Copy { tag, verb }, Answer::Copied(it)) => self.copied(io, &tag, verb, it),

@@ -295,9 +295,10 @@ impl Mailbox {
         let remove = matches!(verb, Verb::Move | Verb::UidMove);
         let from = reply::set(copied.uids.iter().map(|pair| pair.0));
         let to = reply::set(copied.uids.iter().map(|pair| pair.1));
-        let code = match copied.uids.is_empty() {
-            true => String::new(),
-            false => format!("[COPYUID {} {from} {to}] ", copied.uidvalidity),
+        let code = if copied.uids.is_empty() {
+            String::new()
+        } else {
+            format!("[COPYUID {} {from} {to}] ", copied.uidvalidity)
         };
         if !remove {
             return self.finish(
