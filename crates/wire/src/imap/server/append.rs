@@ -187,7 +187,7 @@ impl Mailbox {
             (Stage::Commit, Answer::Appended(Err(refusal))) => {
                 self.refused(io, &append.tag, refusal, true);
             }
-            _ => self.fault(io),
+            _ => Self::fault(io),
         }
     }
 }

@@ -142,7 +142,12 @@ impl Mailbox {
         }
     }
 
-    pub(super) fn closed(&mut self, io: &mut Io, tag: Box<str>, result: Result<Vec<Uid>, Refusal>) {
+    pub(super) fn closed(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        result: &Result<Vec<Uid>, Refusal>,
+    ) {
         match result {
             Ok(_) => self.put(
                 Ask::Unselect,
@@ -151,7 +156,7 @@ impl Mailbox {
                     verb: Verb::Close,
                 },
             ),
-            Err(refusal) => self.refused(io, &tag, refusal, false),
+            Err(refusal) => self.refused(io, &tag, *refusal, false),
         }
     }
 

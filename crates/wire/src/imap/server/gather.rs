@@ -65,7 +65,7 @@ impl Gather {
     pub(super) fn step(&mut self, inbox: &mut Inbox, limits: &Limits) -> Got {
         loop {
             let got = match self.mode {
-                Mode::Line => self.line(inbox, limits),
+                Mode::Line => Some(self.line(inbox, limits)),
                 Mode::Literal(left) => self.literal(inbox, left),
                 Mode::DropLine => self.dropped_line(inbox, limits),
                 Mode::DropLiteral(left) => self.dropped_literal(inbox, left),
@@ -77,15 +77,15 @@ impl Gather {
         }
     }
 
-    fn line(&mut self, inbox: &mut Inbox, limits: &Limits) -> Option<Got> {
+    fn line(&mut self, inbox: &mut Inbox, limits: &Limits) -> Got {
         let kept = self
             .text
             .len()
             .saturating_sub(usize::try_from(self.literals).unwrap_or(usize::MAX));
         let line = match inbox.line(limits.line.saturating_sub(kept)) {
             Line::Complete(line) => line,
-            Line::Incomplete => return Some(Got::Incomplete),
-            Line::TooLong => return Some(Got::TooLong),
+            Line::Incomplete => return Got::Incomplete,
+            Line::TooLong => return Got::TooLong,
         };
         let announced = announcement(&line);
         if self.text.is_empty() {
@@ -96,9 +96,9 @@ impl Gather {
         self.text.extend_from_slice(b"\r\n");
         if let Some(announced) = announced {
             self.mode = Mode::Decide;
-            return Some(Got::Literal(announced));
+            return Got::Literal(announced);
         }
-        Some(Got::Command(std::mem::take(self).text))
+        Got::Command(std::mem::take(self).text)
     }
 
     fn literal(&mut self, inbox: &mut Inbox, left: u64) -> Option<Got> {

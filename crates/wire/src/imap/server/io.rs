@@ -25,6 +25,10 @@ pub(super) struct Counters {
 
 /// Buffers, channel and counters.
 #[derive(Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each notes one independent event"
+)]
 pub(super) struct Io {
     pub(super) config: Arc<Config>,
     pub(super) inbox: Inbox,

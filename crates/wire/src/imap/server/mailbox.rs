@@ -39,6 +39,10 @@ pub(super) struct Mailbox {
 
 /// What a command is waiting for.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a job lives in a box of its own, for one command"
+)]
 pub(super) enum Job {
     /// The mailbox selected before is being left; then the new one is opened.
     Reselect {
@@ -437,7 +441,7 @@ impl Mailbox {
     /// Takes an answer.
     pub(super) fn answer(&mut self, io: &mut Io, answer: Answer) {
         let Some(job) = self.job.take() else {
-            return self.fault(io);
+            return Self::fault(io);
         };
         match (*job, answer) {
             (
@@ -451,7 +455,7 @@ impl Mailbox {
             (Job::Select { tag, mailbox }, Answer::Selected(it)) => {
                 self.selected(io, &tag, &mailbox, it);
             }
-            (Job::Close { tag }, Answer::Expunged(it)) => self.closed(io, tag, it),
+            (Job::Close { tag }, Answer::Expunged(it)) => self.closed(io, tag, &it),
             (Job::Unselect { tag, verb }, Answer::Done) => self.unselected(io, &tag, verb),
             (Job::Changes { reply, expunge }, Answer::Changes(it)) => {
                 self.changed(io, &reply, expunge, it);
@@ -494,12 +498,12 @@ impl Mailbox {
             ) => self.status_told(io, &tag, &items, &mailbox, it),
             (Job::Change { tag, verb }, Answer::Checked(it)) => self.checked(io, &tag, verb, it),
             (Job::Append(append), answer) => self.append_answer(io, append, answer),
-            _ => self.fault(io),
+            _ => Self::fault(io),
         }
     }
 
     /// The backend answered something else than was asked: nothing that follows could be trusted.
-    pub(super) fn fault(&mut self, io: &mut Io) {
+    pub(super) fn fault(io: &mut Io) {
         io.bye(Why::Fault, "Internal fault");
     }
 }

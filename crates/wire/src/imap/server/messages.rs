@@ -128,7 +128,7 @@ impl Mailbox {
         match result {
             Ok(rows) => match fetch.rows(rows) {
                 Ok(()) => self.job = Some(Box::new(Job::Fetch { tag, by_uid, fetch })),
-                Err(_) => self.fault(io),
+                Err(_) => Self::fault(io),
             },
             Err(refusal) => self.refused(io, &tag, refusal, false),
         }
@@ -181,7 +181,7 @@ impl Mailbox {
         result: Result<Found, Refusal>,
     ) {
         let Some(view) = &mut self.view else {
-            return self.fault(io);
+            return Self::fault(io);
         };
         let found = match result {
             Ok(found) => found,
@@ -226,7 +226,7 @@ impl Mailbox {
             conditional,
         } = quiet;
         let Some(view) = &mut self.view else {
-            return self.fault(io);
+            return Self::fault(io);
         };
         let outcome = match result {
             Ok(outcome) => outcome,
@@ -284,7 +284,7 @@ impl Mailbox {
         result: Result<Copied, Refusal>,
     ) {
         let Some(view) = &mut self.view else {
-            return self.fault(io);
+            return Self::fault(io);
         };
         let copied = match result {
             Ok(copied) => copied,
@@ -346,7 +346,7 @@ impl Mailbox {
         result: Result<Vec<Uid>, Refusal>,
     ) {
         let Some(view) = &mut self.view else {
-            return self.fault(io);
+            return Self::fault(io);
         };
         match result {
             Ok(uids) => {

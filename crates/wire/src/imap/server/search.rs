@@ -207,7 +207,7 @@ fn flag_key(name: &str) -> Option<Criterion> {
     use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
     let flag = Criterion::Flag;
     Some(match name {
-        "ALL" => Criterion::All,
+        "ALL" | "OLD" => Criterion::All,
         "ANSWERED" => flag(Answered),
         "DELETED" => flag(Deleted),
         "DRAFT" => flag(Draft),
@@ -220,7 +220,6 @@ fn flag_key(name: &str) -> Option<Criterion> {
         "UNSEEN" => not(flag(Seen)),
         // No message is ever recent here.
         "NEW" | "RECENT" => not(Criterion::All),
-        "OLD" => Criterion::All,
         _ => return None,
     })
 }

@@ -133,6 +133,7 @@ fn find(matches: impl Fn(&str) -> bool) -> Result<Verb, Syntax> {
 
 /// The command table as text: command, allowed in not authenticated, authenticated, selected state, before TLS, source.
 pub fn matrix() -> String {
+    use std::fmt::Write as _;
     let mut text = String::new();
     for (verb, name, _, clear, source) in TABLE {
         let mark = |yes: bool| if yes { 'x' } else { '-' };
@@ -142,10 +143,11 @@ pub fn matrix() -> String {
             Phase::Selected,
         ]
         .map(|phase| mark(verb.allowed(phase)));
-        text.push_str(&format!(
-            "{name:<12} {before} {after} {selected} {} {source}\n",
+        let _ = writeln!(
+            text,
+            "{name:<12} {before} {after} {selected} {} {source}",
             mark(*clear)
-        ));
+        );
     }
     text
 }
