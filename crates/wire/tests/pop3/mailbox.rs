@@ -56,7 +56,7 @@ impl Mailbox {
         Self::of(vec![(1, octets as u64, message.take(octets).collect())])
     }
 
-    fn answer(&self, ask: Ask) -> Answer {
+    pub(crate) fn answer(&self, ask: Ask) -> Answer {
         self.asked.borrow_mut().push(format!("{ask:?}"));
         match ask {
             Ask::Account(AccountAsk::ScramKeys { .. }) => {

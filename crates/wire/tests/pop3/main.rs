@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use gatepost_testkit::facts;
 use gatepost_testkit::talk::{self, End, Outcome, outcome};
-use gatepost_wire::pop3::ask::{Answer, Fault, Maildrop, OpenError};
+use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 use gatepost_wire::pop3::server::{Config, Fresh, Limits, Server};
 use gatepost_wire::seam::ClearLogin;
 use gatepost_wire::session::{Fresh as _, Machine as _, Next, Why};
@@ -355,4 +355,26 @@ fn an_answer_that_does_not_fit_ends_the_session() {
         Next::Close(Why::Fault),
         "no step before the answer"
     );
+}
+
+#[test]
+fn a_password_takes_its_name_with_it() {
+    // [SMTP-AUTH-12] a password of which nothing is left after preparation is wrong, and USER has to come again
+    let failed =
+        "C: USER mrose\nS: +OK say PASS\nC: PASS \u{ad}\nS: -ERR [AUTH] wrong name or password\n";
+    let again = "C: PASS tanstaaf\nS: -ERR say USER first\n";
+    run_cut(&format!("{HELLO}{failed}{again}"), implicit);
+}
+
+#[test]
+fn more_octets_than_asked_for_are_a_fault() {
+    let mailbox = Mailbox::new();
+    let backend = |ask| match ask {
+        Ask::Read { length, .. } => Answer::Octets(Ok(vec![b'x'; length as usize + 1])),
+        ask => mailbox.answer(ask),
+    };
+    let said = b"USER mrose\r\nPASS tanstaaf\r\nRETR 1\r\n";
+    let Outcome { output, end } = outcome(implicit(), &[said], backend);
+    assert_eq!(end, End::Closed(Why::Fault));
+    assert!(output.ends_with(b"+OK 2 messages (320 octets)\r\n"));
 }
