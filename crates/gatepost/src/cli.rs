@@ -50,24 +50,48 @@ fn serve() -> Command {
                 .help("The password of the --account in the same place: the file's first line"),
         )
         .arg(file("ready-file", "PATH", "Write this file when every listener accepts: JSON with version, pid, ports, CA"));
-    DIRECTIVES.iter().filter(|directive| directive.flag.is_some()).fold(command, |command, directive| command.arg(flag(directive)))
+    DIRECTIVES
+        .iter()
+        .filter(|directive| directive.flag.is_some())
+        .fold(command, |command, directive| command.arg(flag(directive)))
 }
 
 /// The flag of a directive.
 fn flag(directive: &'static Directive) -> Arg {
-    let list = matches!(directive.kind, Kind::Texts | Kind::Addresses | Kind::Networks);
+    let list = matches!(
+        directive.kind,
+        Kind::Texts | Kind::Addresses | Kind::Networks
+    );
     let name = directive.flag.unwrap_or_default();
     let repeat = if list { "; repeatable" } else { "" };
     Arg::new(directive.name)
         .long(name)
         .value_name(name.rsplit('-').next().unwrap_or(name).to_uppercase())
-        .action(if list { ArgAction::Append } else { ArgAction::Set })
-        .help(format!("{} [default: {}{repeat}]", directive.short, directive.default))
-        .long_help(format!("{}.\n{}\nTakes {} [default: {}{repeat}]", directive.short, directive.long, directive.kind.expected(), directive.default))
+        .action(if list {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        })
+        .help(format!(
+            "{} [default: {}{repeat}]",
+            directive.short, directive.default
+        ))
+        .long_help(format!(
+            "{}.\n{}\nTakes {} [default: {}{repeat}]",
+            directive.short,
+            directive.long,
+            directive.kind.expected(),
+            directive.default
+        ))
 }
 
 fn account() -> Command {
-    let address = || Arg::new("address").value_name("ADDRESS").required(true).help("The account's mail address");
+    let address = || {
+        Arg::new("address")
+            .value_name("ADDRESS")
+            .required(true)
+            .help("The account's mail address")
+    };
     let password = || {
         file("password-file", "FILE", "Read the password from this file's first line (- for standard input)")
             .long_help("Read the password from this file's first line (- for standard input). Without it, the environment variable GATEPOST_PASSWORD is used, else it is asked for.")
@@ -95,13 +119,22 @@ fn config() -> Command {
         .subcommand(Command::new("sample").about("Print an annotated sample file"))
         .subcommand(Command::new("reference").about("Print the reference page (Markdown)"))
         .subcommand(
-            Command::new("explain").about("Print what is in force, and why")
-                .arg(file("config", "FILE", "The TOML file; without it, the defaults")),
+            Command::new("explain")
+                .about("Print what is in force, and why")
+                .arg(file(
+                    "config",
+                    "FILE",
+                    "The TOML file; without it, the defaults",
+                )),
         )
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).value_parser(PathBufValueParser::new()).help(help)
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .value_parser(PathBufValueParser::new())
+        .help(help)
 }
 
 #[cfg(test)]

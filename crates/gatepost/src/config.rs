@@ -65,7 +65,12 @@ impl Values {
             let text = format!("value = {}", directive.default);
             let value = DeTable::parse(&text)
                 .ok()
-                .and_then(|table| table.get_ref().get("value").and_then(|value| understand(directive.kind, value.get_ref())))
+                .and_then(|table| {
+                    table
+                        .get_ref()
+                        .get("value")
+                        .and_then(|value| understand(directive.kind, value.get_ref()))
+                })
                 .unwrap_or(Value::Text(String::new()));
             values.insert(directive.name, (value, Origin::Default));
         }
@@ -74,8 +79,13 @@ impl Values {
 
     /// Lays the directives of a file over the values.
     pub fn read_file(&mut self, text: &str) -> Result<(), Vec<Problem>> {
-        let table = DeTable::parse(text)
-            .map_err(|error| vec![problem(text, error.span().unwrap_or(0..0), error.message().to_owned())])?;
+        let table = DeTable::parse(text).map_err(|error| {
+            vec![problem(
+                text,
+                error.span().unwrap_or(0..0),
+                error.message().to_owned(),
+            )]
+        })?;
         let mut problems = Vec::new();
         for (section, value) in table.get_ref() {
             let section_name = section.get_ref().as_ref();
@@ -91,30 +101,59 @@ impl Values {
                 problems.push(problem(text, section.span(), unknown(section_name)));
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
     }
 
-    fn accept(&mut self, text: &str, name: &str, at: Range<usize>, value: &Spanned<DeValue<'_>>) -> Result<(), Problem> {
-        let directive = directives::find(name).ok_or_else(|| problem(text, at.clone(), unknown(name)))?;
+    fn accept(
+        &mut self,
+        text: &str,
+        name: &str,
+        at: Range<usize>,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Result<(), Problem> {
+        let directive =
+            directives::find(name).ok_or_else(|| problem(text, at.clone(), unknown(name)))?;
         let understood = understand(directive.kind, value.get_ref()).ok_or_else(|| {
-            problem(text, value.span(), format!("{name} takes {}", directive.kind.expected()))
+            problem(
+                text,
+                value.span(),
+                format!("{name} takes {}", directive.kind.expected()),
+            )
         })?;
         let line = place(text, at.start).0;
-        self.0.insert(directive.name, (understood, Origin::File(line)));
+        self.0
+            .insert(directive.name, (understood, Origin::File(line)));
         Ok(())
     }
 
     /// Lays a flag over the values. `given` are the flag's values; several only for lists.
-    pub fn set_flag(&mut self, directive: &'static Directive, given: &[String]) -> Result<(), Problem> {
-        let list = matches!(directive.kind, Kind::Texts | Kind::Addresses | Kind::Networks);
+    pub fn set_flag(
+        &mut self,
+        directive: &'static Directive,
+        given: &[String],
+    ) -> Result<(), Problem> {
+        let list = matches!(
+            directive.kind,
+            Kind::Texts | Kind::Addresses | Kind::Networks
+        );
         let value = if list {
             understand_list(directive.kind, given.to_vec())
         } else {
-            given.last().and_then(|text| understand_text(directive.kind, text))
+            given
+                .last()
+                .and_then(|text| understand_text(directive.kind, text))
         };
         let value = value.ok_or_else(|| Problem {
             place: None,
-            text: format!("--{} takes {}", directive.flag.unwrap_or_default(), directive.kind.expected()),
+            text: format!(
+                "--{} takes {}",
+                directive.flag.unwrap_or_default(),
+                directive.kind.expected()
+            ),
         })?;
         self.0.insert(directive.name, (value, Origin::Flag));
         Ok(())
@@ -159,7 +198,12 @@ impl Values {
                     Origin::File(line) => format!("line {line} of the file"),
                     Origin::Flag => format!("--{}", directive.flag.unwrap_or_default()),
                 };
-                text.push_str(&format!("{:<32} {:<28} # {why}: {}\n", directive.name, value.to_string(), directive.short));
+                text.push_str(&format!(
+                    "{:<32} {:<28} # {why}: {}\n",
+                    directive.name,
+                    value.to_string(),
+                    directive.short
+                ));
             }
         }
         text
@@ -185,7 +229,10 @@ fn unknown(name: &str) -> String {
 }
 
 fn problem(text: &str, span: Range<usize>, words: String) -> Problem {
-    Problem { place: Some(place(text, span.start)), text: words }
+    Problem {
+        place: Some(place(text, span.start)),
+        text: words,
+    }
 }
 
 /// Line and column of an offset, both from 1; the column counts characters.
@@ -210,7 +257,10 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
             _ => understand_text(kind, text),
         },
         DeValue::Array(items) => {
-            let texts: Option<Vec<String>> = items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect();
+            let texts: Option<Vec<String>> = items
+                .iter()
+                .map(|item| item.get_ref().as_str().map(str::to_owned))
+                .collect();
             understand_list(kind, texts?)
         }
         _ => None,
@@ -220,8 +270,12 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
 fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
     let good = match kind {
         Kind::Texts => true,
-        Kind::Addresses => texts.iter().all(|text| text.parse::<std::net::IpAddr>().is_ok()),
-        Kind::Networks => texts.iter().all(|text| gatepost_serve::settings::Network::parse(text).is_some()),
+        Kind::Addresses => texts
+            .iter()
+            .all(|text| text.parse::<std::net::IpAddr>().is_ok()),
+        Kind::Networks => texts
+            .iter()
+            .all(|text| gatepost_serve::settings::Network::parse(text).is_some()),
         _ => false,
     };
     good.then_some(Value::List(texts))
@@ -230,19 +284,42 @@ fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
 fn understand_text(kind: Kind, text: &str) -> Option<Value> {
     match kind {
         Kind::Switch => text.parse().ok().map(Value::Switch),
-        Kind::Count(low, high) => text.parse().ok().filter(|n| (low..=high).contains(n)).map(Value::Number),
-        Kind::Size => measure(text, &[("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("", 1)]),
-        Kind::Duration => measure(text, &[("min", 60), ("d", 86_400), ("h", 3600), ("s", 1), ("", 1)]),
+        Kind::Count(low, high) => text
+            .parse()
+            .ok()
+            .filter(|n| (low..=high).contains(n))
+            .map(Value::Number),
+        Kind::Size => measure(
+            text,
+            &[
+                ("GiB", 1 << 30),
+                ("MiB", 1 << 20),
+                ("KiB", 1 << 10),
+                ("", 1),
+            ],
+        ),
+        Kind::Duration => measure(
+            text,
+            &[("min", 60), ("d", 86_400), ("h", 3600), ("s", 1), ("", 1)],
+        ),
         Kind::Choice(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
         Kind::Text | Kind::Path => Some(Value::Text(text.to_owned())),
-        Kind::Socket => (text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok()).then(|| Value::Text(text.to_owned())),
+        Kind::Socket => (text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok())
+            .then(|| Value::Text(text.to_owned())),
         Kind::Texts | Kind::Addresses | Kind::Networks => None,
     }
 }
 
 fn measure(text: &str, units: &[(&str, u64)]) -> Option<Value> {
-    let (number, factor) = units.iter().find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))?;
-    number.trim().parse::<u64>().ok()?.checked_mul(factor).map(Value::Number)
+    let (number, factor) = units
+        .iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number, *factor)))?;
+    number
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(factor)
+        .map(Value::Number)
 }
 
 #[cfg(test)]
@@ -261,8 +338,14 @@ mod tests {
             let text = format!("value = {}", directive.default);
             let table = DeTable::parse(&text).unwrap();
             assert!(
-                understand(directive.kind, table.get_ref().get("value").unwrap().get_ref()).is_some(),
-                "{} = {}", directive.name, directive.default
+                understand(
+                    directive.kind,
+                    table.get_ref().get("value").unwrap().get_ref()
+                )
+                .is_some(),
+                "{} = {}",
+                directive.name,
+                directive.default
             );
         }
     }
@@ -281,22 +364,39 @@ mod tests {
         for directive in DIRECTIVES {
             let (value, origin) = values.entry(directive.name).unwrap();
             assert_eq!(value, &defaults.entry(directive.name).unwrap().0);
-            assert!(matches!(origin, Origin::File(_)), "{} is missing in the sample", directive.name);
+            assert!(
+                matches!(origin, Origin::File(_)),
+                "{} is missing in the sample",
+                directive.name
+            );
         }
     }
 
     #[test]
     fn problems_name_line_column_and_cure() {
-        let problems = read("[server]\nhost = \"a\"\n  dta = \"x\"\nport_offset = 99999\n").unwrap_err();
-        assert_eq!(problems[0].to_string(), "line 3, column 3: there is no directive server.dta; did you mean server.data?");
-        assert_eq!(problems[1].to_string(), "line 4, column 15: server.port_offset takes a whole number from 0 to 60000");
+        let problems =
+            read("[server]\nhost = \"a\"\n  dta = \"x\"\nport_offset = 99999\n").unwrap_err();
+        assert_eq!(
+            problems[0].to_string(),
+            "line 3, column 3: there is no directive server.dta; did you mean server.data?"
+        );
+        assert_eq!(
+            problems[1].to_string(),
+            "line 4, column 15: server.port_offset takes a whole number from 0 to 60000"
+        );
         assert_eq!(read("[server\n").unwrap_err()[0].place.unwrap().0, 1);
-        assert!(read("loose = 1\n").unwrap_err()[0].text.contains("there is no directive loose"));
+        assert!(
+            read("loose = 1\n").unwrap_err()[0]
+                .text
+                .contains("there is no directive loose")
+        );
     }
 
     #[test]
     fn units_are_understood() {
-        let values = read("[smtp]\nmessage_size = \"20 MiB\"\n[limits]\nhandshake_time = \"1 min\"\n").unwrap();
+        let values =
+            read("[smtp]\nmessage_size = \"20 MiB\"\n[limits]\nhandshake_time = \"1 min\"\n")
+                .unwrap();
         assert_eq!(values.number("smtp.message_size"), 20 << 20);
         assert_eq!(values.number("limits.handshake_time"), 60);
         assert!(read("[smtp]\nmessage_size = \"20 MB\"\n").is_err());
@@ -306,8 +406,20 @@ mod tests {
     #[test]
     fn flags_win_over_the_file() {
         let mut values = read("[server]\nbind = [\"127.0.0.1\"]\n").unwrap();
-        values.set_flag(directives::find("server.bind").unwrap(), &["::1".into(), "127.0.0.2".into()]).unwrap();
+        values
+            .set_flag(
+                directives::find("server.bind").unwrap(),
+                &["::1".into(), "127.0.0.2".into()],
+            )
+            .unwrap();
         assert_eq!(values.list("server.bind"), ["::1", "127.0.0.2"]);
-        assert!(values.set_flag(directives::find("server.bind").unwrap(), &["localhost".into()]).is_err());
+        assert!(
+            values
+                .set_flag(
+                    directives::find("server.bind").unwrap(),
+                    &["localhost".into()]
+                )
+                .is_err()
+        );
     }
 }

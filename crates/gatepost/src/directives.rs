@@ -40,14 +40,23 @@ impl Kind {
             Self::Size => "a size such as 52428800 or \"50 MiB\"".into(),
             Self::Duration => "a time such as 30, \"30 s\", \"5 min\" or \"12 h\"".into(),
             Self::Choice(words) => {
-                format!("one of {}", words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "one of {}",
+                    words
+                        .iter()
+                        .map(|word| format!("{word:?}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
             }
             Self::Text => "text in quotes".into(),
             Self::Path => "a path in quotes".into(),
             Self::Texts => "a list of texts such as [\"example.org\"]".into(),
             Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".into(),
             Self::Networks => "a list of networks such as [\"192.0.2.0/24\"]".into(),
-            Self::Socket => "an address and port such as \"127.0.0.1:9925\", or \"\" for none".into(),
+            Self::Socket => {
+                "an address and port such as \"127.0.0.1:9925\", or \"\" for none".into()
+            }
         }
     }
 }
@@ -69,8 +78,21 @@ pub struct Directive {
     pub long: &'static str,
 }
 
-const fn directive(name: &'static str, kind: Kind, default: &'static str, short: &'static str, long: &'static str) -> Directive {
-    Directive { name, kind, default, flag: None, short, long }
+const fn directive(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    short: &'static str,
+    long: &'static str,
+) -> Directive {
+    Directive {
+        name,
+        kind,
+        default,
+        flag: None,
+        short,
+        long,
+    }
 }
 
 impl Directive {
@@ -131,7 +153,11 @@ pub fn nearest(name: &str) -> Option<&'static Directive> {
         .iter()
         .map(|directive| {
             let whole = distance(name, directive.name);
-            (whole.min(distance(&leaf(name), &leaf(directive.name))), whole, directive)
+            (
+                whole.min(distance(&leaf(name), &leaf(directive.name))),
+                whole,
+                directive,
+            )
         })
         .min_by_key(|(near, whole, _)| (*near, *whole))
         .filter(|(near, _, _)| *near <= 3)
@@ -162,7 +188,10 @@ pub fn sample() -> String {
     );
     let mut section = "";
     for directive in DIRECTIVES {
-        let (own, name) = directive.name.split_once('.').unwrap_or(("", directive.name));
+        let (own, name) = directive
+            .name
+            .split_once('.')
+            .unwrap_or(("", directive.name));
         if own != section {
             section = own;
             text.push_str(&format!("\n[{section}]\n"));
@@ -171,7 +200,11 @@ pub fn sample() -> String {
         if !directive.long.is_empty() {
             text.push_str(&format!("# {}\n", directive.long));
         }
-        text.push_str(&format!("# Takes {}.\n#{name} = {}\n", directive.kind.expected(), directive.default));
+        text.push_str(&format!(
+            "# Takes {}.\n#{name} = {}\n",
+            directive.kind.expected(),
+            directive.default
+        ));
     }
     text
 }
@@ -183,10 +216,17 @@ pub fn reference() -> String {
          | directive | flag of `serve` | default | takes | meaning |\n|---|---|---|---|---|\n",
     );
     for directive in DIRECTIVES {
-        let flag = directive.flag.map(|flag| format!("`--{flag}`")).unwrap_or_default();
+        let flag = directive
+            .flag
+            .map(|flag| format!("`--{flag}`"))
+            .unwrap_or_default();
         text.push_str(&format!(
             "| `{}` | {flag} | `{}` | {} | {}. {} |\n",
-            directive.name, directive.default, directive.kind.expected(), directive.short, directive.long
+            directive.name,
+            directive.default,
+            directive.kind.expected(),
+            directive.short,
+            directive.long
         ));
     }
     text
@@ -201,10 +241,17 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let mut sections: Vec<&str> = Vec::new();
         for directive in DIRECTIVES {
-            assert!(seen.insert(directive.name), "{} stands twice", directive.name);
+            assert!(
+                seen.insert(directive.name),
+                "{} stands twice",
+                directive.name
+            );
             let section = directive.name.split('.').next().unwrap();
             if sections.last() != Some(&section) {
-                assert!(!sections.contains(&section), "[{section}] would open twice in the sample");
+                assert!(
+                    !sections.contains(&section),
+                    "[{section}] would open twice in the sample"
+                );
                 sections.push(section);
             }
         }
@@ -213,8 +260,14 @@ mod tests {
     #[test]
     fn a_misspelt_name_finds_the_nearest() {
         assert_eq!(nearest("server.dat").unwrap().name, "server.data");
-        assert_eq!(nearest("limits.conections").unwrap().name, "limits.connections");
-        assert_eq!(nearest("server.message_size").unwrap().name, "smtp.message_size");
+        assert_eq!(
+            nearest("limits.conections").unwrap().name,
+            "limits.connections"
+        );
+        assert_eq!(
+            nearest("server.message_size").unwrap().name,
+            "smtp.message_size"
+        );
         assert!(nearest("entirely.different_thing").is_none());
     }
 }

@@ -14,12 +14,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// Wrong usage or configuration.
     pub(crate) fn usage(text: impl Display) -> Self {
-        Self { code: 2, text: text.to_string() }
+        Self {
+            code: 2,
+            text: text.to_string(),
+        }
     }
 
     /// The machine or the network did not let us.
     pub(crate) fn local(text: impl Display) -> Self {
-        Self { code: 3, text: text.to_string() }
+        Self {
+            code: 3,
+            text: text.to_string(),
+        }
     }
 
     /// Says it on standard error.

@@ -19,17 +19,40 @@ pub(crate) fn print(running: &Running, first: Option<&FirstAccount>) {
 }
 
 fn text(running: &Running, first: Option<&FirstAccount>) -> String {
-    let mut text = format!("Gatepost {} is ready.\n\n  {:<12} {:>6}  TLS\n", env!("CARGO_PKG_VERSION"), "service", "port");
+    let mut text = format!(
+        "Gatepost {} is ready.\n\n  {:<12} {:>6}  TLS\n",
+        env!("CARGO_PKG_VERSION"),
+        "service",
+        "port"
+    );
     for service in running.services() {
-        text.push_str(&format!("  {:<12} {:>6}  {}\n", service.name, service.port, service.tls));
+        text.push_str(&format!(
+            "  {:<12} {:>6}  {}\n",
+            service.name, service.port, service.tls
+        ));
     }
-    let addresses: Vec<String> = running.addresses().iter().map(ToString::to_string).collect();
-    text.push_str(&format!("\nListening on {}. Data in {}.\n", addresses.join(", "), running.data().display()));
+    let addresses: Vec<String> = running
+        .addresses()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    text.push_str(&format!(
+        "\nListening on {}. Data in {}.\n",
+        addresses.join(", "),
+        running.data().display()
+    ));
     if let Some(ca) = running.ca() {
-        text.push_str(&format!("Certificate authority for clients: {}\n", ca.display()));
+        text.push_str(&format!(
+            "Certificate authority for clients: {}\n",
+            ca.display()
+        ));
     }
     if let Some(first) = first {
-        text.push_str(&format!("\nAccount   {}\nPassword  {}\n", first.address, first.password.expose()));
+        text.push_str(&format!(
+            "\nAccount   {}\nPassword  {}\n",
+            first.address,
+            first.password.expose()
+        ));
         text.push_str("          (shown this once; change it with: gatepost account password)\n");
     }
     text.push_str(&lines_to_copy(running, first));
@@ -37,11 +60,23 @@ fn text(running: &Running, first: Option<&FirstAccount>) -> String {
 }
 
 fn lines_to_copy(running: &Running, first: Option<&FirstAccount>) -> String {
-    let port = |name: &str| running.services().iter().find(|service| service.name == name).map_or(0, |service| service.port);
+    let port = |name: &str| {
+        running
+            .services()
+            .iter()
+            .find(|service| service.name == name)
+            .map_or(0, |service| service.port)
+    };
     let host = running.client_host();
     let ca = running.ca().map(|ca| ca.display().to_string());
-    let cacert = ca.as_ref().map(|ca| format!(" --cacert {ca}")).unwrap_or_default();
-    let cafile = ca.as_ref().map(|ca| format!(" -CAfile {ca} -verify_return_error")).unwrap_or_default();
+    let cacert = ca
+        .as_ref()
+        .map(|ca| format!(" --cacert {ca}"))
+        .unwrap_or_default();
+    let cafile = ca
+        .as_ref()
+        .map(|ca| format!(" -CAfile {ca} -verify_return_error"))
+        .unwrap_or_default();
     let address = first.map_or("ADDRESS", |first| first.address);
     format!(
         "\nLook:  openssl s_client -connect {host}:{smtp} -starttls smtp{cafile}\n\
@@ -53,6 +88,9 @@ fn lines_to_copy(running: &Running, first: Option<&FirstAccount>) -> String {
         submission = port("submission"),
         submissions = port("submissions"),
         imaps = port("imaps"),
-        import = ca.as_ref().map(|ca| format!("\n              (import {ca} under Certificates, Authorities)")).unwrap_or_default(),
+        import = ca
+            .as_ref()
+            .map(|ca| format!("\n              (import {ca} under Certificates, Authorities)"))
+            .unwrap_or_default(),
     )
 }

@@ -23,29 +23,53 @@ pub(crate) fn obtain(file: Option<&Path>) -> Result<Secret<String>, Failure> {
         return checked(password, VARIABLE);
     }
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::usage(format!("no password: give --password-file FILE, or set {VARIABLE}, or run it in a terminal")));
+        return Err(Failure::usage(format!(
+            "no password: give --password-file FILE, or set {VARIABLE}, or run it in a terminal"
+        )));
     }
-    let ask = |prompt| rpassword::prompt_password(prompt).map_err(|error| Failure::local(format!("cannot ask for a password: {error}")));
+    let ask = |prompt| {
+        rpassword::prompt_password(prompt)
+            .map_err(|error| Failure::local(format!("cannot ask for a password: {error}")))
+    };
     let password = Secret::new(ask("New password: ")?);
     let again = Secret::new(ask("The same again: ")?);
     if password != again {
-        return Err(Failure::usage("the two passwords differ; nothing was changed"));
+        return Err(Failure::usage(
+            "the two passwords differ; nothing was changed",
+        ));
     }
     checked(password.expose().clone(), "the prompt")
 }
 
 /// The first line of a file.
 pub(crate) fn from_file(file: &Path) -> Result<Secret<String>, Failure> {
-    let fail = |error: std::io::Error| Failure::usage(format!("cannot read the password file {}: {error}", file.display()));
+    let fail = |error: std::io::Error| {
+        Failure::usage(format!(
+            "cannot read the password file {}: {error}",
+            file.display()
+        ))
+    };
     let mut text = String::new();
     let limit = LONGEST + 3;
     if file == Path::new("-") {
-        std::io::stdin().take(limit).read_to_string(&mut text).map_err(fail)?;
+        std::io::stdin()
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(fail)?;
     } else {
-        File::open(file).map_err(fail)?.take(limit).read_to_string(&mut text).map_err(fail)?;
+        File::open(file)
+            .map_err(fail)?
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(fail)?;
     }
     let text = Secret::new(text);
-    let line = text.expose().split(['\r', '\n']).next().unwrap_or_default().to_owned();
+    let line = text
+        .expose()
+        .split(['\r', '\n'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     checked(line, &format!("the file {}", file.display()))
 }
 
@@ -53,7 +77,9 @@ fn checked(password: String, source: &str) -> Result<Secret<String>, Failure> {
     let password = Secret::new(password);
     match password.expose().len() as u64 {
         0 => Err(Failure::usage(format!("the password in {source} is empty"))),
-        length if length > LONGEST => Err(Failure::usage(format!("the password in {source} is longer than {LONGEST} octets"))),
+        length if length > LONGEST => Err(Failure::usage(format!(
+            "the password in {source} is longer than {LONGEST} octets"
+        ))),
         _ => Ok(password),
     }
 }

@@ -45,7 +45,9 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
 
 async fn until_told(running: Running) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")));
+    let listen = |kind| {
+        signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
+    };
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
@@ -62,7 +64,10 @@ async fn until_told(running: Running) -> Result<(), Failure> {
 }
 
 fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
-    for directive in DIRECTIVES.iter().filter(|directive| directive.flag.is_some()) {
+    for directive in DIRECTIVES
+        .iter()
+        .filter(|directive| directive.flag.is_some())
+    {
         if let Some(texts) = given.get_many::<String>(directive.name) {
             let texts: Vec<String> = texts.cloned().collect();
             values.set_flag(directive, &texts).map_err(Failure::usage)?;
@@ -84,11 +89,24 @@ fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
     Ok(Settings {
         data: PathBuf::from(values.text("server.data")),
         host,
-        domains: values.list("server.domains").iter().map(|domain| domain.to_lowercase()).collect(),
-        bind: values.list("server.bind").iter().filter_map(|text| text.parse().ok()).collect(),
+        domains: values
+            .list("server.domains")
+            .iter()
+            .map(|domain| domain.to_lowercase())
+            .collect(),
+        bind: values
+            .list("server.bind")
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect(),
         port_offset: u16::try_from(values.number("server.port_offset")).unwrap_or(0),
-        postmaster: Some(values.text("server.postmaster").to_owned()).filter(|text| !text.is_empty()),
-        certificates: chains.iter().map(PathBuf::from).zip(keys.iter().map(PathBuf::from)).collect(),
+        postmaster: Some(values.text("server.postmaster").to_owned())
+            .filter(|text| !text.is_empty()),
+        certificates: chains
+            .iter()
+            .map(PathBuf::from)
+            .zip(keys.iter().map(PathBuf::from))
+            .collect(),
         mx_requires_tls: values.text("smtp.tls") == "require",
         message_size: values.number("smtp.message_size"),
         quota: values.number("mailbox.quota"),
@@ -99,7 +117,11 @@ fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
         handshakes: count(values, "limits.handshakes"),
         handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
         clear_login: networks(values, "login.clear_networks"),
-        log: if values.text("log.format") == "json" { LogFormat::Json } else { LogFormat::Human },
+        log: if values.text("log.format") == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Human
+        },
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file: given.get_one::<PathBuf>("ready-file").cloned(),
     })
@@ -110,28 +132,48 @@ fn count(values: &Values, name: &str) -> usize {
 }
 
 fn networks(values: &Values, name: &str) -> Vec<Network> {
-    values.list(name).iter().filter_map(|text| Network::parse(text)).collect()
+    values
+        .list(name)
+        .iter()
+        .filter_map(|text| Network::parse(text))
+        .collect()
 }
 
 /// The server's name goes into greetings and headers: only what a host name may hold gets there.
 fn host_name(text: &str) -> Result<String, Failure> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
     if text.len() <= 253 && text.split('.').all(label) {
         return Ok(text.to_lowercase());
     }
-    Err(Failure::usage(format!("server.host is {text:?}, which is no host name; write one such as \"mail.example.org\" (an IDN in its xn-- form)")))
+    Err(Failure::usage(format!(
+        "server.host is {text:?}, which is no host name; write one such as \"mail.example.org\" (an IDN in its xn-- form)"
+    )))
 }
 
 /// Creates the data folder with mode 0700; one that is there already must not be open to others.
 fn make_folder(folder: &Path) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::local(format!("cannot make the data folder {}: {error}", folder.display()));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fail)?;
-    let mode = std::fs::metadata(folder).map_err(fail)?.permissions().mode();
+    let fail = |error: std::io::Error| {
+        Failure::local(format!(
+            "cannot make the data folder {}: {error}",
+            folder.display()
+        ))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(fail)?;
+    let mode = std::fs::metadata(folder)
+        .map_err(fail)?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
         return Err(Failure::usage(format!(
             "others can look into the data folder {dir} (mode {:03o}); it holds mail and keys: chmod 700 {dir}",
@@ -146,11 +188,23 @@ type Wanted = Vec<(String, gatepost_wire::secret::Secret<String>)>;
 
 fn wanted_accounts(given: &ArgMatches) -> Result<Wanted, Failure> {
     let addresses: Vec<&String> = given.get_many("account").into_iter().flatten().collect();
-    let files: Vec<&PathBuf> = given.get_many("password-file").into_iter().flatten().collect();
+    let files: Vec<&PathBuf> = given
+        .get_many("password-file")
+        .into_iter()
+        .flatten()
+        .collect();
     if addresses.len() != files.len() {
-        return Err(Failure::usage(format!("{} times --account but {} times --password-file: give one file for each account", addresses.len(), files.len())));
+        return Err(Failure::usage(format!(
+            "{} times --account but {} times --password-file: give one file for each account",
+            addresses.len(),
+            files.len()
+        )));
     }
-    addresses.into_iter().zip(files).map(|(address, file)| Ok((address.clone(), password::from_file(file)?))).collect()
+    addresses
+        .into_iter()
+        .zip(files)
+        .map(|(address, file)| Ok((address.clone(), password::from_file(file)?)))
+        .collect()
 }
 
 /// Makes the accounts asked for; on a first start without any, the default one with a random password.
@@ -164,11 +218,18 @@ fn ensure_accounts(server: &Server, wanted: &Wanted) -> Result<Option<FirstAccou
     }
     let secret = account::random_password()?;
     account::ensure(accounts, DEFAULT_ACCOUNT, &secret, server.quota())?;
-    Ok(Some(FirstAccount { address: DEFAULT_ACCOUNT, password: secret }))
+    Ok(Some(FirstAccount {
+        address: DEFAULT_ACCOUNT,
+        password: secret,
+    }))
 }
 
 fn start_failure(error: StartError) -> Failure {
-    if error.is_configuration() { Failure::usage(error) } else { Failure::local(error) }
+    if error.is_configuration() {
+        Failure::usage(error)
+    } else {
+        Failure::local(error)
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +239,17 @@ mod tests {
     #[test]
     fn only_host_names_get_into_greetings() {
         assert_eq!(host_name("Mail.Example.org").unwrap(), "mail.example.org");
-        for bad in ["", "a..b", "-a", "a-", "a b", "a\r\nb", "a_b", "ü.de", &"a".repeat(64)] {
+        for bad in [
+            "",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a\r\nb",
+            "a_b",
+            "ü.de",
+            &"a".repeat(64),
+        ] {
             assert!(host_name(bad).is_err(), "{bad:?}");
         }
     }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`settings`] | what a server is told, with every choice made |
+//! | [`server`] | open, start, run, stop |
 //! | [`services`] | the services and their ports |
 //! | [`mailbox`] | the backends that put sessions onto the embedded store |
 //! | [`log`] | one structured line per session end |
@@ -11,5 +12,6 @@
 pub mod log;
 pub mod mailbox;
 pub mod metrics;
+pub mod server;
 pub mod services;
 pub mod settings;

@@ -3,7 +3,6 @@
 //! Labels come from fixed sets only (services, reasons, versions): a client cannot make them grow.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +22,12 @@ type Labels<const N: usize> = [(&'static str, &'static str); N];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// Sessions open now.
-    pub open: Family<Labels<1>, Gauge>,
+    open: Family<Labels<1>, Gauge>,
     sessions: Family<Labels<3>, Counter>,
     handshakes: Family<Labels<3>, Counter>,
     events: Family<Labels<2>, Counter>,
     logins: Family<Labels<2>, Counter>,
+    failures: Family<Labels<1>, Counter>,
     messages: Family<Labels<2>, Counter>,
     octets: Family<Labels<2>, Counter>,
 }
@@ -43,6 +42,7 @@ impl Metrics {
             handshakes: Family::default(),
             events: Family::default(),
             logins: Family::default(),
+            failures: Family::default(),
             messages: Family::default(),
             octets: Family::default(),
             registry: Registry::default(),
@@ -111,6 +111,25 @@ impl Metrics {
         }
     }
 
+    /// A session begins.
+    pub fn opened(&self, service: &'static str) {
+        self.open.get_or_create(&[("service", service)]).inc();
+    }
+
+    /// A session is over.
+    pub fn closed(&self, service: &'static str) {
+        self.open.get_or_create(&[("service", service)]).dec();
+    }
+
+    /// Counts refused logins.
+    pub fn login_failures(&self, service: &'static str, count: u32) {
+        if count > 0 {
+            self.failures
+                .get_or_create(&[("service", service)])
+                .inc_by(u64::from(count));
+        }
+    }
+
     /// Counts an event: a refusal, an attack noticed.
     pub fn event(&self, service: &'static str, event: &'static str) {
         self.events
@@ -131,11 +150,6 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Binds the page's address.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
 }
 
 /// Serves the page until the task is dropped. One request at a time, two seconds each: it is for a collector, not the world.

@@ -32,8 +32,15 @@ pub(super) struct Certificates {
 
 #[derive(Debug)]
 enum Source {
-    Local { folder: PathBuf, ca: PathBuf, names: Vec<String> },
-    Files { files: Vec<(PathBuf, PathBuf)>, host: String },
+    Local {
+        folder: PathBuf,
+        ca: PathBuf,
+        names: Vec<String>,
+    },
+    Files {
+        files: Vec<(PathBuf, PathBuf)>,
+        host: String,
+    },
 }
 
 type Stamps = Vec<Option<SystemTime>>;
@@ -42,18 +49,31 @@ impl Certificates {
     pub(super) fn open(settings: &Settings, log: Log) -> Result<Self, StartError> {
         let source = if settings.certificates.is_empty() {
             let names = vec![settings.host.clone()];
-            let files = local_ca::ensure(&settings.data, &names, SystemTime::now()).map_err(StartError::LocalCa)?;
-            Source::Local { folder: settings.data.clone(), ca: files.ca, names }
+            let files = local_ca::ensure(&settings.data, &names, SystemTime::now())
+                .map_err(StartError::LocalCa)?;
+            Source::Local {
+                folder: settings.data.clone(),
+                ca: files.ca,
+                names,
+            }
         } else {
-            Source::Files { files: settings.certificates.clone(), host: settings.host.clone() }
+            Source::Files {
+                files: settings.certificates.clone(),
+                host: settings.host.clone(),
+            }
         };
         let identities = source.load(&log)?;
         let mut services = BTreeMap::new();
         for service in SERVICES {
-            let tls = ServiceTls::new(options(service), &identities).map_err(|_| StartError::Tls)?;
+            let tls =
+                ServiceTls::new(options(service), &identities).map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));
         }
-        Ok(Self { source, services, log })
+        Ok(Self {
+            source,
+            services,
+            log,
+        })
     }
 
     /// The TLS of a service.
@@ -70,7 +90,11 @@ impl Certificates {
     }
 
     /// Reads the certificates again when told to, and when a file changed, until the server stops.
-    pub(super) async fn keep_fresh(self: Arc<Self>, mut orders: mpsc::Receiver<()>, mut stopping: watch::Receiver<bool>) {
+    pub(super) async fn keep_fresh(
+        self: Arc<Self>,
+        mut orders: mpsc::Receiver<()>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
         let mut stamps = self.source.stamps();
         for round in 1_u32.. {
             let ordered = tokio::select! {
@@ -93,7 +117,10 @@ impl Certificates {
         if let Source::Local { folder, names, .. } = &self.source
             && let Err(error) = local_ca::ensure(folder, names, SystemTime::now())
         {
-            self.log.notice("certificate_not_renewed", &format!("the local certificate authority cannot be used: {error}"));
+            self.log.notice(
+                "certificate_not_renewed",
+                &format!("the local certificate authority cannot be used: {error}"),
+            );
         }
     }
 
@@ -103,13 +130,20 @@ impl Certificates {
             Ok(identities) => {
                 for tls in self.services.values() {
                     if tls.replace(&identities).is_err() {
-                        self.log.notice("certificate_not_loaded", &StartError::Tls.to_string());
+                        self.log
+                            .notice("certificate_not_loaded", &StartError::Tls.to_string());
                         return;
                     }
                 }
-                self.log.notice("certificate_loaded", "certificates were read again; sessions go on");
+                self.log.notice(
+                    "certificate_loaded",
+                    "certificates were read again; sessions go on",
+                );
             }
-            Err(error) => self.log.notice("certificate_not_loaded", &format!("{error}; the previous one stays in use")),
+            Err(error) => self.log.notice(
+                "certificate_not_loaded",
+                &format!("{error}; the previous one stays in use"),
+            ),
         }
     }
 }
@@ -131,7 +165,8 @@ impl Source {
         for (index, (chain, key)) in self.files().iter().enumerate() {
             // Only the default certificate has to cover the server's own name; others are chosen by theirs.
             let host = host.filter(|_| index == 0);
-            let (identity, warnings) = Identity::load(chain, key, host, SystemTime::now()).map_err(StartError::Certificate)?;
+            let (identity, warnings) = Identity::load(chain, key, host, SystemTime::now())
+                .map_err(StartError::Certificate)?;
             for warning in warnings {
                 log.notice("certificate_warning", &warning.to_string());
             }
@@ -145,7 +180,11 @@ impl Source {
         self.files()
             .iter()
             .flat_map(|(chain, key)| [chain.clone(), key.clone()])
-            .map(|path| std::fs::metadata(path).and_then(|facts| facts.modified()).ok())
+            .map(|path| {
+                std::fs::metadata(path)
+                    .and_then(|facts| facts.modified())
+                    .ok()
+            })
             .collect()
     }
 }
@@ -159,9 +198,17 @@ fn options(service: Service) -> Options {
     };
     Options {
         service: tls_service,
-        mode: if service.implicit_tls { Mode::Implicit } else { Mode::StartTls },
+        mode: if service.implicit_tls {
+            Mode::Implicit
+        } else {
+            Mode::StartTls
+        },
         // [CONF-02] a wrong name on a port for implicit TLS is an error; by STARTTLS a client may know us by its MX name.
-        unknown_name: if service.implicit_tls { UnknownName::Refuse } else { UnknownName::FallBack },
+        unknown_name: if service.implicit_tls {
+            UnknownName::Refuse
+        } else {
+            UnknownName::FallBack
+        },
         bindings: service.protocol != Protocol::Smtp,
     }
 }

@@ -39,10 +39,18 @@ impl StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Store(folder, error) => write!(f, "cannot open the mail store in {}: {error}", folder.display()),
+            Self::Store(folder, error) => write!(
+                f,
+                "cannot open the mail store in {}: {error}",
+                folder.display()
+            ),
             Self::Certificate(error) => error.fmt(f),
-            Self::LocalCa(error) => write!(f, "the local certificate authority cannot be used: {error}"),
-            Self::Tls => f.write_str("the TLS library cannot be set up with the required suites; this build is damaged"),
+            Self::LocalCa(error) => {
+                write!(f, "the local certificate authority cannot be used: {error}")
+            }
+            Self::Tls => f.write_str(
+                "the TLS library cannot be set up with the required suites; this build is damaged",
+            ),
             Self::Bind(service, address, error) => {
                 write!(f, "cannot listen on {address} for {service}: {error}")?;
                 match error.kind() {
@@ -54,9 +62,17 @@ impl fmt::Display for StartError {
                     _ => Ok(()),
                 }
             }
-            Self::PortOffset(offset) => write!(f, "with --port-offset {offset} a port is beyond 65535; the greatest offset is 64540"),
-            Self::Inherited(error) => write!(f, "the sockets handed over by the service manager cannot be used: {error}"),
-            Self::ReadyFile(path, error) => write!(f, "cannot write the ready file {}: {error}", path.display()),
+            Self::PortOffset(offset) => write!(
+                f,
+                "with --port-offset {offset} a port is beyond 65535; the greatest offset is 64540"
+            ),
+            Self::Inherited(error) => write!(
+                f,
+                "the sockets handed over by the service manager cannot be used: {error}"
+            ),
+            Self::ReadyFile(path, error) => {
+                write!(f, "cannot write the ready file {}: {error}", path.display())
+            }
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::log::Log;
-use crate::mailbox::account::AccountKeeper;
+use crate::mailbox::{self, account::AccountKeeper};
 use crate::metrics::{self, Metrics};
 use crate::services::{SERVICES, Service};
 use crate::settings::Settings;
@@ -46,8 +46,7 @@ pub struct Server {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) store: Store,
-    pub(crate) keeper: Arc<AccountKeeper>,
+    pub(crate) backends: Arc<mailbox::Shared>,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -82,10 +81,21 @@ impl Server {
     /// What is wrong with them, in words for the operator.
     pub fn open(settings: Settings) -> Result<Self, StartError> {
         let log = Log::to_stderr(settings.log);
-        let store = Store::open(&settings.data, gatepost_store::Options { min_free: settings.disk_floor, ..Default::default() })
+        let options = gatepost_store::Options {
+            min_free: settings.disk_floor,
+            max_message: settings.message_size + mailbox::smtp::ADDED_LIMIT,
+            ..Default::default()
+        };
+        let store = Store::open(&settings.data, options)
             .map_err(|error| StartError::Store(settings.data.clone(), error))?;
         let certificates = Certificates::open(&settings, log.clone())?;
-        Ok(Self { settings: Arc::new(settings), store, certificates, log, metrics: Arc::new(Metrics::new()) })
+        Ok(Self {
+            settings: Arc::new(settings),
+            store,
+            certificates,
+            log,
+            metrics: Arc::new(Metrics::new()),
+        })
     }
 
     /// The accounts.
@@ -103,11 +113,11 @@ impl Server {
     /// # Errors
     /// A port that cannot be had.
     pub fn start(self) -> Result<Running, StartError> {
-        let keeper = AccountKeeper::new(self.store.clone());
+        let keeper = Arc::new(AccountKeeper::new(self.store.clone()));
+        let backends = mailbox::Shared::new(self.store, keeper, backend_config(&self.settings));
         let shared = Arc::new(Shared {
             settings: self.settings,
-            store: self.store,
-            keeper: Arc::new(keeper),
+            backends,
             log: self.log,
             metrics: self.metrics,
         });
@@ -119,7 +129,23 @@ impl Server {
         let services = accept_all(&shared, &certificates, sockets, &stopping, &alive);
         let (reload, orders) = mpsc::channel(1);
         tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping));
-        Ok(Running { shared, services, certificates, shutdown, sessions, reload })
+        Ok(Running {
+            shared,
+            services,
+            certificates,
+            shutdown,
+            sessions,
+            reload,
+        })
+    }
+}
+
+fn backend_config(settings: &Settings) -> mailbox::Config {
+    mailbox::Config {
+        host: settings.host.clone(),
+        domains: settings.domains.clone(),
+        postmaster: settings.postmaster.clone(),
+        message_size: settings.message_size,
     }
 }
 
@@ -134,7 +160,10 @@ fn bind_all(settings: &Settings) -> Result<Sockets, StartError> {
     }
     let mut sockets = Vec::new();
     for service in SERVICES {
-        let port = service.port.checked_add(settings.port_offset).ok_or(StartError::PortOffset(settings.port_offset))?;
+        let port = service
+            .port
+            .checked_add(settings.port_offset)
+            .ok_or(StartError::PortOffset(settings.port_offset))?;
         let own = match inherited.remove(&port) {
             Some(handed_over) => handed_over,
             None => settings
@@ -142,7 +171,8 @@ fn bind_all(settings: &Settings) -> Result<Sockets, StartError> {
                 .iter()
                 .map(|address| {
                     let address = SocketAddr::new(*address, port);
-                    listen::bind(address).map_err(|error| StartError::Bind(service.name, address, error))
+                    listen::bind(address)
+                        .map_err(|error| StartError::Bind(service.name, address, error))
                 })
                 .collect::<Result<_, _>>()?,
         };
@@ -152,8 +182,11 @@ fn bind_all(settings: &Settings) -> Result<Sockets, StartError> {
 }
 
 fn start_metrics(shared: &Arc<Shared>) -> Result<(), StartError> {
-    let Some(address) = shared.settings.metrics else { return Ok(()) };
-    let listener = listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))?;
+    let Some(address) = shared.settings.metrics else {
+        return Ok(());
+    };
+    let listener =
+        listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))?;
     tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
     Ok(())
 }
@@ -166,7 +199,10 @@ fn accept_all(
     alive: &mpsc::Sender<()>,
 ) -> Vec<Listening> {
     let settings = &shared.settings;
-    let door = Door::new(DoorLimits { total: settings.connections, per_address: settings.connections_per_address });
+    let door = Door::new(DoorLimits {
+        total: settings.connections,
+        per_address: settings.connections_per_address,
+    });
     let context = Context {
         shutdown: stopping.clone(),
         limits: Limits {
@@ -178,9 +214,21 @@ fn accept_all(
     };
     let mut services = Vec::new();
     for (service, sockets) in sockets {
-        let port = sockets.first().and_then(|socket| socket.local_addr().ok()).map_or(service.port, |address| address.port());
-        services.push(Listening { name: service.name, port, tls: service.tls_words(settings.mx_requires_tls) });
-        let listener = Arc::new(Listener::new(service, Arc::clone(shared), certificates.service(service), context.clone()));
+        let port = sockets
+            .first()
+            .and_then(|socket| socket.local_addr().ok())
+            .map_or(service.port, |address| address.port());
+        services.push(Listening {
+            name: service.name,
+            port,
+            tls: service.tls_words(settings.mx_requires_tls),
+        });
+        let listener = Arc::new(Listener::new(
+            service,
+            Arc::clone(shared),
+            certificates.service(service),
+            context.clone(),
+        ));
         for socket in sockets {
             tokio::spawn(Arc::clone(&listener).accept(socket, Arc::clone(&door), alive.clone()));
         }
@@ -211,7 +259,11 @@ impl Running {
 
     /// A name a client on this machine can use that the certificate covers.
     pub fn client_host(&self) -> &str {
-        if self.ca().is_some() { "localhost" } else { &self.shared.settings.host }
+        if self.ca().is_some() {
+            "localhost"
+        } else {
+            &self.shared.settings.host
+        }
     }
 
     /// Writes the ready file and tells the service manager.
@@ -220,18 +272,27 @@ impl Running {
     /// The file cannot be written.
     pub fn announce_ready(&self) -> Result<(), StartError> {
         if let Some(path) = &self.shared.settings.ready_file {
-            write_whole(path, &self.ready_json()).map_err(|error| StartError::ReadyFile(path.clone(), error))?;
+            write_whole(path, &self.ready_json())
+                .map_err(|error| StartError::ReadyFile(path.clone(), error))?;
         }
         if let Err(error) = gatepost_net::systemd::notify("READY=1") {
-            self.shared.log.notice("notify_failed", &format!("the service manager could not be told: {error}"));
+            self.shared.log.notice(
+                "notify_failed",
+                &format!("the service manager could not be told: {error}"),
+            );
         }
         Ok(())
     }
 
     fn ready_json(&self) -> String {
-        let ports: serde_json::Map<String, serde_json::Value> =
-            self.services.iter().map(|service| (service.name.to_owned(), service.port.into())).collect();
-        let ca = self.ca().map(|ca| std::path::absolute(ca).unwrap_or_else(|_| ca.to_path_buf()));
+        let ports: serde_json::Map<String, serde_json::Value> = self
+            .services
+            .iter()
+            .map(|service| (service.name.to_owned(), service.port.into()))
+            .collect();
+        let ca = self
+            .ca()
+            .map(|ca| std::path::absolute(ca).unwrap_or_else(|_| ca.to_path_buf()));
         serde_json::json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
@@ -252,8 +313,14 @@ impl Running {
     pub async fn stop(mut self, patience: Duration) {
         let _ = gatepost_net::systemd::notify("STOPPING=1");
         let _ = self.shutdown.send(true);
-        if tokio::time::timeout(patience, self.sessions.recv()).await.is_err() {
-            self.shared.log.notice("stopped_early", "some sessions did not end in time and were cut off");
+        if tokio::time::timeout(patience, self.sessions.recv())
+            .await
+            .is_err()
+        {
+            self.shared.log.notice(
+                "stopped_early",
+                "some sessions did not end in time and were cut off",
+            );
         }
         if let Some(path) = &self.shared.settings.ready_file {
             let _ = std::fs::remove_file(path);
