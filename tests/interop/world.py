@@ -304,16 +304,20 @@ def plain(sender, recipient):
     return Message("plain", sender, recipient, b"Hello.\r\n.dot\r\nBye.\r\n")
 
 
-def run(command, *, expect=0, stdin=None, seconds=60, env=None, cwd=None):
-    """Runs a program and checks its exit code: a number, or "failure" for any but 0."""
+def run(command, *, expect=0, stdin=None, seconds=60, env=None):
+    """Runs a program and checks its exit code: a number, "failure" for any but 0, or "distrust" for any but 0 with words about
+    the certificate among what it prints."""
     stdin = subprocess.DEVNULL if stdin is None else stdin
     extra = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
     done = subprocess.run(
-        [str(word) for word in command], capture_output=True, timeout=seconds, env={**os.environ, **(env or {})}, cwd=cwd, **extra
+        [str(word) for word in command], capture_output=True, timeout=seconds, env={**os.environ, **(env or {})}, **extra
     )
-    good = done.returncode != 0 if expect == "failure" else done.returncode == expect
+    good = done.returncode == expect or (done.returncode != 0 and expect in ("failure", "distrust"))
     output = (done.stdout[-300:] + done.stderr[-700:]).decode(errors="replace")
     check(good, f"{command[0]} ended with {done.returncode}: {output}")
+    if expect == "distrust":
+        reason = any(word in (done.stdout + done.stderr).lower() for word in (b"certif", b"not trusted", b"verif"))
+        check(reason, f"{command[0]} failed, but not over the certificate: {output}")
     return done
 
 
