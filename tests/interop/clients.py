@@ -5,10 +5,18 @@ the server when it does not know the CA: a test of encryption that would pass wi
 """
 
 import base64
+import fcntl
+import os
+import pty
+import random
+import select
 import smtplib
 import ssl
+import struct
 import subprocess
+import termios
 import threading
+import time
 import urllib.parse
 
 from world import HOST, Failed, below_trace, case, check, messages, plain, run, secret_file
@@ -167,8 +175,8 @@ def swaks(world, message, mode, mechanism="PLAIN", trusted=True, expect=0):
 def swaks_sends(world, mode):
     address = world.address("swaks")
     for message in messages(address, address):
-        # swaks reads the file in the locale's encoding, and takes a last line that is a dot for the end.
-        if message.name not in ("8-bit", "dots"):
+        # swaks reads the file in the locale's encoding, takes a last line that is a dot for the end, and adds a line to none.
+        if message.name not in ("8-bit", "dots", "empty-body"):
             swaks(world, message, mode)
             world.arrived("swaks", message)
     login = plain(address, address)
@@ -248,32 +256,65 @@ def msmtp_untrusted(world):
         check(not world.find("msmtp", message, seconds=0), "a mail arrived over an unverified connection")
 
 
-# neomutt, without a terminal
+# neomutt: sending without a terminal, copying with one, because it writes to IMAP mailboxes only there
 
 
-def neomutt(world, mode, subject, body, trusted=True, expect=0):
-    folder = world.new_folder("neomutt")
+def neomutt_config(world, folder, mode, trusted=True):
     address, quoted = world.address("neomutt"), urllib.parse.quote(world.address("neomutt"))
     smtp, imap = ("smtp", "imap") if mode == "starttls" else ("smtps", "imaps")
     imap_port = world.port("imap" if mode == "starttls" else "imaps")
     read = f"`cat {world.server.password_file('neomutt')}`"
-    config = secret_file(
+    return secret_file(
         folder / "neomuttrc",
         f'set from="{address}" realname="Neo Mutt" use_from=yes hostname=client.test charset=utf-8 send_charset=utf-8\n'
         f'set smtp_url="{smtp}://{quoted}@{HOST}:{world.port(SUBMISSION[mode])}/" smtp_pass="{read}"\n'
-        f'set folder="{imap}://{quoted}@{HOST}:{imap_port}/" imap_pass="{read}"\n'
-        "set record=+Sent copy=yes confirmcreate=no confirmappend=no\n"
+        f'set folder="{imap}://{quoted}@{HOST}:{imap_port}/" spoolfile=+INBOX imap_pass="{read}"\n'
+        "set copy=no confirmcreate=no confirmappend=no quit=yes\n"
         f'set ssl_starttls=yes ssl_force_tls=yes certificate_file="{folder}/certificates"\n'
         + (f'set ssl_ca_certificates_file="{world.ca}"\n' if trusted else ""),
     )
-    command = ["neomutt", "-n", "-F", config, "-s", subject, "--", address]
+
+
+def neomutt(world, mode, subject, body, trusted=True, expect=0):
+    folder = world.new_folder("neomutt")
+    config = neomutt_config(world, folder, mode, trusted)
+    command = ["neomutt", "-n", "-F", config, "-s", subject, "--", world.address("neomutt")]
     return run(command, stdin=body, expect=expect, env={"HOME": str(folder), "TERM": "dumb", "LC_ALL": "C.UTF-8"})
 
 
+def neomutt_copies(world, mode, subject):
+    """Opens the INBOX on a terminal and copies the message to a new mailbox."""
+    folder = world.new_folder("neomutt")
+    config = neomutt_config(world, folder, mode)
+    keys = f"<search>~s '{subject}'<enter><copy-message>=Copied<enter><quit>"
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        ["neomutt", "-n", "-F", config, "-e", f'push "{keys}"'],
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        env={**os.environ, "HOME": str(folder), "TERM": "xterm", "LC_ALL": "C.UTF-8"},
+    )
+    os.close(theirs)
+    deadline = time.monotonic() + 30
+    screen = b""
+    try:
+        while process.poll() is None:
+            check(time.monotonic() < deadline, f"neomutt does not end: {screen[-500:]!r}")
+            if select.select([ours], [], [], 0.1)[0]:
+                screen += os.read(ours, 65536)
+    except OSError:
+        pass  # the terminal is closed when neomutt ends
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
 def neomutt_sends(world, mode):
-    subject = f"by neomutt {mode} {plain('a@b', 'a@b').id}"
+    subject = f"by neomutt {mode} {random.getrandbits(64):016x}"
     neomutt(world, mode, subject, "Grüße\n.\n..dots\n".encode())
-    for mailbox in ("INBOX", "Sent"):
+    neomutt_copies(world, mode, subject)
+    for mailbox in ("INBOX", "Copied"):
         copy = only_copy(world, "neomutt", subject, mailbox)
         body = copy.replace(b"\r\n", b"\n").split(b"\n\n", 1)[1]
         check("Grüße\n.\n..dots\n".encode() == body, f"{mailbox}: the body came back as {body!r}")
