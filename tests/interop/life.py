@@ -27,7 +27,7 @@ def account_command(world):
     run([binary, "account", "password", *data, address, "--password-file", secret])
     login(world, address, "other words")
     check(not can_login(world, address, "a password of words"), "the old password still works")
-    run([binary, "account", "remove", *data, address])
+    run([binary, "account", "remove", *data, address, "--yes"])
     check(not can_login(world, address, "other words"), "a removed account can log in")
 
 
