@@ -290,9 +290,9 @@ mod tests {
     fn our_own_words_cannot_break_the_field() {
         let text =
             String::from_utf8(trace().render("mx\r\nX: y", "1\r\n\r\n(2", "d\r\nX: y")).unwrap();
-        assert!(text.ends_with("; dX: y\r\n"), "{text}");
+        assert!(text.ends_with(";\r\n\tdX: y\r\n"), "{text}");
         assert!(
-            !text.contains("\r\nX:") && text.contains("by mxX:y ") && text.contains("id 12 "),
+            !text.contains("\r\nX:") && text.contains("by mxX:y ") && text.contains(" id 12\r\n"),
             "{text}"
         );
     }
