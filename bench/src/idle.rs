@@ -19,13 +19,13 @@ use crate::peer::{self, Running};
 use crate::process::{self, Memory};
 use crate::report::{Figure, Goal, Report};
 use crate::sample::Sample;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 use crate::tls::{self, Group};
 
 /// Sessions opened before anything is counted.
 const WARM_UP: u32 = 50;
 /// Sessions being opened at the same time.
-const OPENERS: u32 = 8;
+const OPENERS: usize = 8;
 /// Time for a server to give back what opening a session took.
 const SETTLE: Duration = Duration::from_secs(3);
 /// Open files a process needs beside its sessions.
@@ -94,7 +94,14 @@ fn grow(
     sessions: u32,
     client: &Arc<ClientConfig>,
 ) -> Result<Growth, Fault> {
-    let opener = |number| open(source(number, bench.plan.per_address), port, number, client);
+    let opener = |number| {
+        open(
+            talk::source(number / bench.plan.per_address),
+            port,
+            number,
+            client,
+        )
+    };
     let mut held = open_all(0..WARM_UP, opener)?;
     thread::sleep(SETTLE);
     let before = process::memory(server);
@@ -123,11 +130,11 @@ fn open_all(
 ) -> Result<Vec<Talk>, Fault> {
     let open = &open;
     thread::scope(|scope| {
-        let share = |first| numbers.clone().skip(first).step_by(OPENERS as usize);
-        let threads: Vec<_> = (0..OPENERS as usize)
-            .map(|first| (first, share(first)))
-            .map(|(_, mine)| scope.spawn(move || mine.map(open).collect::<Result<Vec<_>, _>>()))
-            .collect();
+        let open_share = |first| {
+            let mine = numbers.clone().skip(first).step_by(OPENERS);
+            scope.spawn(move || mine.map(open).collect::<Result<Vec<_>, _>>())
+        };
+        let threads: Vec<_> = (0..OPENERS).map(open_share).collect();
         let mut all = Vec::new();
         for thread in threads {
             all.extend(
@@ -138,13 +145,6 @@ fn open_all(
         }
         Ok(all)
     })
-}
-
-/// The loopback address of the session with this number: 127.0.1.1 and up.
-fn source(number: u32, per_address: u32) -> Ipv4Addr {
-    let host = number / per_address;
-    let [_, _, high, low] = (host + 257).to_be_bytes();
-    Ipv4Addr::new(127, 0, high, low)
 }
 
 fn open(
@@ -195,18 +195,4 @@ fn tell(
         &sample(|growth| growth.proportional)?,
     );
     Some((resident, proportional))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::HashSet;
-
-    use super::{Ipv4Addr, source};
-
-    #[test]
-    fn sessions_spread_over_addresses() {
-        let addresses: HashSet<_> = (0..1600).map(|number| source(number, 16)).collect();
-        assert_eq!(addresses.len(), 100);
-        assert!(addresses.iter().all(Ipv4Addr::is_loopback));
-    }
 }

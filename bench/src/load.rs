@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 use crate::fault::Fault;
 use crate::process;
 
+/// Above this share of its core the load generator, not the server, sets the rate.
+pub(crate) const SATURATED: f64 = 0.95;
+
 /// What one run under load did.
 #[derive(Debug)]
 pub(crate) struct Outcome {

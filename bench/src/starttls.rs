@@ -16,19 +16,17 @@ use crate::load;
 use crate::peer::{self, Running, gatepost::accounts};
 use crate::report::{Figure, Goal, Report};
 use crate::sample::Sample;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 use crate::tls::{self, Group};
 
-/// Sessions at once under load.
-const AT_ONCE: u32 = 8;
+/// Sessions at once under load: few; and many, so that a server which lets its clients wait is busy none the less.
+const AT_ONCE: [u32; 2] = [8, 64];
 /// Load nobody counts: lazy initialisation, first pages, processes a server starts on demand.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Lone sessions per run, at most; a server that stalls is given up on after `LONE_TIME`.
 const LONE: usize = 300;
 /// Longest run of lone sessions.
 const LONE_TIME: Duration = Duration::from_secs(3);
-/// Above this share of its core the load generator, not the server, sets the rate.
-const SATURATED: f64 = 0.95;
 /// design.md: server CPU of a whole session against that of the handshake in memory.
 const TIMES_THE_FLOOR: f64 = 3.0;
 
@@ -46,25 +44,31 @@ struct Contender {
     server: u32,
     port: u16,
     client: Arc<ClientConfig>,
-    cpu: Vec<f64>,
-    rate: Vec<f64>,
-    load_busy: Vec<f64>,
+    loads: [Load; 2],
     lone_median: Vec<f64>,
     lone_p99: Vec<f64>,
 }
 
-/// A contender's CPU figure, kept for ratios.
+/// Values under one load, one per run.
+#[derive(Default)]
+struct Load {
+    cpu: Vec<f64>,
+    rate: Vec<f64>,
+    busy: Vec<f64>,
+}
+
+/// A contender's CPU figures, one per load, kept for ratios.
 struct Judged {
     name: &'static str,
     group: Group,
-    cpu: Figure,
+    cpu: Vec<Figure>,
 }
 
 /// Measures gatepost, the bare loop and the peers.
 pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report, floors: &Floors) {
     report.section(
         "starttls",
-        "whole session on the STARTTLS port, full TLS 1.3 handshake, 8 at once; then one at a time",
+        "whole session on the STARTTLS port, full TLS 1.3 handshake",
     );
     let servers = start_all(bench);
     let mut contenders = Vec::new();
@@ -149,21 +153,20 @@ impl Contender {
             port: *port,
             client: tls::load_client(&bench.identity, tls::provider(group))
                 .map_err(|fault| fault.to_string())?,
-            cpu: Vec::new(),
-            rate: Vec::new(),
-            load_busy: Vec::new(),
+            loads: Default::default(),
             lone_median: Vec::new(),
             lone_p99: Vec::new(),
         };
         contender.prove(bench).map_err(|fault| fault.to_string())?;
         contender
-            .under_load(WARM_UP)
+            .under_load(AT_ONCE[1], WARM_UP)
             .map_err(|fault| fault.to_string())?;
         Ok(contender)
     }
 
     fn prove(&self, bench: &Bench<'_>) -> Result<(), Fault> {
         let negotiated = session(
+            Ipv4Addr::LOCALHOST,
             self.port,
             &tls::verifying_client(&bench.identity, self.group)?,
         )?;
@@ -174,26 +177,30 @@ impl Contender {
         }
     }
 
-    fn under_load(&self, time: Duration) -> Result<load::Outcome, Fault> {
+    fn under_load(&self, at_once: u32, time: Duration) -> Result<load::Outcome, Fault> {
+        // An address for each client, so that a limit by address is not what is measured.
+        let step = |source: &mut Ipv4Addr| session(*source, self.port, &self.client).map(drop);
         load::run(
             self.server,
             time,
-            AT_ONCE,
-            |_| Ok(()),
-            |()| session(self.port, &self.client).map(|_| ()),
+            at_once,
+            |number| Ok(talk::source(number)),
+            step,
         )
     }
 
     fn run(&mut self, time: Duration) -> Result<(), Fault> {
-        let outcome = self.under_load(time)?;
-        self.cpu.push(outcome.server_micros());
-        self.rate.push(outcome.rate());
-        self.load_busy.push(outcome.load_busy());
+        for (index, at_once) in AT_ONCE.into_iter().enumerate() {
+            let outcome = self.under_load(at_once, time)?;
+            self.loads[index].cpu.push(outcome.server_micros());
+            self.loads[index].rate.push(outcome.rate());
+            self.loads[index].busy.push(outcome.load_busy());
+        }
         let begun = Instant::now();
         let mut times = Vec::new();
         while times.len() < LONE && begun.elapsed() < LONE_TIME {
             let begun = Instant::now();
-            session(self.port, &self.client)?;
+            session(Ipv4Addr::LOCALHOST, self.port, &self.client)?;
             times.push(begun.elapsed().as_secs_f64() * 1e3);
         }
         let times = Sample::new(times).ok_or(Fault::Late("a lone session"))?;
@@ -209,25 +216,32 @@ impl Contender {
     /// Hands over its figures.
     fn report(&self, report: &mut Report) -> Option<Judged> {
         let label = self.label();
-        let cpu = report.figure(
-            &label,
-            "server CPU per session",
-            "us",
-            &Sample::new(self.cpu.clone())?,
-        );
-        report.figure(
-            &label,
-            "sessions, 8 at once",
-            "/s",
-            &Sample::new(self.rate.clone())?,
-        );
-        let busy = Sample::new(self.load_busy.clone())?;
-        report.figure(
-            &label,
-            "share of its core the load generator used",
-            "",
-            &busy,
-        );
+        let mut cpu = Vec::new();
+        for (load, at_once) in self.loads.iter().zip(AT_ONCE) {
+            let what = |what: &str| format!("{what}, {at_once} at once");
+            cpu.push(report.figure(
+                &label,
+                &what("server CPU per session"),
+                "us",
+                &Sample::new(load.cpu.clone())?,
+            ));
+            report.figure(
+                &label,
+                &what("sessions"),
+                "/s",
+                &Sample::new(load.rate.clone())?,
+            );
+            let busy = Sample::new(load.busy.clone())?;
+            report.figure(
+                &label,
+                &what("load generator's share of its core"),
+                "",
+                &busy,
+            );
+            if busy.median() > load::SATURATED {
+                report.note(&format!("{label}, {at_once} at once: load saturated; the rate is its limit, CPU per session stands"));
+            }
+        }
         report.figure(
             &label,
             "lone session, median",
@@ -240,9 +254,6 @@ impl Contender {
             "ms",
             &Sample::new(self.lone_p99.clone())?,
         );
-        if busy.median() > SATURATED {
-            report.note(&format!("{label}: the load generator was saturated; the rate is its limit, CPU per session stands"));
-        }
         Some(Judged {
             name: self.name,
             group: self.group,
@@ -263,7 +274,9 @@ fn ratios(report: &mut Report, floors: &Floors, judged: &[Judged]) {
             Goal::None
         };
         if let Some(floor) = floors.of(one.group) {
-            report.ratio(&one.cpu, floor, goal);
+            one.cpu
+                .iter()
+                .for_each(|cpu| report.ratio(cpu, floor, goal));
         }
     }
     for gatepost in judged.iter().filter(|one| one.name == "gatepost") {
@@ -271,14 +284,16 @@ fn ratios(report: &mut Report, floors: &Floors, judged: &[Judged]) {
             .iter()
             .filter(|one| one.name != "gatepost" && one.group == gatepost.group)
         {
-            report.ratio(&gatepost.cpu, &peer.cpu, Goal::AtMost(1.0));
+            for (ours, theirs) in gatepost.cpu.iter().zip(&peer.cpu) {
+                report.ratio(ours, theirs, Goal::AtMost(1.0));
+            }
         }
     }
 }
 
 /// One session; what TLS negotiated.
-fn session(port: u16, client: &Arc<ClientConfig>) -> Result<String, Fault> {
-    let mut talk = Talk::clear(Ipv4Addr::LOCALHOST, port)?;
+fn session(source: Ipv4Addr, port: u16, client: &Arc<ClientConfig>) -> Result<String, Fault> {
+    let mut talk = Talk::clear(source, port)?;
     talk.smtp("220")?;
     talk.smtp_command("EHLO client.gatepost.test\r\n", "250")?;
     talk.smtp_command("STARTTLS\r\n", "220")?;

@@ -29,9 +29,6 @@ const SIZE: usize = 10 * 1024;
 const CONNECTIONS: [u32; 2] = [8, 50];
 /// design.md: at least this many times Postfix.
 const TIMES_POSTFIX: f64 = 10.0;
-/// Above this share of its core the load generator, not the server, sets the rate.
-const SATURATED: f64 = 0.95;
-
 /// One run of one server.
 struct Run {
     outcome: Outcome,
@@ -269,7 +266,7 @@ fn tell(
         "",
         &busy,
     );
-    if busy.median() > SATURATED {
+    if busy.median() > load::SATURATED {
         report.note(&format!(
             "{label}: the load generator was saturated; the server could have done more"
         ));

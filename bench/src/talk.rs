@@ -158,6 +158,12 @@ impl Talk {
     }
 }
 
+/// The loopback address of the client with this number, 127.0.1.1 and up; 127.0.0.1 itself is left to single sessions.
+pub(crate) fn source(number: u32) -> Ipv4Addr {
+    let [_, _, high, low] = (number + 257).to_be_bytes();
+    Ipv4Addr::new(127, 0, high, low)
+}
+
 fn connect(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     // Binding takes a port for good; the kernel's own choice at connect does not, so it is left to the kernel where it can be.
@@ -200,5 +206,21 @@ impl Write for Wire {
             Wire::Clear(tcp) => tcp.flush(),
             Wire::Encrypted(tls) => tls.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::Ipv4Addr;
+
+    use super::source;
+
+    #[test]
+    fn each_client_has_its_own_loopback_address() {
+        let addresses: HashSet<_> = (0..4000).map(source).collect();
+        assert_eq!(addresses.len(), 4000);
+        assert!(addresses.iter().all(Ipv4Addr::is_loopback));
+        assert!(!addresses.contains(&Ipv4Addr::LOCALHOST));
     }
 }
