@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fault::Fault;
 use crate::identity::Identity;
-use crate::tls::{self, Group};
+use crate::tls;
 
 /// Room for what a client says before one answer; more ends the session.
 const BUFFER: usize = 4096;
@@ -30,15 +30,12 @@ pub(crate) struct Options {
     /// Port on 127.0.0.1.
     #[arg(long)]
     port: u16,
-    /// The one key exchange offered.
-    #[arg(long)]
-    group: Group,
 }
 
 /// Serves until killed.
 pub(crate) fn run(options: &Options) -> Result<(), Fault> {
     let identity = Identity::read_pair(&options.certificate, &options.key)?;
-    let config = tls::server_config(&identity, tls::provider(options.group))?;
+    let config = tls::gatepost_server(&identity)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()

@@ -2,6 +2,9 @@
 
 use std::{fmt, io};
 
+use gatepost_trust::identity::IdentityError;
+use gatepost_trust::profile::ProfileError;
+
 /// Why a measurement did not happen.
 #[derive(Debug)]
 pub(crate) enum Fault {
@@ -28,6 +31,12 @@ pub(crate) enum Fault {
     Tls(rustls::Error),
     /// A certificate or key file could not be read.
     Pem(rustls_pki_types::pem::Error),
+    /// gatepost would not load the certificate.
+    Identity(IdentityError),
+    /// gatepost's TLS profile cannot be built.
+    Profile(ProfileError),
+    /// gatepost's TLS profile has no certificate for this client.
+    NoCertificate,
     /// Making a certificate failed.
     Certificate(rcgen::Error),
     /// The server negotiated something else than the figure is about.
@@ -69,6 +78,9 @@ impl fmt::Display for Fault {
             Fault::Injected => write!(f, "bytes in clear behind the answer to STARTTLS"),
             Fault::Tls(error) => write!(f, "TLS: {error}"),
             Fault::Pem(error) => write!(f, "PEM: {error}"),
+            Fault::Identity(error) => write!(f, "gatepost's certificate check: {error}"),
+            Fault::Profile(error) => write!(f, "{error}"),
+            Fault::NoCertificate => write!(f, "no certificate fits this client"),
             Fault::Certificate(error) => write!(f, "certificate: {error}"),
             Fault::Negotiated(what) => write!(f, "negotiated {what}"),
             Fault::Json(error) => write!(f, "JSON: {error}"),
@@ -94,6 +106,18 @@ impl From<rustls::Error> for Fault {
 impl From<rustls_pki_types::pem::Error> for Fault {
     fn from(error: rustls_pki_types::pem::Error) -> Self {
         Fault::Pem(error)
+    }
+}
+
+impl From<IdentityError> for Fault {
+    fn from(error: IdentityError) -> Self {
+        Fault::Identity(error)
+    }
+}
+
+impl From<ProfileError> for Fault {
+    fn from(error: ProfileError) -> Self {
+        Fault::Profile(error)
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<Floors, 
     );
     let mut floors = Floors::default();
     for group in Group::ALL {
-        let server = tls::server_config(&bench.identity, tls::provider(group))?;
+        let server = tls::gatepost_server(&bench.identity)?;
         let client = tls::load_client(&bench.identity, tls::provider(group))?;
         let what = format!("AES-128-GCM, {}, one ticket", group.name());
         let floor = figure(bench, report, "rustls in memory", &what, || {
@@ -55,7 +55,7 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<Floors, 
         let parts = Primitives::new(bench, group)?;
         let primitives = figure(bench, report, "primitives", &what, || parts.once())?;
 
-        let server = tls::server_config(&bench.identity, tls::library_provider(group))?;
+        let server = tls::library_server(&bench.identity, group)?;
         let client = tls::load_client(&bench.identity, tls::library_provider(group))?;
         let what = format!("library's own order, {}, one ticket", group.name());
         let default = figure(bench, report, "rustls in memory", &what, || {

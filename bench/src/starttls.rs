@@ -102,12 +102,10 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report, floors: &Floors) {
 /// Starts everybody. OpenSSL 3.0 has no X25519MLKEM768, so the peers from Debian only meet X25519.
 fn start_all(bench: &Bench<'_>) -> Vec<Server> {
     const CLASSIC: &[Group] = &[Group::X25519];
-    const HYBRID: &[Group] = &[Group::X25519mlkem768];
     let gatepost = peer::gatepost::start(bench, "starttls")
         .map(|gatepost| (gatepost.running, gatepost.ports.smtp));
     let postfix = peer::postfix::start(bench, "postfix-starttls", &accounts());
     let postfix = postfix.map(|postfix| (postfix.running, postfix.smtp));
-    let bare = |group| peer::bare::start(bench, group);
     vec![
         Server {
             name: "gatepost",
@@ -116,13 +114,8 @@ fn start_all(bench: &Bench<'_>) -> Vec<Server> {
         },
         Server {
             name: "bare loop",
-            groups: HYBRID,
-            started: bare(Group::X25519mlkem768),
-        },
-        Server {
-            name: "bare loop",
-            groups: CLASSIC,
-            started: bare(Group::X25519),
+            groups: &Group::ALL,
+            started: peer::bare::start(bench),
         },
         Server {
             name: "nginx mail",

@@ -4,18 +4,25 @@
 //! only do X25519 without saying so. It offers AES-128-GCM first; servers that follow the client take it too.
 
 use std::sync::Arc;
+use std::time::SystemTime;
+
+use gatepost_trust::certificates::{Asked, Options, ServiceTls};
+use gatepost_trust::identity as trust;
+use gatepost_trust::profile::{Mode, Service};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs as engine};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{
+    CipherSuite, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use crate::fault::Fault;
 use crate::identity::Identity;
 
 /// The key exchange of a measurement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Group {
     /// Post-quantum hybrid, gatepost's first choice.
     X25519mlkem768,
@@ -32,14 +39,6 @@ impl Group {
         match self {
             Group::X25519mlkem768 => "X25519MLKEM768",
             Group::X25519 => "X25519",
-        }
-    }
-
-    /// As the command line writes it.
-    pub(crate) fn flag(self) -> &'static str {
-        match self {
-            Group::X25519mlkem768 => "x25519mlkem768",
-            Group::X25519 => "x25519",
         }
     }
 
@@ -70,16 +69,33 @@ pub(crate) fn library_provider(group: Group) -> Arc<CryptoProvider> {
     })
 }
 
-/// A server as gatepost sets one up: TLS 1.3, AES-128-GCM first, one ticket from rotating keys, no early data.
-pub(crate) fn server_config(
+/// A server as gatepost sets one up: the very configuration its port 25 uses.
+pub(crate) fn gatepost_server(identity: &Identity) -> Result<Arc<ServerConfig>, Fault> {
+    let (certificate, key) = (&identity.certificate_file, &identity.key_file);
+    let (loaded, _) = trust::Identity::load(certificate, key, None, SystemTime::now())?;
+    let options = Options::default_for(Service::Smtp, Mode::StartTls);
+    let service = ServiceTls::new(options, &[Arc::new(loaded)])?;
+    let asked = Asked {
+        sni: Some("localhost"),
+        signature_schemes: &[u16::from(SignatureScheme::ECDSA_NISTP256_SHA256)],
+        cipher_suites: &[u16::from(CipherSuite::TLS13_AES_128_GCM_SHA256)],
+        tls13: true,
+    };
+    Ok(service
+        .select(&asked)
+        .map_err(|_| Fault::NoCertificate)?
+        .config)
+}
+
+/// A server in the engine's own order of suites, one ticket from rotating keys like the other.
+pub(crate) fn library_server(
     identity: &Identity,
-    provider: Arc<CryptoProvider>,
+    group: Group,
 ) -> Result<Arc<ServerConfig>, Fault> {
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(library_provider(group))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(identity.chain.clone(), identity.key())?;
-    config.ignore_client_order = true;
     config.send_tls13_tickets = 1;
     config.ticketer = engine::Ticketer::new()?;
     Ok(Arc::new(config))

@@ -5,17 +5,13 @@ use std::env;
 use super::{Running, free_port};
 use crate::Bench;
 use crate::fault::Fault;
-use crate::tls::Group;
 
-/// Starts it with one key exchange; gives its port.
-pub(crate) fn start(bench: &Bench<'_>, group: Group) -> Result<(Running, u16), Fault> {
+/// Starts it; gives its port.
+pub(crate) fn start(bench: &Bench<'_>) -> Result<(Running, u16), Fault> {
     let program = env::current_exe().map_err(Fault::at("finding this program"))?;
     let port = free_port()?;
     let mut command = bench.machine.server_command(program);
-    command
-        .arg("bare-loop")
-        .args(["--group", group.flag()])
-        .args(["--port", &port.to_string()]);
+    command.arg("bare-loop").args(["--port", &port.to_string()]);
     command
         .arg("--certificate")
         .arg(&bench.identity.certificate_file);
