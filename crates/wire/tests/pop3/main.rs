@@ -48,7 +48,7 @@ fn run_cut(file_or_text: &str, make: fn() -> Server) {
 
 #[test]
 fn dialogues_hold_however_the_input_is_cut() {
-    // [POP-PIPE-01] [POP-TLS-01] [POP-TLS-02] [POP-TLS-04] [POP-TLS-06] [POP-AUTH-01] [POP-AUTH-02] [POP-AUTH-04]
+    // [IMPL-02] [POP-PIPE-01] [POP-TLS-01] [POP-TLS-02] [POP-TLS-04] [POP-TLS-06] [POP-AUTH-01] [POP-AUTH-02] [POP-AUTH-04]
     for file in ["rfc1939", "sasl", "scram", "messages", "limits", "failures"] {
         run_cut(&format!("tests/pop3/{file}.talk"), implicit);
     }
