@@ -104,19 +104,17 @@ impl Mailbox {
 
 /// [SMTP-SMUG-02] [SMTP-CHUNK-04] what is kept holds no bare CR or LF and no NUL.
 pub(crate) fn assert_only_crlf(content: &[u8]) {
-    let text = content.to_vec();
-    let crlf = text.windows(2).filter(|pair| pair == b"\r\n").count();
-    assert_eq!(
-        text.iter().filter(|octet| **octet == b'\r').count(),
-        crlf,
-        "a bare CR is kept"
-    );
-    assert_eq!(
-        text.iter().filter(|octet| **octet == b'\n').count(),
-        crlf,
-        "a bare LF is kept"
-    );
-    assert!(!text.contains(&0), "a NUL is kept");
+    let mut before = 0;
+    for (at, &octet) in content.iter().enumerate() {
+        assert!(octet != 0, "a NUL is kept at {at}");
+        assert_eq!(
+            octet == b'\n',
+            before == b'\r',
+            "a bare CR or LF is kept at {at}"
+        );
+        before = octet;
+    }
+    assert!(before != b'\r', "a bare CR is kept at the end");
 }
 
 fn describe(ask: &Ask) -> String {
