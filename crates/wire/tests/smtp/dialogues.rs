@@ -63,6 +63,7 @@ fn submission_over_implicit_tls() {
 #[test]
 fn logins() {
     cut("auth.talk", || implicit(patient(submission())));
+    cut("scram.talk", || implicit(patient(submission())));
 }
 
 #[test]
