@@ -127,11 +127,12 @@ pub(crate) struct Writer {
 /// Starts the thread.
 pub(crate) fn start(writer: Writer) -> Result<(Jobs, JoinHandle<()>), Error> {
     let (sender, receiver) = channel();
+    let seen_version = data_version(&writer.db)?;
     let state = State {
         writer,
         poisoned: false,
         since_tidy: 0,
-        seen_version: None,
+        seen_version,
     };
     let thread = thread::Builder::new()
         .name("store-writer".into())
@@ -144,7 +145,7 @@ struct State {
     poisoned: bool,
     since_tidy: u32,
     /// The database's data version when listeners were last told of changes from outside.
-    seen_version: Option<i64>,
+    seen_version: i64,
 }
 
 /// How far a batch came.
@@ -268,14 +269,18 @@ impl State {
         }
         // Moves what is in the log into the database, as far as no reader needs it.
         let _ = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        let version = db
-            .pragma_query_value(None, "data_version", |row| row.get(0))
-            .ok();
-        if self.seen_version.is_some() && self.seen_version != version {
+        if let Ok(version) = data_version(db)
+            && version != self.seen_version
+        {
+            self.seen_version = version;
             let _ = catch_unwind(AssertUnwindSafe(|| listeners.tell_all()));
         }
-        self.seen_version = version;
     }
+}
+
+/// Changes whenever another connection has committed.
+fn data_version(db: &Connection) -> Result<i64, Error> {
+    Ok(db.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
 /// One statement without parameters.
