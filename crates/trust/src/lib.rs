@@ -1,1 +1,22 @@
-//! gatepost-trust
+//! Is the peer whom policy says, and who are we to it: TLS profiles, certificates, names and dates. Decisions only; files are
+//! read where a caller names them, nothing is fetched.
+//!
+//! | module | holds | standards |
+//! |---|---|---|
+//! | [`profile`] | versions, suites, groups, ALPN, tickets: what every TLS connection of ours is allowed to be | RFC 9325 |
+//! | [`identity`] | a certificate with its key, loaded and judged | RFC 5280, RFC 9525 |
+//! | [`certificates`] | which certificate answers a ClientHello | RFC 6066 3 |
+//! | [`local_ca`] | a private authority for a server without certificates | |
+//! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
+
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
+
+pub mod certificates;
+pub mod exporter;
+pub mod identity;
+pub mod local_ca;
+pub mod profile;

@@ -1,0 +1,1 @@
+//! The TLS engine, behind a type of our own.

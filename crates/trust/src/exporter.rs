@@ -1,0 +1,1 @@
+//! The value for `tls-exporter` channel bindings (RFC 9266).

@@ -1,1 +1,0 @@
-//! The ClientHello, read before a TLS engine sees it.

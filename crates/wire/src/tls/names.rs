@@ -1,0 +1,1 @@
+//! IANA names of cipher suites, groups and versions.
