@@ -544,7 +544,7 @@ fn changed_flags(old: &Flags, change: &FlagChange) -> Flags {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_is_the_model(steps in prop::collection::vec(step(), 1..40)) {
