@@ -65,7 +65,10 @@ fn a_torn_tail_is_cut_off_and_a_file_nobody_knows_is_removed() {
     )
     .unwrap();
     let store = open(dir.path());
-    assert_eq!(segments(dir.path()), [segment.clone()]);
+    assert_eq!(
+        segments(dir.path()).as_slice(),
+        std::slice::from_ref(&segment)
+    );
     assert_eq!(fs::metadata(&segment).unwrap().len(), length);
     deliver(&store, account, "INBOX", b"next").unwrap();
     let (inbox, _) = store.select(account, "INBOX").unwrap();
@@ -118,7 +121,7 @@ fn damaged_rows_are_errors_and_not_panics() {
             FlagChange::Add(Flags::default()),
             None,
             done,
-        )
+        );
     });
     assert_eq!(result, Err(Error::Damaged));
 }
@@ -172,7 +175,7 @@ fn accounts_are_administered_beside_a_busy_server() {
         .accounts()
         .add("old@gatepost.test", &credential(), None)
         .unwrap();
-    deliver(&store, old, "INBOX", &[b'x'; 400_000]).unwrap();
+    deliver(&store, old, "INBOX", &vec![b'x'; 400_000]).unwrap();
     let (old_inbox, _) = store.select(old, "INBOX").unwrap();
     let (sender, told) = channel();
     let listener = store.subscribe(
@@ -341,7 +344,7 @@ fn a_batch_with_a_refused_job_keeps_the_others() {
             .to_vec();
         let sender = sender.clone();
         store.deliver(incoming, to, move |result| {
-            sender.send((n, result)).unwrap()
+            sender.send((n, result)).unwrap();
         });
     }
     let (inbox, _) = store.select(account, "INBOX").unwrap();

@@ -197,10 +197,10 @@ impl World {
             Step::Deliver(name, flags, size) => self.deliver(NAMES[name], flags, size),
             Step::DeliverTwice(one, two) => self.deliver_twice(NAMES[one], NAMES[two]),
             Step::Store(name, uids, change, since) => {
-                self.change_flags(NAMES[name], &uids, &change, since)
+                self.change_flags(NAMES[name], &uids, &change, since);
             }
             Step::Copy(from, uids, to, remove) => self.copy(NAMES[from], &uids, NAMES[to], remove),
-            Step::Expunge(name, only) => self.expunge(NAMES[name], only),
+            Step::Expunge(name, only) => self.expunge(NAMES[name], only.as_deref()),
             Step::Remove(name, uids) => self.remove(NAMES[name], &uids),
             Step::Create(name) => self.create(NAMES[name]),
             Step::Delete(name) => self.delete(NAMES[name]),
@@ -283,7 +283,7 @@ impl World {
         let target = (self.account, to.to_owned());
         let result = wait(|done| {
             self.store()
-                .copy(source.id, uids.to_vec(), target, remove, done)
+                .copy(source.id, uids.to_vec(), target, remove, done);
         });
         let Some(target) = self.folders.get_mut(to) else {
             assert_eq!(result.unwrap_err(), Error::NoSuchMailbox);
@@ -306,13 +306,13 @@ impl World {
         }
     }
 
-    fn expunge(&mut self, name: &str, only: Option<Vec<u32>>) {
+    fn expunge(&mut self, name: &str, only: Option<&[u32]>) {
         let Some(folder) = self.folders.get_mut(name) else {
             return;
         };
         let store = self.store.as_ref().unwrap();
-        let told = wait(|done| store.expunge(folder.id, only.clone(), done)).unwrap();
-        let wanted = |uid: &u32| only.as_ref().is_none_or(|only| only.contains(uid));
+        let told = wait(|done| store.expunge(folder.id, only.map(<[u32]>::to_vec), done)).unwrap();
+        let wanted = |uid: &u32| only.is_none_or(|only| only.contains(uid));
         let deleted = folder
             .mails
             .iter()
@@ -524,7 +524,7 @@ fn changed_flags(old: &Flags, change: &FlagChange) -> Flags {
     let pick = |old: bool, other: bool| match change {
         FlagChange::Replace(_) => other,
         FlagChange::Add(_) => old | other,
-        FlagChange::Remove(_) => old & !other,
+        FlagChange::Remove(_) => old && !other,
     };
     let (FlagChange::Replace(other) | FlagChange::Add(other) | FlagChange::Remove(other)) = change;
     let all: Vec<&str> = KEYWORDS
