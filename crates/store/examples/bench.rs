@@ -80,7 +80,7 @@ fn deliveries(store: &Store, accounts: &[AccountId], waiting: u32) -> f64 {
         };
         let sender = sender.clone();
         store.deliver(incoming, vec![delivery], move |result| {
-            sender.send(result.is_ok()).expect("waiting")
+            sender.send(result.is_ok()).expect("waiting");
         });
     };
     let begin = Instant::now();
