@@ -127,7 +127,7 @@ pub(crate) fn server_secret(db: &Connection) -> Result<[u8; 32], Error> {
 
 /// Lets account commands come in between the server's transactions.
 ///
-/// Under load the server begins its next transaction microseconds after the last one, and SQLite's waiting (which sleeps and
+/// Under load the server begins its next transaction microseconds after the last one, and the database's waiting (which sleeps and
 /// tries again) would rarely find a gap. So an account command holds a file lock while it waits and writes, and the server
 /// lets whoever holds it go first.
 #[derive(Debug)]

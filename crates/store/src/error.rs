@@ -47,7 +47,7 @@ pub enum Error {
 pub enum Fault {
     /// The operating system refused.
     Io(io::ErrorKind),
-    /// The database refused; SQLite's extended result code.
+    /// The database refused; its extended result code.
     Database(i32),
     /// An earlier write could not be made durable. What the disk holds is not known any more, so nothing is written until
     /// the program starts again.

@@ -22,7 +22,7 @@
 //! Refused: a second server on one folder, a folder written by a newer version, messages that would leave less than
 //! [`Options::min_free`] of the disk, mailbox names that cannot be told to every client.
 //!
-//! For a backup, copy `segments/` after `store.db` (with SQLite's own backup): what is there and not in the database is
+//! For a backup, copy `segments/` after `store.db` (with the database's own backup): what is there and not in the database is
 //! removed at the next start, the other way round it would be missed.
 
 mod accounts;

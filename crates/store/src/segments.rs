@@ -47,7 +47,7 @@ pub(crate) struct Segments {
     limit: u64,
     /// Makes the next sync fail, as a broken disk would.
     #[cfg(test)]
-    pub(crate) break_sync: bool,
+    pub(crate) break_sync: Arc<std::sync::atomic::AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Segments {
             folder_changed: false,
             limit,
             #[cfg(test)]
-            break_sync: false,
+            break_sync: Arc::default(),
         };
         segments.tail = segments.find_tail(db)?;
         Ok(segments)
@@ -204,7 +204,7 @@ impl Segments {
     /// Makes everything since the last commit durable and notes the new length in the open transaction.
     pub(crate) fn sync(&mut self, db: &Connection) -> Result<(), Error> {
         #[cfg(test)]
-        if self.break_sync {
+        if self.break_sync.load(std::sync::atomic::Ordering::SeqCst) {
             return Err(Error::Fault(crate::Fault::Io(io::ErrorKind::Other)));
         }
         if let Some(tail) = &self.tail

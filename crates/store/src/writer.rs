@@ -6,7 +6,7 @@
 //! 2. run each job inside a savepoint of its own, so that one that is refused takes nothing with it; bodies are appended to
 //!    the segment as they come;
 //! 3. sync the segment (one `fdatasync` for all);
-//! 4. commit (one more, of SQLite's log);
+//! 4. commit (one more, of the database's log);
 //! 5. answer every job, then tell the listeners of every mailbox that changed.
 //!
 //! Nothing is answered before 4, so an answer is a promise. When a sync fails, what the disk holds is not known: the thread
@@ -127,11 +127,12 @@ pub(crate) struct Writer {
 /// Starts the thread.
 pub(crate) fn start(writer: Writer) -> Result<(Jobs, JoinHandle<()>), Error> {
     let (sender, receiver) = channel();
+    let seen_version = data_version(&writer.db)?;
     let state = State {
         writer,
         poisoned: false,
         since_tidy: 0,
-        seen_version: None,
+        seen_version,
     };
     let thread = thread::Builder::new()
         .name("store-writer".into())
@@ -144,7 +145,7 @@ struct State {
     poisoned: bool,
     since_tidy: u32,
     /// The database's data version when listeners were last told of changes from outside.
-    seen_version: Option<i64>,
+    seen_version: i64,
 }
 
 /// How far a batch came.
@@ -268,14 +269,18 @@ impl State {
         }
         // Moves what is in the log into the database, as far as no reader needs it.
         let _ = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        let version = db
-            .pragma_query_value(None, "data_version", |row| row.get(0))
-            .ok();
-        if self.seen_version.is_some() && self.seen_version != version {
+        if let Ok(version) = data_version(db)
+            && version != self.seen_version
+        {
+            self.seen_version = version;
             let _ = catch_unwind(AssertUnwindSafe(|| listeners.tell_all()));
         }
-        self.seen_version = version;
     }
+}
+
+/// Changes whenever another connection has committed.
+fn data_version(db: &Connection) -> Result<i64, Error> {
+    Ok(db.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
 /// One statement without parameters.
@@ -317,5 +322,82 @@ fn attempt_one(work: &mut Work<'_>, job: &mut Box<dyn Job>) -> Result<Option<Err
 fn finish(jobs: Vec<Box<dyn Job>>, refused: &[Option<Error>], failed: Option<Error>) {
     for (index, job) in jobs.into_iter().enumerate() {
         job.finish(failed.or_else(|| refused.get(index).copied().flatten()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::channel;
+
+    use super::{Jobs, Writer, job, start};
+    use crate::db::{Turn, open_writer};
+    use crate::segments::{Bodies, Segments};
+    use crate::{Error, Fault, Options};
+
+    /// A writer alone, and the switch that breaks its disk.
+    fn writer(dir: &std::path::Path) -> (Jobs, std::thread::JoinHandle<()>, Arc<AtomicBool>) {
+        let db = open_writer(dir).unwrap();
+        let segments = Segments::open(dir, &db, 1 << 20).unwrap();
+        let broken = Arc::clone(&segments.break_sync);
+        let (jobs, thread) = start(Writer {
+            db,
+            segments,
+            bodies: Arc::new(Bodies::new(dir)),
+            listeners: Arc::default(),
+            options: Options {
+                min_free: 0,
+                ..Options::default()
+            },
+            dir: dir.to_path_buf(),
+            turn: Turn::open(dir).unwrap(),
+            lock: Arc::new(File::create(dir.join("lock")).unwrap()),
+        })
+        .unwrap();
+        (jobs, thread, broken)
+    }
+
+    fn note(jobs: &Jobs, word: &'static str) -> Result<(), Error> {
+        let (sender, answer) = channel();
+        let run = move |work: &mut crate::ops::Work<'_>| {
+            work.db
+                .execute("INSERT INTO meta (key, value) VALUES (?1, x'00')", [word])?;
+            Ok(())
+        };
+        jobs.send(job(0, run, move |result| sender.send(result).unwrap()));
+        answer.recv().unwrap()
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_written_until_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (jobs, thread, broken) = writer(dir.path());
+        note(&jobs, "before").unwrap();
+        broken.store(true, Ordering::SeqCst);
+        assert_eq!(
+            note(&jobs, "lost"),
+            Err(Error::Fault(Fault::Io(std::io::ErrorKind::Other)))
+        );
+        broken.store(false, Ordering::SeqCst);
+        // The disk works again, but what it holds of the failed write is not known.
+        assert_eq!(note(&jobs, "refused"), Err(Error::Fault(Fault::Poisoned)));
+        drop(jobs);
+        assert!(thread.join().is_ok());
+        let (jobs, _, _) = writer(dir.path());
+        note(&jobs, "lost").unwrap();
+        assert_eq!(
+            note(&jobs, "before"),
+            Err(Error::Fault(Fault::Database(1555))),
+            "it was kept: its key is taken"
+        );
+    }
+
+    #[test]
+    fn a_writer_that_is_gone_answers() {
+        let (sender, receiver) = channel();
+        drop(receiver);
+        assert_eq!(note(&Jobs(sender), "x"), Err(Error::Fault(Fault::Closed)));
     }
 }
