@@ -27,7 +27,12 @@ pub(super) fn encode(name: &str) -> String {
             }
         } else {
             let mut units = [0; 2];
-            shifted.extend(character.encode_utf16(&mut units).iter().flat_map(|unit| unit.to_be_bytes()));
+            shifted.extend(
+                character
+                    .encode_utf16(&mut units)
+                    .iter()
+                    .flat_map(|unit| unit.to_be_bytes()),
+            );
         }
     }
     flush(&mut shifted, &mut out);
@@ -60,7 +65,11 @@ pub(super) fn decode(encoded: &[u8]) -> Result<String, NotModifiedUtf7> {
     }
     name.push_str(rest);
     // One comparison catches every form that is not the canonical one.
-    if encode(&name).as_bytes() == encoded { Ok(name) } else { Err(NotModifiedUtf7) }
+    if encode(&name).as_bytes() == encoded {
+        Ok(name)
+    } else {
+        Err(NotModifiedUtf7)
+    }
 }
 
 fn decode_run(inner: &str) -> Result<String, NotModifiedUtf7> {
@@ -89,7 +98,19 @@ mod tests {
 
     #[test]
     fn only_the_canonical_form_is_read() {
-        for bad in ["&", "a&b", "&Jjo!", "&U,BTFw-&ZeVnLIqe-", "&AGE-", "&2D0-", "&AOQ", "&AOR-", "ä", "&AA-", "a\tb"] {
+        for bad in [
+            "&",
+            "a&b",
+            "&Jjo!",
+            "&U,BTFw-&ZeVnLIqe-",
+            "&AGE-",
+            "&2D0-",
+            "&AOQ",
+            "&AOR-",
+            "ä",
+            "&AA-",
+            "a\tb",
+        ] {
             assert_eq!(decode(bad.as_bytes()), Err(NotModifiedUtf7), "{bad}");
         }
     }

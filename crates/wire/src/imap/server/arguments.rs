@@ -110,7 +110,11 @@ pub(super) fn flag_list(cursor: &mut Cursor<'_>) -> Result<Flags, Bad> {
     loop {
         let system = cursor.eat(b'\\');
         let atom = cursor.atom()?;
-        if system { set_system(&mut flags, atom)? } else { keyword(&mut flags.keywords, atom) }
+        if system {
+            set_system(&mut flags, atom)?;
+        } else {
+            keyword(&mut flags.keywords, atom);
+        }
         if cursor.eat(b')') {
             return Ok(flags);
         }
@@ -133,7 +137,10 @@ fn set_system(flags: &mut Flags, name: &str) -> Result<(), Bad> {
 }
 
 fn keyword(keywords: &mut BTreeSet<Box<str>>, atom: &str) {
-    if !keywords.iter().any(|known| known.eq_ignore_ascii_case(atom)) {
+    if !keywords
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(atom))
+    {
         keywords.insert(atom.into());
     }
 }
@@ -164,19 +171,33 @@ pub(super) fn date(cursor: &mut Cursor<'_>) -> Result<i64, Syntax> {
     }
     let mut parts = text.splitn(3, '-');
     let (day, month, year) = (parts.next(), parts.next(), parts.next());
-    let day = day.filter(|text| text.len() <= 2).and_then(number).ok_or(Syntax)?;
+    let day = day
+        .filter(|text| text.len() <= 2)
+        .and_then(number)
+        .ok_or(Syntax)?;
     calendar_day(day, month.ok_or(Syntax)?, year.ok_or(Syntax)?)
 }
 
 fn number(text: &str) -> Option<i64> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        text.parse().ok()
+    } else {
+        None
+    }
 }
 
 fn calendar_day(day: i64, month: &str, year: &str) -> Result<i64, Syntax> {
-    const MONTHS: [&str; 12] =
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    let index = MONTHS.iter().position(|name| month.eq_ignore_ascii_case(name)).ok_or(Syntax)?;
-    let year = Some(year).filter(|year| year.len() == 4).and_then(number).ok_or(Syntax)?;
+    const MONTHS: [&str; 12] = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ];
+    let index = MONTHS
+        .iter()
+        .position(|name| month.eq_ignore_ascii_case(name))
+        .ok_or(Syntax)?;
+    let year = Some(year)
+        .filter(|year| year.len() == 4)
+        .and_then(number)
+        .ok_or(Syntax)?;
     days(year, i64::try_from(index + 1).map_err(|_| Syntax)?, day).ok_or(Syntax)
 }
 
@@ -187,25 +208,36 @@ pub(super) fn date_time(cursor: &mut Cursor<'_>) -> Result<InternalDate, Syntax>
     }
     let text = cursor.text()?;
     let mut words = text.strip_prefix(' ').unwrap_or(&text).split(' ');
-    let (Some(date), Some(time), Some(zone), None) = (words.next(), words.next(), words.next(), words.next()) else {
+    let (Some(date), Some(time), Some(zone), None) =
+        (words.next(), words.next(), words.next(), words.next())
+    else {
         return Err(Syntax);
     };
     // A day of one digit has the space before it (date-day-fixed).
     let width = if text.starts_with(' ') { 10 } else { 11 };
-    let [day, month, year] = <[&str; 3]>::try_from(date.split('-').collect::<Vec<_>>()).map_err(|_| Syntax)?;
+    let [day, month, year] =
+        <[&str; 3]>::try_from(date.split('-').collect::<Vec<_>>()).map_err(|_| Syntax)?;
     if date.len() != width {
         return Err(Syntax);
     }
     let day = calendar_day(number(day).ok_or(Syntax)?, month, year)?;
     let offset = zone_minutes(zone)?;
     let unix = day * 86_400 + seconds(time)? - i64::from(offset) * 60;
-    Ok(InternalDate { unix, offset_minutes: offset })
+    Ok(InternalDate {
+        unix,
+        offset_minutes: offset,
+    })
 }
 
 fn seconds(time: &str) -> Result<i64, Syntax> {
-    let [hour, minute, second] = <[&str; 3]>::try_from(time.split(':').collect::<Vec<_>>()).map_err(|_| Syntax)?;
+    let [hour, minute, second] =
+        <[&str; 3]>::try_from(time.split(':').collect::<Vec<_>>()).map_err(|_| Syntax)?;
     let two = |text: &str, limit: i64| {
-        Some(text).filter(|text| text.len() == 2).and_then(number).filter(|value| *value <= limit).ok_or(Syntax)
+        Some(text)
+            .filter(|text| text.len() == 2)
+            .and_then(number)
+            .filter(|value| *value <= limit)
+            .ok_or(Syntax)
     };
     // 60 is a leap second.
     Ok(two(hour, 23)? * 3600 + two(minute, 59)? * 60 + two(second, 60)?)
@@ -213,7 +245,10 @@ fn seconds(time: &str) -> Result<i64, Syntax> {
 
 fn zone_minutes(zone: &str) -> Result<i16, Syntax> {
     let (sign, digits) = zone.split_at_checked(1).ok_or(Syntax)?;
-    let value = Some(digits).filter(|digits| digits.len() == 4).and_then(number).ok_or(Syntax)?;
+    let value = Some(digits)
+        .filter(|digits| digits.len() == 4)
+        .and_then(number)
+        .ok_or(Syntax)?;
     let minutes = i16::try_from(value / 100 * 60 + value % 100).map_err(|_| Syntax)?;
     match sign {
         _ if value % 100 > 59 || value / 100 > 23 => Err(Syntax),
@@ -225,10 +260,17 @@ fn zone_minutes(zone: &str) -> Result<i16, Syntax> {
 
 /// A special-use attribute (RFC 6154 2) without its backslash.
 pub(super) fn special_use(name: &str) -> Option<SpecialUse> {
-    const ALL: [SpecialUse; 5] =
-        [SpecialUse::Archive, SpecialUse::Drafts, SpecialUse::Junk, SpecialUse::Sent, SpecialUse::Trash];
+    const ALL: [SpecialUse; 5] = [
+        SpecialUse::Archive,
+        SpecialUse::Drafts,
+        SpecialUse::Junk,
+        SpecialUse::Sent,
+        SpecialUse::Trash,
+    ];
     ALL.into_iter().find(|special_use| {
-        super::reply::special_use(*special_use).strip_prefix('\\').is_some_and(|known| known.eq_ignore_ascii_case(name))
+        super::reply::special_use(*special_use)
+            .strip_prefix('\\')
+            .is_some_and(|known| known.eq_ignore_ascii_case(name))
     })
 }
 
@@ -239,9 +281,18 @@ mod tests {
     #[test]
     fn dates_and_times() {
         let parse = |text: &str| date_time(&mut Cursor::new(text.as_bytes()));
-        let zero = InternalDate { unix: 0, offset_minutes: 0 };
+        let zero = InternalDate {
+            unix: 0,
+            offset_minutes: 0,
+        };
         assert_eq!(parse("\" 1-Jan-1970 00:00:00 +0000\""), Ok(zero));
-        assert_eq!(parse("\"01-jan-1970 01:00:00 +0100\""), Ok(InternalDate { unix: 0, offset_minutes: 60 }));
+        assert_eq!(
+            parse("\"01-jan-1970 01:00:00 +0100\""),
+            Ok(InternalDate {
+                unix: 0,
+                offset_minutes: 60
+            })
+        );
         for bad in [
             "\"1-Jan-1970 00:00:00 +0000\"",
             "\" 1-Jan-1970 24:00:00 +0000\"",

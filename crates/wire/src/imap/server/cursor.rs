@@ -53,11 +53,19 @@ impl<'a> Cursor<'a> {
 
     /// The command ends here: CRLF and nothing behind it.
     pub(super) fn end(self) -> Result<(), Syntax> {
-        if self.0 == b"\r\n" { Ok(()) } else { Err(Syntax) }
+        if self.0 == b"\r\n" {
+            Ok(())
+        } else {
+            Err(Syntax)
+        }
     }
 
     fn take_while(&mut self, wanted: fn(u8) -> bool) -> Result<&'a str, Syntax> {
-        let length = self.0.iter().position(|byte| !wanted(*byte)).unwrap_or(self.0.len());
+        let length = self
+            .0
+            .iter()
+            .position(|byte| !wanted(*byte))
+            .unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at_checked(length).ok_or(Syntax)?;
         if taken.is_empty() {
             return Err(Syntax);
@@ -79,7 +87,9 @@ impl<'a> Cursor<'a> {
     /// Takes this word if it comes next as a whole atom, without regard to case.
     pub(super) fn eat_word(&mut self, word: &str) -> bool {
         let mut ahead = *self;
-        let found = ahead.atom().is_ok_and(|atom| atom.eq_ignore_ascii_case(word));
+        let found = ahead
+            .atom()
+            .is_ok_and(|atom| atom.eq_ignore_ascii_case(word));
         if found {
             *self = ahead;
         }
@@ -89,14 +99,20 @@ impl<'a> Cursor<'a> {
     /// `number64`, at most 63 bits.
     pub(super) fn number(&mut self) -> Result<u64, Syntax> {
         let digits = self.take_while(|byte| byte.is_ascii_digit())?;
-        digits.parse().ok().filter(|number| i64::try_from(*number).is_ok()).ok_or(Syntax)
+        digits
+            .parse()
+            .ok()
+            .filter(|number| i64::try_from(*number).is_ok())
+            .ok_or(Syntax)
     }
 
     /// `astring`
     pub(super) fn astring(&mut self) -> Result<Cow<'a, [u8]>, Syntax> {
         match self.peek() {
             Some(b'"' | b'{') => self.string(),
-            _ => self.take_while(is_astring).map(|atom| Cow::Borrowed(atom.as_bytes())),
+            _ => self
+                .take_while(is_astring)
+                .map(|atom| Cow::Borrowed(atom.as_bytes())),
         }
     }
 
@@ -104,13 +120,19 @@ impl<'a> Cursor<'a> {
     pub(super) fn list_mailbox(&mut self) -> Result<Cow<'a, [u8]>, Syntax> {
         match self.peek() {
             Some(b'"' | b'{') => self.string(),
-            _ => self.take_while(is_list).map(|token| Cow::Borrowed(token.as_bytes())),
+            _ => self
+                .take_while(is_list)
+                .map(|token| Cow::Borrowed(token.as_bytes())),
         }
     }
 
     /// `string`
     pub(super) fn string(&mut self) -> Result<Cow<'a, [u8]>, Syntax> {
-        if self.eat(b'"') { self.quoted().map(Cow::Owned) } else { self.literal().map(Cow::Borrowed) }
+        if self.eat(b'"') {
+            self.quoted().map(Cow::Owned)
+        } else {
+            self.literal().map(Cow::Borrowed)
+        }
     }
 
     fn quoted(&mut self) -> Result<Vec<u8>, Syntax> {
@@ -142,7 +164,11 @@ impl<'a> Cursor<'a> {
         }
         let (literal, rest) = self.0.split_at_checked(length).ok_or(Syntax)?;
         self.0 = rest;
-        if literal.contains(&0) { Err(Syntax) } else { Ok(literal) }
+        if literal.contains(&0) {
+            Err(Syntax)
+        } else {
+            Ok(literal)
+        }
     }
 
     /// A string of text: UTF-8 (US-ASCII is part of it).
@@ -176,7 +202,17 @@ mod tests {
 
     #[test]
     fn what_the_grammar_forbids_is_refused() {
-        for bad in [&b"\"a\nb\""[..], b"\"a\0\"", b"\"a\\b\"", b"\"a", b"{2}\r\na", b"{1}\r\n\0", b"{1}\na", b"(", b""] {
+        for bad in [
+            &b"\"a\nb\""[..],
+            b"\"a\0\"",
+            b"\"a\\b\"",
+            b"\"a",
+            b"{2}\r\na",
+            b"{1}\r\n\0",
+            b"{1}\na",
+            b"(",
+            b"",
+        ] {
             assert_eq!(Cursor::new(bad).astring(), Err(Syntax), "{bad:?}");
         }
         assert_eq!(Cursor::new(b"9223372036854775808").number(), Err(Syntax));

@@ -20,20 +20,46 @@ use crate::imap::ask::{FlagChange, ModSeq};
 /// A command of the authenticated or selected state.
 #[derive(Debug)]
 pub(super) enum Request {
-    Enable { rev2: bool, condstore: bool },
-    Select { mailbox: String, read_only: bool, condstore: bool },
+    Enable {
+        rev2: bool,
+        condstore: bool,
+    },
+    Select {
+        mailbox: String,
+        read_only: bool,
+        condstore: bool,
+    },
     Delete(String),
-    Rename { from: String, to: String },
-    Subscribe { mailbox: String, subscribed: bool },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Subscribe {
+        mailbox: String,
+        subscribed: bool,
+    },
     Namespace,
     Idle,
     Check,
     Close,
     Unselect,
     Expunge(Option<Set>),
-    Fetch { set: Set, plan: Plan, changed_since: Option<ModSeq> },
-    Store { set: Set, change: FlagChange, silent: bool, unchanged_since: Option<ModSeq> },
-    Copy { set: Set, to: String, remove: bool },
+    Fetch {
+        set: Set,
+        plan: Plan,
+        changed_since: Option<ModSeq>,
+    },
+    Store {
+        set: Set,
+        change: FlagChange,
+        silent: bool,
+        unchanged_since: Option<ModSeq>,
+    },
+    Copy {
+        set: Set,
+        to: String,
+        remove: bool,
+    },
 }
 
 /// Reads a whole command, tag and CRLF included.
@@ -48,7 +74,15 @@ pub(super) fn decode(text: &[u8], verb: Verb, names: Names) -> Result<Request, B
     if !rest.is_empty() {
         return Err(Bad::Syntax);
     }
-    request(&command.body, Context { names, saved, email_id, by_uid: verb.by_uid() })
+    request(
+        &command.body,
+        Context {
+            names,
+            saved,
+            email_id,
+            by_uid: verb.by_uid(),
+        },
+    )
 }
 
 #[derive(Clone, Copy)]
@@ -61,7 +95,11 @@ struct Context {
 
 impl Context {
     fn set(self, set: &SequenceSet) -> Set {
-        if self.saved { Set::Saved } else { Set::from(set) }
+        if self.saved {
+            Set::Saved
+        } else {
+            Set::from(set)
+        }
     }
 }
 
@@ -69,31 +107,54 @@ fn request(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
     let names = context.names;
     Ok(match body {
         CommandBody::Enable { capabilities } => enable(capabilities.as_ref()),
-        CommandBody::Select { mailbox, parameters } => select(names.decoded(mailbox)?, parameters, false)?,
-        CommandBody::Examine { mailbox, parameters } => select(names.decoded(mailbox)?, parameters, true)?,
+        CommandBody::Select {
+            mailbox,
+            parameters,
+        } => select(names.decoded(mailbox)?, parameters, false)?,
+        CommandBody::Examine {
+            mailbox,
+            parameters,
+        } => select(names.decoded(mailbox)?, parameters, true)?,
         CommandBody::Delete { mailbox } => Request::Delete(names.decoded(mailbox)?),
-        CommandBody::Rename { from, to } => {
-            Request::Rename { from: names.decoded(from)?, to: new_name(names.decoded(to)?)? }
-        }
-        CommandBody::Subscribe { mailbox } => {
-            Request::Subscribe { mailbox: names.decoded(mailbox)?, subscribed: true }
-        }
-        CommandBody::Unsubscribe { mailbox } => {
-            Request::Subscribe { mailbox: names.decoded(mailbox)?, subscribed: false }
-        }
+        CommandBody::Rename { from, to } => Request::Rename {
+            from: names.decoded(from)?,
+            to: new_name(names.decoded(to)?)?,
+        },
+        CommandBody::Subscribe { mailbox } => Request::Subscribe {
+            mailbox: names.decoded(mailbox)?,
+            subscribed: true,
+        },
+        CommandBody::Unsubscribe { mailbox } => Request::Subscribe {
+            mailbox: names.decoded(mailbox)?,
+            subscribed: false,
+        },
         CommandBody::Namespace => Request::Namespace,
         CommandBody::Idle => Request::Idle,
         CommandBody::Check => Request::Check,
         CommandBody::Close => Request::Close,
         CommandBody::Unselect => Request::Unselect,
         CommandBody::Expunge => Request::Expunge(None),
-        CommandBody::ExpungeUid { sequence_set } => Request::Expunge(Some(context.set(sequence_set))),
-        CommandBody::Copy { sequence_set, mailbox, .. } => {
-            Request::Copy { set: context.set(sequence_set), to: names.decoded(mailbox)?, remove: false }
+        CommandBody::ExpungeUid { sequence_set } => {
+            Request::Expunge(Some(context.set(sequence_set)))
         }
-        CommandBody::Move { sequence_set, mailbox, .. } => {
-            Request::Copy { set: context.set(sequence_set), to: names.decoded(mailbox)?, remove: true }
-        }
+        CommandBody::Copy {
+            sequence_set,
+            mailbox,
+            ..
+        } => Request::Copy {
+            set: context.set(sequence_set),
+            to: names.decoded(mailbox)?,
+            remove: false,
+        },
+        CommandBody::Move {
+            sequence_set,
+            mailbox,
+            ..
+        } => Request::Copy {
+            set: context.set(sequence_set),
+            to: names.decoded(mailbox)?,
+            remove: true,
+        },
         CommandBody::Fetch { .. } => fetch(body, context)?,
         CommandBody::Store { .. } => store(body, context)?,
         _ => return Err(Bad::Syntax),
@@ -101,20 +162,46 @@ fn request(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
 }
 
 fn enable(capabilities: &[CapabilityEnable<'_>]) -> Request {
-    let named = |name: &str| capabilities.iter().any(|it| it.to_string().eq_ignore_ascii_case(name));
-    Request::Enable { rev2: named("IMAP4rev2"), condstore: named("CONDSTORE") }
+    let named = |name: &str| {
+        capabilities
+            .iter()
+            .any(|it| it.to_string().eq_ignore_ascii_case(name))
+    };
+    Request::Enable {
+        rev2: named("IMAP4rev2"),
+        condstore: named("CONDSTORE"),
+    }
 }
 
-fn select(mailbox: String, parameters: &[SelectParameter], read_only: bool) -> Result<Request, Bad> {
+fn select(
+    mailbox: String,
+    parameters: &[SelectParameter],
+    read_only: bool,
+) -> Result<Request, Bad> {
     // QRESYNC is not offered.
-    if parameters.iter().any(|parameter| *parameter != SelectParameter::CondStore) {
+    if parameters
+        .iter()
+        .any(|parameter| *parameter != SelectParameter::CondStore)
+    {
         return Err(Bad::Syntax);
     }
-    Ok(Request::Select { mailbox, read_only, condstore: !parameters.is_empty() })
+    Ok(Request::Select {
+        mailbox,
+        read_only,
+        condstore: !parameters.is_empty(),
+    })
 }
 
 fn fetch(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
-    let CommandBody::Fetch { sequence_set, macro_or_item_names, modifiers, .. } = body else { return Err(Bad::Syntax) };
+    let CommandBody::Fetch {
+        sequence_set,
+        macro_or_item_names,
+        modifiers,
+        ..
+    } = body
+    else {
+        return Err(Bad::Syntax);
+    };
     let changed_since = match modifiers.as_slice() {
         [] => None,
         [FetchModifier::ChangedSince(since)] => Some(since.get()),
@@ -128,11 +215,23 @@ fn fetch(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
     if changed_since.is_some() {
         plan.add_modseq();
     }
-    Ok(Request::Fetch { set: context.set(sequence_set), plan: plan.checked()?, changed_since })
+    Ok(Request::Fetch {
+        set: context.set(sequence_set),
+        plan: plan.checked()?,
+        changed_since,
+    })
 }
 
 fn store(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
-    let CommandBody::Store { sequence_set, kind, response, flags: list, modifiers, .. } = body else {
+    let CommandBody::Store {
+        sequence_set,
+        kind,
+        response,
+        flags: list,
+        modifiers,
+        ..
+    } = body
+    else {
         return Err(Bad::Syntax);
     };
     let unchanged_since = match modifiers.as_slice() {
@@ -147,18 +246,29 @@ fn store(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
         StoreType::Remove => FlagChange::Remove(flags),
     };
     let silent = *response == StoreResponse::Silent;
-    Ok(Request::Store { set: context.set(sequence_set), change, silent, unchanged_since })
+    Ok(Request::Store {
+        set: context.set(sequence_set),
+        change,
+        silent,
+        unchanged_since,
+    })
 }
 
 /// Puts a plain set in the place of `$`, and says whether it stood there.
 fn without_saved(text: &[u8], verb: Verb) -> (Vec<u8>, bool) {
     use Verb::{Copy, Fetch, Move, Store, UidCopy, UidExpunge, UidFetch, UidMove, UidStore};
-    let sets = [Fetch, Store, Copy, Move, UidFetch, UidStore, UidCopy, UidMove, UidExpunge];
+    let sets = [
+        Fetch, Store, Copy, Move, UidFetch, UidStore, UidCopy, UidMove, UidExpunge,
+    ];
     if !sets.contains(&verb) {
         return (text.to_vec(), false);
     }
     let words = if verb.by_uid() { 3 } else { 2 };
-    let spaces = text.iter().enumerate().filter(|(_, byte)| **byte == b' ').map(|(at, _)| at);
+    let spaces = text
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b' ')
+        .map(|(at, _)| at);
     let at = spaces.take(words).last().unwrap_or(0) + 1;
     let mut text = text.to_vec();
     let alone = matches!(text.get(at + 1), Some(b' ' | b'\r'));
@@ -181,7 +291,13 @@ fn without_email_id(text: &[u8]) -> Result<(Vec<u8>, bool), Bad> {
     while let Some((&byte, after)) = rest.split_first() {
         let starts = matches!(kept.last(), Some(b' ' | b'('));
         let ends = matches!(rest.get(ITEM.len()), Some(b' ' | b')' | b'\r'));
-        if depth == 0 && starts && ends && rest.get(..ITEM.len()).is_some_and(|word| word.eq_ignore_ascii_case(ITEM)) {
+        if depth == 0
+            && starts
+            && ends
+            && rest
+                .get(..ITEM.len())
+                .is_some_and(|word| word.eq_ignore_ascii_case(ITEM))
+        {
             found = true;
             // UID is always the session's own to give and never costs the backend anything.
             kept.extend_from_slice(b"UID");

@@ -9,7 +9,9 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use imap_types::core::AString;
-use imap_types::fetch::{MacroOrMessageDataItemNames, MessageDataItem, MessageDataItemName, Part, Section};
+use imap_types::fetch::{
+    MacroOrMessageDataItemNames, MessageDataItem, MessageDataItemName, Part, Section,
+};
 
 use super::arguments::Bad;
 use super::decode::item_names;
@@ -48,7 +50,11 @@ pub(super) struct Plan {
 impl Plan {
     /// The plan for the items asked for. UID forms always tell the UID (RFC 9051 6.4.9).
     pub(super) fn new(names: &MacroOrMessageDataItemNames<'_>, by_uid: bool) -> Result<Self, Bad> {
-        let mut plan = Self { columns: Vec::new(), items: Vec::new(), mark_seen: false };
+        let mut plan = Self {
+            columns: Vec::new(),
+            items: Vec::new(),
+            mark_seen: false,
+        };
         let names = item_names(names);
         if names.is_empty() {
             return Err(Bad::Syntax);
@@ -65,13 +71,21 @@ impl Plan {
     fn push(&mut self, label: impl Into<Vec<u8>>, item: Item) {
         // The same item twice is told once, so a short command cannot ask for one text many times over.
         if !self.items.contains(&item) {
-            self.columns.push(Column::Item(label.into().into_boxed_slice()));
+            self.columns
+                .push(Column::Item(label.into().into_boxed_slice()));
             self.items.push(item);
         }
     }
 
     fn push_text(&mut self, label: &str, text: SectionText) {
-        self.push(label, Item::Section(ask::Section { part: Vec::new(), text, partial: None }));
+        self.push(
+            label,
+            Item::Section(ask::Section {
+                part: Vec::new(),
+                text,
+                partial: None,
+            }),
+        );
     }
 
     pub(super) fn add_email_id(&mut self) {
@@ -88,13 +102,22 @@ impl Plan {
     }
 
     pub(super) fn checked(self) -> Result<Self, Bad> {
-        if self.items.len() > ITEMS { Err(Bad::Syntax) } else { Ok(self) }
+        if self.items.len() > ITEMS {
+            Err(Bad::Syntax)
+        } else {
+            Ok(self)
+        }
     }
 
     fn add(&mut self, name: &MessageDataItemName<'_>) -> Result<(), Bad> {
         use MessageDataItemName as Name;
         match name {
-            Name::Uid if !self.columns.iter().any(|column| matches!(column, Column::Uid)) => {
+            Name::Uid
+                if !self
+                    .columns
+                    .iter()
+                    .any(|column| matches!(column, Column::Uid)) =>
+            {
                 self.columns.push(Column::Uid);
             }
             Name::Uid => {}
@@ -104,7 +127,9 @@ impl Plan {
             Name::ModSeq => self.add_modseq(),
             Name::Envelope => self.push("ENVELOPE", Item::Envelope),
             Name::Body => self.push("BODY", Item::BodyStructure { extended: false }),
-            Name::BodyStructure => self.push("BODYSTRUCTURE", Item::BodyStructure { extended: true }),
+            Name::BodyStructure => {
+                self.push("BODYSTRUCTURE", Item::BodyStructure { extended: true });
+            }
             Name::Rfc822 => {
                 self.mark_seen = true;
                 self.push_text("RFC822", SectionText::All);
@@ -114,16 +139,30 @@ impl Plan {
                 self.mark_seen = true;
                 self.push_text("RFC822.TEXT", SectionText::Text);
             }
-            Name::BodyExt { section, partial, peek } => {
+            Name::BodyExt {
+                section,
+                partial,
+                peek,
+            } => {
                 self.mark_seen |= !peek;
                 let (label, item) = body(section.as_ref(), *partial)?;
                 self.push(label, item);
             }
-            Name::Binary { section, partial, peek } => {
+            Name::Binary {
+                section,
+                partial,
+                peek,
+            } => {
                 self.mark_seen |= !peek;
                 let mut label = b"BINARY".to_vec();
                 let part = binary_part(&mut label, section)?;
-                self.push(with_origin(label, *partial), Item::Binary { part, partial: count(*partial) });
+                self.push(
+                    with_origin(label, *partial),
+                    Item::Binary {
+                        part,
+                        partial: count(*partial),
+                    },
+                );
             }
             Name::BinarySize { section } => {
                 let mut label = b"BINARY.SIZE".to_vec();
@@ -152,7 +191,10 @@ fn numbers(label: &mut Vec<u8>, part: &[NonZeroU32]) -> Result<Vec<u32>, Bad> {
         return Err(Bad::Syntax);
     }
     for (index, number) in part.iter().enumerate() {
-        reply::put(label, format_args!("{}{number}", if index == 0 { "" } else { "." }));
+        reply::put(
+            label,
+            format_args!("{}{number}", if index == 0 { "" } else { "." }),
+        );
     }
     Ok(part.iter().map(|number| number.get()).collect())
 }
@@ -165,7 +207,10 @@ fn binary_part(label: &mut Vec<u8>, section: &[NonZeroU32]) -> Result<Vec<u32>, 
 }
 
 /// BODY[…] as it is told, and as it is asked for.
-fn body(section: Option<&Section<'_>>, partial: Option<(u32, NonZeroU32)>) -> Result<(Vec<u8>, Item), Bad> {
+fn body(
+    section: Option<&Section<'_>>,
+    partial: Option<(u32, NonZeroU32)>,
+) -> Result<(Vec<u8>, Item), Bad> {
     let mut label = b"BODY[".to_vec();
     let (part, text) = match section {
         None => (Vec::new(), SectionText::All),
@@ -175,19 +220,35 @@ fn body(section: Option<&Section<'_>>, partial: Option<(u32, NonZeroU32)>) -> Re
             label.extend_from_slice(b".MIME");
             (part, SectionText::Mime)
         }
-        Some(Section::Header(part)) => (named(&mut label, part.as_ref(), b"HEADER")?, SectionText::Header),
-        Some(Section::Text(part)) => (named(&mut label, part.as_ref(), b"TEXT")?, SectionText::Text),
+        Some(Section::Header(part)) => (
+            named(&mut label, part.as_ref(), b"HEADER")?,
+            SectionText::Header,
+        ),
+        Some(Section::Text(part)) => (
+            named(&mut label, part.as_ref(), b"TEXT")?,
+            SectionText::Text,
+        ),
         Some(Section::HeaderFields(part, fields)) => {
             let part = named(&mut label, part.as_ref(), b"HEADER.FIELDS ")?;
-            (part, SectionText::HeaderFields(field_names(&mut label, fields.as_ref())?))
+            (
+                part,
+                SectionText::HeaderFields(field_names(&mut label, fields.as_ref())?),
+            )
         }
         Some(Section::HeaderFieldsNot(part, fields)) => {
             let part = named(&mut label, part.as_ref(), b"HEADER.FIELDS.NOT ")?;
-            (part, SectionText::HeaderFieldsNot(field_names(&mut label, fields.as_ref())?))
+            (
+                part,
+                SectionText::HeaderFieldsNot(field_names(&mut label, fields.as_ref())?),
+            )
         }
     };
     label.push(b']');
-    let section = ask::Section { part, text, partial: count(partial) };
+    let section = ask::Section {
+        part,
+        text,
+        partial: count(partial),
+    };
     Ok((with_origin(label, partial), Item::Section(section)))
 }
 
@@ -206,12 +267,22 @@ fn field_names(label: &mut Vec<u8>, fields: &[AString<'_>]) -> Result<Vec<String
     let mut names = Vec::with_capacity(fields.len());
     for (index, field) in fields.iter().enumerate() {
         let name = str::from_utf8(field.as_ref()).map_err(|_| Bad::Syntax)?;
-        if name.is_empty() || !name.bytes().all(|byte| matches!(byte, 0x21..=0x7e) && byte != b':') {
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|byte| matches!(byte, 0x21..=0x7e) && byte != b':')
+        {
             return Err(Bad::Syntax);
         }
         label.push(if index == 0 { b'(' } else { b' ' });
-        let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        if plain { label.extend_from_slice(name.as_bytes()) } else { reply::quoted(label, name) }
+        let plain = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if plain {
+            label.extend_from_slice(name.as_bytes());
+        } else {
+            reply::quoted(label, name);
+        }
         names.push(name.to_owned());
     }
     label.push(b')');
@@ -306,13 +377,22 @@ impl Fetch {
             if left.is_empty() {
                 return Step::Done;
             }
-            let uids = left.get(..BATCH.min(left.len())).unwrap_or_default().to_vec();
-            return Step::Ask(Ask::Fetch { uids, items: Arc::clone(&self.items), mark_seen: self.plan.mark_seen });
+            let uids = left
+                .get(..BATCH.min(left.len()))
+                .unwrap_or_default()
+                .to_vec();
+            return Step::Ask(Ask::Fetch {
+                uids,
+                items: Arc::clone(&self.items),
+                mark_seen: self.plan.mark_seen,
+            });
         }
     }
 
     fn begin_row(&mut self, row: Row, out: &mut Vec<u8>, view: &mut View) {
-        let Some(number) = view.number(row.uid) else { return };
+        let Some(number) = view.number(row.uid) else {
+            return;
+        };
         let mut tail = Vec::new();
         if row.newly_seen {
             view.own_change(row.modseq);
@@ -378,7 +458,11 @@ impl Fetch {
     /// Takes a piece of the message being streamed. Fewer octets than asked for cannot be mended: the literal's length
     /// has been told.
     pub(super) fn octets(&mut self, octets: &[u8], out: &mut Vec<u8>) -> Result<(), Torn> {
-        let (offset, left) = self.row.as_mut().and_then(|row| row.stream.as_mut()).ok_or(Torn)?;
+        let (offset, left) = self
+            .row
+            .as_mut()
+            .and_then(|row| row.stream.as_mut())
+            .ok_or(Torn)?;
         let wanted = (*left).min(PIECE);
         if octets.len() as u64 != wanted {
             return Err(Torn);
@@ -399,22 +483,32 @@ impl Writing {
             return None;
         }
         let length = u32::try_from(left.min(PIECE)).unwrap_or(u32::MAX);
-        Some(Ask::Read { uid: self.uid, offset, length })
+        Some(Ask::Read {
+            uid: self.uid,
+            offset,
+            length,
+        })
     }
 
     fn datum(&mut self, out: &mut Vec<u8>, label: &[u8], datum: Datum) {
         let binary = label.starts_with(b"BINARY[");
         match datum {
-            Datum::InRow if label == b"MODSEQ" => reply::put(out, format_args!("({})", self.modseq)),
+            Datum::InRow if label == b"MODSEQ" => {
+                reply::put(out, format_args!("({})", self.modseq));
+            }
             Datum::InRow => reply::flags(out, &self.flags),
             Datum::Date(date) => reply::date_time(out, date),
             Datum::Number(number) => reply::put(out, format_args!("{number}")),
             Datum::ObjectId(id) => reply::put(out, format_args!("({id})")),
-            Datum::Envelope(envelope) => reply::structure(out, MessageDataItem::Envelope(*envelope)),
+            Datum::Envelope(envelope) => {
+                reply::structure(out, MessageDataItem::Envelope(*envelope));
+            }
             Datum::BodyStructure(structure) if label == b"BODY" => {
                 reply::structure(out, MessageDataItem::Body(*structure));
             }
-            Datum::BodyStructure(structure) => reply::structure(out, MessageDataItem::BodyStructure(*structure)),
+            Datum::BodyStructure(structure) => {
+                reply::structure(out, MessageDataItem::BodyStructure(*structure));
+            }
             Datum::Bytes(octets) => {
                 // Only literal8 may hold NUL (RFC 9051 9).
                 if binary && octets.contains(&0) {

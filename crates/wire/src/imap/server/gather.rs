@@ -65,7 +65,7 @@ impl Gather {
     pub(super) fn step(&mut self, inbox: &mut Inbox, limits: &Limits) -> Got {
         loop {
             let got = match self.mode {
-                Mode::Line => self.line(inbox, limits),
+                Mode::Line => Some(self.line(inbox, limits)),
                 Mode::Literal(left) => self.literal(inbox, left),
                 Mode::DropLine => self.dropped_line(inbox, limits),
                 Mode::DropLiteral(left) => self.dropped_literal(inbox, left),
@@ -77,12 +77,15 @@ impl Gather {
         }
     }
 
-    fn line(&mut self, inbox: &mut Inbox, limits: &Limits) -> Option<Got> {
-        let kept = self.text.len().saturating_sub(usize::try_from(self.literals).unwrap_or(usize::MAX));
+    fn line(&mut self, inbox: &mut Inbox, limits: &Limits) -> Got {
+        let kept = self
+            .text
+            .len()
+            .saturating_sub(usize::try_from(self.literals).unwrap_or(usize::MAX));
         let line = match inbox.line(limits.line.saturating_sub(kept)) {
             Line::Complete(line) => line,
-            Line::Incomplete => return Some(Got::Incomplete),
-            Line::TooLong => return Some(Got::TooLong),
+            Line::Incomplete => return Got::Incomplete,
+            Line::TooLong => return Got::TooLong,
         };
         let announced = announcement(&line);
         if self.text.is_empty() {
@@ -93,14 +96,15 @@ impl Gather {
         self.text.extend_from_slice(b"\r\n");
         if let Some(announced) = announced {
             self.mode = Mode::Decide;
-            return Some(Got::Literal(announced));
+            return Got::Literal(announced);
         }
-        Some(Got::Command(std::mem::take(self).text))
+        Got::Command(std::mem::take(self).text)
     }
 
     fn literal(&mut self, inbox: &mut Inbox, left: u64) -> Option<Got> {
         let take = inbox.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        self.text.extend_from_slice(inbox.waiting().get(..take).unwrap_or_default());
+        self.text
+            .extend_from_slice(inbox.waiting().get(..take).unwrap_or_default());
         inbox.consume(take);
         self.mode = match left - take as u64 {
             0 => Mode::Line,
@@ -126,8 +130,14 @@ impl Gather {
             Line::TooLong => return Some(Got::TooLong),
         };
         match announcement(&line) {
-            Some(Announced { length, waits: false }) if self.literals + length > limits.dropped => Some(Got::TooLong),
-            Some(Announced { length, waits: false }) => {
+            Some(Announced {
+                length,
+                waits: false,
+            }) if self.literals + length > limits.dropped => Some(Got::TooLong),
+            Some(Announced {
+                length,
+                waits: false,
+            }) => {
                 self.literals += length;
                 self.mode = Mode::DropLiteral(length);
                 None
@@ -145,7 +155,11 @@ impl Gather {
         let fits = self.literals.saturating_add(announced.length) <= limit;
         if fits {
             self.literals += announced.length;
-            self.mode = if announced.length == 0 { Mode::Line } else { Mode::Literal(announced.length) };
+            self.mode = if announced.length == 0 {
+                Mode::Line
+            } else {
+                Mode::Literal(announced.length)
+            };
         }
         fits
     }
@@ -173,7 +187,11 @@ impl Gather {
     /// Drops this many octets of a literal, and then the rest of the command.
     pub(super) fn drop_literal(&mut self, left: u64) {
         *self = Self::default();
-        self.mode = if left == 0 { Mode::DropLine } else { Mode::DropLiteral(left) };
+        self.mode = if left == 0 {
+            Mode::DropLine
+        } else {
+            Mode::DropLiteral(left)
+        };
     }
 }
 
@@ -189,7 +207,7 @@ pub(super) enum Dropping {
 }
 
 /// The literal announced at the end of a line, if any.
-fn announcement(line: &[u8]) -> Option<Announced> {
+pub(super) fn announcement(line: &[u8]) -> Option<Announced> {
     let inner = line.strip_suffix(b"}")?;
     let (inner, waits) = match inner.strip_suffix(b"+") {
         Some(inner) => (inner, false),
@@ -216,11 +234,32 @@ mod tests {
 
     #[test]
     fn announcements() {
-        let waits = |length| Some(Announced { length, waits: true });
+        let waits = |length| {
+            Some(Announced {
+                length,
+                waits: true,
+            })
+        };
         assert_eq!(announcement(b"a LOGIN {5}"), waits(5));
         assert_eq!(announcement(b"a LOGIN ~{5}"), waits(5));
-        assert_eq!(announcement(b"a LOGIN {5+}"), Some(Announced { length: 5, waits: false }));
-        for none in [&b"{}"[..], b"{+}", b"{5", b"{-5}", b"{5++}", b"5}", b"{ 5}", b"{5} ", b"{1234567890123456789}"] {
+        assert_eq!(
+            announcement(b"a LOGIN {5+}"),
+            Some(Announced {
+                length: 5,
+                waits: false
+            })
+        );
+        for none in [
+            &b"{}"[..],
+            b"{+}",
+            b"{5",
+            b"{-5}",
+            b"{5++}",
+            b"5}",
+            b"{ 5}",
+            b"{5} ",
+            b"{1234567890123456789}",
+        ] {
             assert_eq!(announcement(none), None, "{none:?}");
         }
     }
@@ -230,12 +269,17 @@ mod tests {
         let limits = Limits::default();
         let (mut gather, mut inbox) = (Gather::default(), Inbox::default());
         inbox.push(b"a LOGIN {2}\r\n");
-        let Got::Literal(announced) = gather.step(&mut inbox, &limits) else { panic!() };
+        let Got::Literal(announced) = gather.step(&mut inbox, &limits) else {
+            panic!()
+        };
         assert!(gather.accept(announced, 100));
         inbox.push(b"m");
         assert_eq!(gather.step(&mut inbox, &limits), Got::Incomplete);
         inbox.push(b"e x\r\nnext");
-        assert_eq!(gather.step(&mut inbox, &limits), Got::Command(b"a LOGIN {2}\r\nme x\r\n".to_vec()));
+        assert_eq!(
+            gather.step(&mut inbox, &limits),
+            Got::Command(b"a LOGIN {2}\r\nme x\r\n".to_vec())
+        );
         assert!(gather.is_idle());
         assert_eq!(inbox.waiting(), b"next");
     }

@@ -6,6 +6,7 @@ use super::arguments::{Bad, Names};
 use super::cursor::Cursor;
 use super::reply;
 use super::status::StatusItems;
+use super::table::Verb;
 use crate::imap::ask::Mailbox;
 
 /// The greatest length of all patterns of a command together, in octets.
@@ -13,7 +14,10 @@ const PATTERN_LIMIT: usize = 4096;
 
 /// A LIST or LSUB command.
 #[derive(Debug, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one independent option of the standard")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent option of the standard"
+)]
 pub(super) struct List {
     /// Reference and pattern put together, decoded.
     patterns: Vec<String>,
@@ -59,7 +63,10 @@ impl List {
                 }
                 cursor.space()?;
             }
-        } else if list.pattern(&mut cursor, &reference, names)? && !list.extended && cursor.peek() == Some(b'\r') {
+        } else if list.pattern(&mut cursor, &reference, names)?
+            && !list.extended
+            && cursor.peek() == Some(b'\r')
+        {
             cursor.end()?;
             return Ok(Listing::Separator);
         }
@@ -73,7 +80,10 @@ impl List {
 
     /// The arguments of LSUB.
     pub(super) fn parse_lsub(mut cursor: Cursor<'_>, names: Names) -> Result<Self, Bad> {
-        let mut list = Self { lsub: true, ..Self::default() };
+        let mut list = Self {
+            lsub: true,
+            ..Self::default()
+        };
         cursor.space()?;
         let reference = names.mailbox(&mut cursor)?;
         cursor.space()?;
@@ -83,7 +93,12 @@ impl List {
     }
 
     /// Takes a pattern and says whether it is empty.
-    fn pattern(&mut self, cursor: &mut Cursor<'_>, reference: &str, names: Names) -> Result<bool, Bad> {
+    fn pattern(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        reference: &str,
+        names: Names,
+    ) -> Result<bool, Bad> {
         let octets = cursor.list_mailbox()?;
         let pattern = names.decode(&octets)?;
         self.patterns.push(format!("{reference}{pattern}"));
@@ -108,7 +123,11 @@ impl List {
         })?;
         self.return_subscribed |= self.only_subscribed;
         // RECURSIVEMATCH says how another option is applied; alone it means nothing (RFC 9051 6.3.9.1).
-        if self.recursive && !self.only_subscribed && !self.only_special_use { Err(Bad::Syntax) } else { Ok(()) }
+        if self.recursive && !self.only_subscribed && !self.only_special_use {
+            Err(Bad::Syntax)
+        } else {
+            Ok(())
+        }
     }
 
     fn returns(&mut self, cursor: &mut Cursor<'_>) -> Result<(), Bad> {
@@ -131,23 +150,41 @@ impl List {
         })
     }
 
+    /// Which of the two commands this is.
+    pub(super) fn verb(&self) -> Verb {
+        if self.lsub { Verb::Lsub } else { Verb::List }
+    }
+
     fn matches(&self, name: &str) -> bool {
-        self.patterns.iter().any(|pattern| matches_pattern(pattern, name))
+        self.patterns
+            .iter()
+            .any(|pattern| matches_pattern(pattern, name))
     }
 
     fn selected(&self, mailbox: &Mailbox) -> bool {
-        (!self.only_subscribed || mailbox.subscribed) && (!self.only_special_use || mailbox.special_use.is_some())
+        (!self.only_subscribed || mailbox.subscribed)
+            && (!self.only_special_use || mailbox.special_use.is_some())
     }
 
     /// Writes the responses, and gives the names that STATUS is wanted of.
-    pub(super) fn tell(&self, out: &mut Vec<u8>, mailboxes: &[Mailbox], names: Names) -> Vec<String> {
+    pub(super) fn tell(
+        &self,
+        out: &mut Vec<u8>,
+        mailboxes: &[Mailbox],
+        names: Names,
+    ) -> Vec<String> {
         if self.lsub {
             self.tell_lsub(out, mailboxes, names);
             return Vec::new();
         }
-        let tree = Tree::new(mailboxes, |mailbox| self.selected(mailbox) && !self.matches(&mailbox.name));
+        let tree = Tree::new(mailboxes, |mailbox| {
+            self.selected(mailbox) && !self.matches(&mailbox.name)
+        });
         let mut wanted = Vec::new();
-        for mailbox in mailboxes.iter().filter(|mailbox| self.matches(&mailbox.name)) {
+        for mailbox in mailboxes
+            .iter()
+            .filter(|mailbox| self.matches(&mailbox.name))
+        {
             let children = tree.parents.contains(mailbox.name.as_str());
             let below = self.recursive && tree.above_selected.contains(mailbox.name.as_str());
             let there = mailbox.exists || children || self.only_subscribed;
@@ -161,13 +198,28 @@ impl List {
         wanted
     }
 
-    fn tell_one(&self, out: &mut Vec<u8>, mailbox: &Mailbox, children: bool, below: bool, names: Names) {
+    fn tell_one(
+        &self,
+        out: &mut Vec<u8>,
+        mailbox: &Mailbox,
+        children: bool,
+        below: bool,
+        names: Names,
+    ) {
         reply::put(out, format_args!("* LIST ("));
-        out.extend_from_slice(if children { b"\\HasChildren" } else { b"\\HasNoChildren" });
+        out.extend_from_slice(if children {
+            b"\\HasChildren"
+        } else {
+            b"\\HasNoChildren"
+        });
         if !mailbox.exists {
             // IMAP4rev1 has no \NonExistent; \Noselect is what it understands.
             let rev2 = self.extended || names == Names::Utf8;
-            out.extend_from_slice(if rev2 { b" \\NonExistent" } else { b" \\Noselect" });
+            out.extend_from_slice(if rev2 {
+                b" \\NonExistent"
+            } else {
+                b" \\Noselect"
+            });
         }
         if self.return_subscribed && mailbox.subscribed {
             out.extend_from_slice(b" \\Subscribed");
@@ -185,8 +237,11 @@ impl List {
 
     /// Subscribed names; where `%` hides a subscribed name below a level, that level is told (RFC 3501 6.3.9).
     fn tell_lsub(&self, out: &mut Vec<u8>, mailboxes: &[Mailbox], names: Names) {
-        let subscribed: BTreeSet<&str> =
-            mailboxes.iter().filter(|mailbox| mailbox.subscribed).map(|mailbox| mailbox.name.as_str()).collect();
+        let subscribed: BTreeSet<&str> = mailboxes
+            .iter()
+            .filter(|mailbox| mailbox.subscribed)
+            .map(|mailbox| mailbox.name.as_str())
+            .collect();
         let mut told: BTreeSet<&str> = BTreeSet::new();
         for name in &subscribed {
             if self.matches(name) {
@@ -196,7 +251,11 @@ impl List {
             }
         }
         for name in told {
-            let attributes = if subscribed.contains(name) { "" } else { "\\Noselect" };
+            let attributes = if subscribed.contains(name) {
+                ""
+            } else {
+                "\\Noselect"
+            };
             reply::put(out, format_args!("* LSUB ({attributes}) \"/\" "));
             names.encode(out, name);
             out.extend_from_slice(b"\r\n");
@@ -231,7 +290,10 @@ struct Tree<'a> {
 
 impl<'a> Tree<'a> {
     fn new(mailboxes: &'a [Mailbox], selected: impl Fn(&Mailbox) -> bool) -> Self {
-        let mut tree = Self { parents: BTreeSet::new(), above_selected: BTreeSet::new() };
+        let mut tree = Self {
+            parents: BTreeSet::new(),
+            above_selected: BTreeSet::new(),
+        };
         for mailbox in mailboxes {
             if mailbox.exists {
                 tree.parents.extend(parents(&mailbox.name));
@@ -253,7 +315,8 @@ fn parents(name: &str) -> impl Iterator<Item = &str> {
 /// to case (RFC 9051 6.3.9). Takes time proportional to the product of the lengths, whatever the pattern.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
     let name: Vec<char> = name.chars().collect();
-    let inbox = name.starts_with(&['I', 'N', 'B', 'O', 'X']) && matches!(name.get(5), None | Some('/'));
+    let inbox =
+        name.starts_with(&['I', 'N', 'B', 'O', 'X']) && matches!(name.get(5), None | Some('/'));
     // reached[i]: the pattern so far matches the first i characters.
     let mut reached = vec![false; name.len() + 1];
     if let Some(start) = reached.first_mut() {
@@ -267,7 +330,10 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
             match wanted {
                 '*' => running |= *before,
                 '%' => running = (running && last != Some(&'/')) || *before,
-                _ => running = last.is_some_and(|last| same(*last, wanted, inbox && at <= 5)) && carried(&reached, at),
+                _ => {
+                    running = last.is_some_and(|last| same(*last, wanted, inbox && at <= 5))
+                        && carried(&reached, at);
+                }
             }
             *now = running;
         }
@@ -281,7 +347,11 @@ fn carried(reached: &[bool], at: usize) -> bool {
 }
 
 fn same(one: char, other: char, fold: bool) -> bool {
-    if fold { one.eq_ignore_ascii_case(&other) } else { one == other }
+    if fold {
+        one.eq_ignore_ascii_case(&other)
+    } else {
+        one == other
+    }
 }
 
 #[cfg(test)]
@@ -289,7 +359,12 @@ mod tests {
     use super::*;
 
     fn mailbox(name: &str, subscribed: bool, exists: bool) -> Mailbox {
-        Mailbox { name: name.into(), subscribed, exists, special_use: None }
+        Mailbox {
+            name: name.into(),
+            subscribed,
+            exists,
+            special_use: None,
+        }
     }
 
     #[test]
@@ -325,7 +400,10 @@ mod tests {
 
     fn list(text: &str, mailboxes: &[Mailbox]) -> String {
         let text = format!("{text}\r\n");
-        let Ok(Listing::Mailboxes(list)) = List::parse(Cursor::new(text.as_bytes()), Names::Utf8) else { panic!("{text}") };
+        let Ok(Listing::Mailboxes(list)) = List::parse(Cursor::new(text.as_bytes()), Names::Utf8)
+        else {
+            panic!("{text}")
+        };
         let mut out = Vec::new();
         list.tell(&mut out, mailboxes, Names::Utf8);
         String::from_utf8(out).unwrap()
@@ -343,12 +421,19 @@ mod tests {
             mailbox("Vegetable", false, false),
         ];
         let subscribed = list(" (SUBSCRIBED) \"\" *", &mailboxes);
-        assert!(subscribed.contains("* LIST (\\HasNoChildren \\NonExistent \\Subscribed) \"/\" \"Fruit/Peach\"\r\n"));
+        assert!(subscribed.contains(
+            "* LIST (\\HasNoChildren \\NonExistent \\Subscribed) \"/\" \"Fruit/Peach\"\r\n"
+        ));
         assert!(!subscribed.contains("Apple") && !subscribed.contains("\"Vegetable\""));
         let recursive = list(" (SUBSCRIBED RECURSIVEMATCH) \"\" %", &mailboxes);
-        assert!(recursive.contains("(\\HasChildren \\NonExistent) \"/\" \"Vegetable\" (\"CHILDINFO\" (\"SUBSCRIBED\"))"));
+        assert!(recursive.contains(
+            "(\\HasChildren \\NonExistent) \"/\" \"Vegetable\" (\"CHILDINFO\" (\"SUBSCRIBED\"))"
+        ));
         assert!(!recursive.contains("Corn"));
-        assert_eq!(list(" \"\" Fruit/%", &mailboxes), "* LIST (\\HasNoChildren) \"/\" \"Fruit/Apple\"\r\n");
+        assert_eq!(
+            list(" \"\" Fruit/%", &mailboxes),
+            "* LIST (\\HasNoChildren) \"/\" \"Fruit/Apple\"\r\n"
+        );
     }
 
     #[test]
@@ -362,10 +447,24 @@ mod tests {
 
     #[test]
     fn bad_lists_are_refused() {
-        for bad in ["", " \"\"", " (FROB) \"\" *", " (RECURSIVEMATCH) \"\" *", " \"\" () ", " \"\" * RETURN (FROB)", " \"\" * x"] {
+        for bad in [
+            "",
+            " \"\"",
+            " (FROB) \"\" *",
+            " (RECURSIVEMATCH) \"\" *",
+            " \"\" () ",
+            " \"\" * RETURN (FROB)",
+            " \"\" * x",
+        ] {
             let text = format!("{bad}\r\n");
-            assert!(List::parse(Cursor::new(text.as_bytes()), Names::Utf8).is_err(), "{bad}");
+            assert!(
+                List::parse(Cursor::new(text.as_bytes()), Names::Utf8).is_err(),
+                "{bad}"
+            );
         }
-        assert_eq!(List::parse(Cursor::new(b" \"\" \"\"\r\n"), Names::Utf8), Ok(Listing::Separator));
+        assert_eq!(
+            List::parse(Cursor::new(b" \"\" \"\"\r\n"), Names::Utf8),
+            Ok(Listing::Separator)
+        );
     }
 }

@@ -53,7 +53,10 @@ pub(super) fn flags(out: &mut Vec<u8>, flags: &Flags) {
         (flags.seen, "\\Seen"),
         (flags.draft, "\\Draft"),
     ];
-    let set = system.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+    let set = system
+        .into_iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, name)| name);
     let mut first = true;
     for name in set.chain(flags.keywords.iter().map(|keyword| &**keyword)) {
         if !std::mem::take(&mut first) {
@@ -71,19 +74,30 @@ pub(super) fn set(numbers: impl Iterator<Item = u32>) -> String {
         if !text.is_empty() {
             text.push(',');
         }
-        let _ = if low == high { write!(text, "{low}") } else { write!(text, "{low}:{high}") };
+        let _ = if low == high {
+            write!(text, "{low}")
+        } else {
+            write!(text, "{low}:{high}")
+        };
     }
     text
 }
 
 /// `" 1-Feb-2026 12:00:00 +0100"`, quotes included.
 pub(super) fn date_time(out: &mut Vec<u8>, date: InternalDate) {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let local = date.unix.saturating_add(i64::from(date.offset_minutes) * 60);
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let local = date
+        .unix
+        .saturating_add(i64::from(date.offset_minutes) * 60);
     let (year, month, day) = civil(local.div_euclid(86_400));
     let time = local.rem_euclid(86_400);
-    let name = usize::try_from(month - 1).ok().and_then(|index| MONTHS.get(index)).copied().unwrap_or("Jan");
+    let name = usize::try_from(month - 1)
+        .ok()
+        .and_then(|index| MONTHS.get(index))
+        .copied()
+        .unwrap_or("Jan");
     let sign = if date.offset_minutes < 0 { '-' } else { '+' };
     let offset = date.offset_minutes.unsigned_abs();
     put(
@@ -105,11 +119,16 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days.clamp(-10_000_000, 10_000_000) + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -120,7 +139,9 @@ pub(super) fn days(year: i64, month: i64, day: i64) -> Option<i64> {
     let year_of_era = shifted_year.rem_euclid(400);
     let shifted_month = (month + 9) % 12;
     let day_of_year = (153 * shifted_month + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+        + day_of_year
+        - 719_468;
     (civil(days) == (year, month, day)).then_some(days)
 }
 
@@ -137,7 +158,10 @@ pub(super) fn special_use(special_use: SpecialUse) -> &'static str {
 
 /// A data item as the codec writes it, without its name: for the structures whose grammar is large.
 pub(super) fn structure(out: &mut Vec<u8>, item: MessageDataItem<'_>) {
-    let response = Response::Data(Data::Fetch { seq: std::num::NonZeroU32::MIN, items: Vec1::from(item) });
+    let response = Response::Data(Data::Fetch {
+        seq: std::num::NonZeroU32::MIN,
+        items: Vec1::from(item),
+    });
     let encoded = ResponseCodec::new().encode(&response).dump();
     // The codec writes whole responses only: `* 1 FETCH (NAME value)` and CRLF.
     let value = encoded
@@ -154,8 +178,19 @@ mod tests {
     #[test]
     fn dates() {
         let mut out = Vec::new();
-        date_time(&mut out, InternalDate { unix: 837_592_993, offset_minutes: -420 });
-        assert_eq!(out, b"\"17-Jul-1996 02:29:53 -0700\"", "{}", String::from_utf8_lossy(&out));
+        date_time(
+            &mut out,
+            InternalDate {
+                unix: 837_592_993,
+                offset_minutes: -420,
+            },
+        );
+        assert_eq!(
+            out,
+            b"\"17-Jul-1996 02:29:53 -0700\"",
+            "{}",
+            String::from_utf8_lossy(&out)
+        );
         assert_eq!(days(1970, 1, 1), Some(0));
         assert_eq!(days(2000, 2, 29), Some(11_016));
         assert_eq!(days(2001, 2, 29), None);

@@ -15,7 +15,10 @@ const DEPTH: u8 = 32;
 
 /// What the client wants to be told (RFC 9051 6.4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one independent option of the standard")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent option of the standard"
+)]
 pub(super) struct Return {
     /// RETURN was said.
     pub(super) extended: bool,
@@ -68,15 +71,26 @@ pub(super) fn parse(mut cursor: Cursor<'_>, want: Return, view: &View) -> Result
     if cursor.eat_word("CHARSET") {
         cursor.space()?;
         let charset = cursor.text()?;
-        if !["UTF-8", "US-ASCII"].iter().any(|known| charset.eq_ignore_ascii_case(known)) {
+        if !["UTF-8", "US-ASCII"]
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known))
+        {
             return Err(Bad::Charset);
         }
         cursor.space()?;
     }
-    let mut keys = Keys { cursor, view, modseq: false };
+    let mut keys = Keys {
+        cursor,
+        view,
+        modseq: false,
+    };
     let criteria = keys.all()?;
     keys.cursor.end()?;
-    Ok(Search { want, criteria, modseq: keys.modseq })
+    Ok(Search {
+        want,
+        criteria,
+        modseq: keys.modseq,
+    })
 }
 
 struct Keys<'a> {
@@ -139,7 +153,9 @@ impl Keys<'_> {
         self.cursor.space()?;
         let cursor = &mut self.cursor;
         Ok(match name {
-            "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => Criterion::Header(name.into(), cursor.text()?),
+            "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => {
+                Criterion::Header(name.into(), cursor.text()?)
+            }
             "HEADER" => {
                 let field = cursor.text()?;
                 cursor.space()?;
@@ -191,7 +207,7 @@ fn flag_key(name: &str) -> Option<Criterion> {
     use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
     let flag = Criterion::Flag;
     Some(match name {
-        "ALL" => Criterion::All,
+        "ALL" | "OLD" => Criterion::All,
         "ANSWERED" => flag(Answered),
         "DELETED" => flag(Deleted),
         "DRAFT" => flag(Draft),
@@ -204,7 +220,6 @@ fn flag_key(name: &str) -> Option<Criterion> {
         "UNSEEN" => not(flag(Seen)),
         // No message is ever recent here.
         "NEW" | "RECENT" => not(Criterion::All),
-        "OLD" => Criterion::All,
         _ => return None,
     })
 }
@@ -237,11 +252,21 @@ pub(super) struct Telling<'a> {
 }
 
 /// Writes the result (RFC 9051 7.3.4, RFC 3501 7.2.5).
-pub(super) fn tell(out: &mut Vec<u8>, telling: &Telling<'_>, mut want: Return, found: &Found, view: &View) {
+pub(super) fn tell(
+    out: &mut Vec<u8>,
+    telling: &Telling<'_>,
+    mut want: Return,
+    found: &Found,
+    view: &View,
+) {
     let numbers: Vec<u32> = if telling.by_uid {
         found.uids.clone()
     } else {
-        found.uids.iter().filter_map(|uid| view.number(*uid)).collect()
+        found
+            .uids
+            .iter()
+            .filter_map(|uid| view.number(*uid))
+            .collect()
     };
     if !telling.extended {
         reply::put(out, format_args!("* SEARCH"));
@@ -260,7 +285,13 @@ pub(super) fn tell(out: &mut Vec<u8>, telling: &Telling<'_>, mut want: Return, f
     }
 }
 
-fn tell_extended(out: &mut Vec<u8>, telling: &Telling<'_>, want: Return, numbers: &[u32], found: &Found) {
+fn tell_extended(
+    out: &mut Vec<u8>,
+    telling: &Telling<'_>,
+    want: Return,
+    numbers: &[u32],
+    found: &Found,
+) {
     reply::put(out, format_args!("* ESEARCH (TAG "));
     reply::quoted(out, telling.tag);
     out.push(b')');
@@ -274,7 +305,10 @@ fn tell_extended(out: &mut Vec<u8>, telling: &Telling<'_>, want: Return, numbers
         reply::put(out, format_args!(" MAX {last}"));
     }
     if want.all && !numbers.is_empty() {
-        reply::put(out, format_args!(" ALL {}", reply::set(numbers.iter().copied())));
+        reply::put(
+            out,
+            format_args!(" ALL {}", reply::set(numbers.iter().copied())),
+        );
     }
     if want.count {
         reply::put(out, format_args!(" COUNT {}", numbers.len()));
@@ -302,7 +336,11 @@ mod tests {
         let it = search(" RETURN (MIN COUNT) FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\"").unwrap();
         assert!(it.want.min && it.want.count && !it.want.all);
         let from = Criterion::Header("FROM".into(), "Smith".into());
-        let expected = vec![Criterion::Flag(SystemFlag::Flagged), Criterion::Since(8797), not(from)];
+        let expected = vec![
+            Criterion::Flag(SystemFlag::Flagged),
+            Criterion::Since(8797),
+            not(from),
+        ];
         assert_eq!(it.criteria, Criterion::And(expected));
     }
 
@@ -317,12 +355,27 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_refused() {
-        for bad in ["", " ", " FROB", " NOT", " OR SEEN", " (SEEN", " SEEN ", " BEFORE x", " RETURN (FOO) ALL", " FROM \"\u{0}\""] {
+        for bad in [
+            "",
+            " ",
+            " FROB",
+            " NOT",
+            " OR SEEN",
+            " (SEEN",
+            " SEEN ",
+            " BEFORE x",
+            " RETURN (FOO) ALL",
+            " FROM \"\u{0}\"",
+        ] {
             assert_eq!(search(bad), Err(Bad::Syntax), "{bad}");
         }
         assert_eq!(search(" CHARSET KOI8-R ALL"), Err(Bad::Charset));
         assert_eq!(search(" 4"), Err(Bad::Number));
-        assert_eq!(search(&format!(" {}ALL", "NOT ".repeat(32))), Err(Bad::Syntax), "depth is limited");
+        assert_eq!(
+            search(&format!(" {}ALL", "NOT ".repeat(32))),
+            Err(Bad::Syntax),
+            "depth is limited"
+        );
         assert!(search(&format!(" {}ALL", "NOT ".repeat(31))).is_ok());
     }
 }

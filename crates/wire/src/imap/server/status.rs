@@ -43,7 +43,11 @@ impl StatusItems {
         let mut items = Vec::new();
         loop {
             let name = cursor.atom()?;
-            let item = ITEMS.iter().find(|row| row.0.eq_ignore_ascii_case(name)).map(|row| row.1).ok_or(Bad::Syntax)?;
+            let item = ITEMS
+                .iter()
+                .find(|row| row.0.eq_ignore_ascii_case(name))
+                .map(|row| row.1)
+                .ok_or(Bad::Syntax)?;
             if !items.contains(&item) {
                 items.push(item);
             }
@@ -60,12 +64,22 @@ impl StatusItems {
     }
 
     /// Writes the response.
-    pub(super) fn tell(&self, out: &mut Vec<u8>, name: &str, status: &Status, names: Names, append_limit: u64) {
+    pub(super) fn tell(
+        &self,
+        out: &mut Vec<u8>,
+        name: &str,
+        status: &Status,
+        names: Names,
+        append_limit: u64,
+    ) {
         out.extend_from_slice(b"* STATUS ");
         names.encode(out, name);
         for (index, item) in self.0.iter().enumerate() {
             out.extend_from_slice(if index == 0 { b" (" } else { b" " });
-            let label = ITEMS.iter().find(|row| row.1 == *item).map_or("", |row| row.0);
+            let label = ITEMS
+                .iter()
+                .find(|row| row.1 == *item)
+                .map_or("", |row| row.0);
             let value: u64 = match item {
                 Item::Messages => status.messages.into(),
                 Item::Recent => 0,

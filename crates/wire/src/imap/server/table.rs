@@ -84,7 +84,10 @@ impl Verb {
         if first.eq_ignore_ascii_case("UID") {
             cursor.space()?;
             let second = cursor.atom()?;
-            return find(|name| name.strip_prefix("UID ").is_some_and(|name| name.eq_ignore_ascii_case(second)));
+            return find(|name| {
+                name.strip_prefix("UID ")
+                    .is_some_and(|name| name.eq_ignore_ascii_case(second))
+            });
         }
         find(|name| name.eq_ignore_ascii_case(first))
     }
@@ -103,7 +106,10 @@ impl Verb {
 
     /// The name, as it is written on the wire.
     pub fn name(self) -> &'static str {
-        TABLE.iter().find(|row| row.0 == self).map_or("", |row| row.1)
+        TABLE
+            .iter()
+            .find(|row| row.0 == self)
+            .map_or("", |row| row.1)
     }
 
     /// Whether the command does anything on a clear connection without an exception.
@@ -118,17 +124,30 @@ impl Verb {
 }
 
 fn find(matches: impl Fn(&str) -> bool) -> Result<Verb, Syntax> {
-    TABLE.iter().find(|row| matches(row.1)).map(|row| row.0).ok_or(Syntax)
+    TABLE
+        .iter()
+        .find(|row| matches(row.1))
+        .map(|row| row.0)
+        .ok_or(Syntax)
 }
 
 /// The command table as text: command, allowed in not authenticated, authenticated, selected state, before TLS, source.
 pub fn matrix() -> String {
+    use std::fmt::Write as _;
     let mut text = String::new();
     for (verb, name, _, clear, source) in TABLE {
         let mark = |yes: bool| if yes { 'x' } else { '-' };
-        let [before, after, selected] =
-            [Phase::NotAuthenticated, Phase::Authenticated, Phase::Selected].map(|phase| mark(verb.allowed(phase)));
-        text.push_str(&format!("{name:<12} {before} {after} {selected} {} {source}\n", mark(*clear)));
+        let [before, after, selected] = [
+            Phase::NotAuthenticated,
+            Phase::Authenticated,
+            Phase::Selected,
+        ]
+        .map(|phase| mark(verb.allowed(phase)));
+        let _ = writeln!(
+            text,
+            "{name:<12} {before} {after} {selected} {} {source}",
+            mark(*clear)
+        );
     }
     text
 }

@@ -31,7 +31,11 @@ impl Set {
         let mut ranges = Vec::new();
         loop {
             let from = bound(cursor)?;
-            let to = if cursor.eat(b':') { bound(cursor)? } else { from };
+            let to = if cursor.eat(b':') {
+                bound(cursor)?
+            } else {
+                from
+            };
             ranges.push((from, to));
             if !cursor.eat(b',') {
                 return Ok(Self::Ranges(ranges));
@@ -45,7 +49,11 @@ fn bound(cursor: &mut Cursor<'_>) -> Result<Option<u32>, Syntax> {
         return Ok(None);
     }
     let number = u32::try_from(cursor.number()?).map_err(|_| Syntax)?;
-    if number == 0 { Err(Syntax) } else { Ok(Some(number)) }
+    if number == 0 {
+        Err(Syntax)
+    } else {
+        Ok(Some(number))
+    }
 }
 
 impl From<&SequenceSet> for Set {
@@ -85,7 +93,12 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(mut uids: Vec<Uid>, known: ModSeq, read_only: bool) -> Self {
         uids.shrink_to_fit();
-        Self { uids, known, read_only, ..Self::default() }
+        Self {
+            uids,
+            known,
+            read_only,
+            ..Self::default()
+        }
     }
 
     pub(super) fn uids(&self) -> &[Uid] {
@@ -99,7 +112,10 @@ impl View {
 
     /// The sequence number of a message.
     pub(super) fn number(&self, uid: Uid) -> Option<u32> {
-        self.uids.binary_search(&uid).ok().map(|index| u32::try_from(index + 1).unwrap_or(u32::MAX))
+        self.uids
+            .binary_search(&uid)
+            .ok()
+            .map(|index| u32::try_from(index + 1).unwrap_or(u32::MAX))
     }
 
     /// Adds new messages; those already known, or older than the newest known, are left out. Says whether there were any.
@@ -122,7 +138,10 @@ impl View {
 
     /// Notes that messages are gone, to be told when [`View::take_vanished`] may be.
     pub(super) fn vanish(&mut self, uids: impl IntoIterator<Item = Uid>) {
-        let known: Vec<Uid> = uids.into_iter().filter(|uid| self.uids.binary_search(uid).is_ok()).collect();
+        let known: Vec<Uid> = uids
+            .into_iter()
+            .filter(|uid| self.uids.binary_search(uid).is_ok())
+            .collect();
         self.vanished.extend(known);
     }
 
@@ -135,7 +154,11 @@ impl View {
         let mut gone = std::mem::take(&mut self.vanished);
         gone.sort_unstable();
         gone.dedup();
-        let numbers = gone.iter().rev().filter_map(|uid| self.number(*uid)).collect();
+        let numbers = gone
+            .iter()
+            .rev()
+            .filter_map(|uid| self.number(*uid))
+            .collect();
         self.uids.retain(|uid| gone.binary_search(uid).is_err());
         self.saved.retain(|uid| gone.binary_search(uid).is_err());
         numbers
@@ -159,19 +182,29 @@ impl View {
     }
 
     /// A set as ascending, disjoint, inclusive ranges of UIDs.
-    pub(super) fn uid_ranges(&self, set: &Set, by_uid: bool) -> Result<Vec<(Uid, Uid)>, NoSuchMessage> {
+    pub(super) fn uid_ranges(
+        &self,
+        set: &Set,
+        by_uid: bool,
+    ) -> Result<Vec<(Uid, Uid)>, NoSuchMessage> {
         let ranges = match set {
             Set::Saved => return Ok(runs(self.saved.iter().copied())),
             Set::Ranges(ranges) => ranges,
         };
         let count = u32::try_from(self.uids.len()).unwrap_or(u32::MAX);
-        let star = if by_uid { self.uids.last().copied().unwrap_or(0) } else { count };
+        let star = if by_uid {
+            self.uids.last().copied().unwrap_or(0)
+        } else {
+            count
+        };
         let mut resolved = Vec::with_capacity(ranges.len());
         for (from, to) in ranges {
             let (from, to) = (from.unwrap_or(star), to.unwrap_or(star));
             resolved.push((from.min(to), from.max(to)));
         }
-        let starred = ranges.iter().any(|(from, to)| from.is_none() || to.is_none());
+        let starred = ranges
+            .iter()
+            .any(|(from, to)| from.is_none() || to.is_none());
         if !by_uid {
             if self.uids.is_empty() && starred {
                 return Ok(Vec::new());
@@ -181,11 +214,22 @@ impl View {
             }
         }
         let merged = merge(resolved);
-        Ok(if by_uid { merged } else { merged.into_iter().filter_map(|range| self.to_uids(range)).collect() })
+        Ok(if by_uid {
+            merged
+        } else {
+            merged
+                .into_iter()
+                .filter_map(|range| self.to_uids(range))
+                .collect()
+        })
     }
 
     fn to_uids(&self, (low, high): (u32, u32)) -> Option<(Uid, Uid)> {
-        let at = |number: u32| self.uids.get(usize::try_from(number).ok()?.checked_sub(1)?).copied();
+        let at = |number: u32| {
+            self.uids
+                .get(usize::try_from(number).ok()?.checked_sub(1)?)
+                .copied()
+        };
         Some((at(low)?, at(high)?))
     }
 }
@@ -230,12 +274,22 @@ mod tests {
     #[test]
     fn numbers_and_uids_resolve() {
         assert_eq!(view().resolve(&set("2:4"), false).unwrap(), [20, 30, 40]);
-        assert_eq!(view().resolve(&set("4:2,3,*"), false).unwrap(), [20, 30, 40, 50]);
+        assert_eq!(
+            view().resolve(&set("4:2,3,*"), false).unwrap(),
+            [20, 30, 40, 50]
+        );
         assert_eq!(view().resolve(&set("15:35"), true).unwrap(), [20, 30]);
-        assert_eq!(view().resolve(&set("559:*"), true).unwrap(), [50], "the last message is always in n:*");
+        assert_eq!(
+            view().resolve(&set("559:*"), true).unwrap(),
+            [50],
+            "the last message is always in n:*"
+        );
         assert_eq!(view().resolve(&set("6"), false), Err(NoSuchMessage));
         assert_eq!(View::default().resolve(&set("1:*"), false), Ok(vec![]));
-        assert_eq!(View::default().resolve(&set("1"), false), Err(NoSuchMessage));
+        assert_eq!(
+            View::default().resolve(&set("1"), false),
+            Err(NoSuchMessage)
+        );
     }
 
     #[test]
