@@ -157,6 +157,8 @@ pub(super) fn is_http(line: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -193,12 +195,14 @@ mod tests {
                         Err(_) => "no",
                     },
                 );
-            matrix += &format!(
-                "{} | {} | {}\n",
+            writeln!(
+                matrix,
+                "{} | {} | {}",
                 command.name,
                 cells.join(" | "),
                 command.source
-            );
+            )
+            .unwrap();
         }
         assert_eq!(matrix, expected);
     }
