@@ -22,7 +22,7 @@ use crate::peer::gatepost::{PASSWORD, account, accounts};
 use crate::peer::{gatepost, postfix};
 use crate::report::{Figure, Goal, Report};
 use crate::sample::Sample;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 use crate::tls::{self, Group};
 
 /// Size of a message with its header, in bytes.
@@ -199,10 +199,10 @@ fn submit(bench: &Bench<'_>, server: u32, port: u16, connections: u32) -> Result
 }
 
 impl Sender {
-    /// Connects and logs in, when the server offers a login.
+    /// Connects, from an address of its own, and logs in, when the server offers a login.
     fn open(index: u32, port: u16, client: &Arc<ClientConfig>) -> Result<Self, Fault> {
         let recipient = account(index);
-        let mut talk = Talk::encrypted(Ipv4Addr::LOCALHOST, port, client)?;
+        let mut talk = Talk::encrypted(talk::source(index), port, client)?;
         talk.smtp("220")?;
         let offers = talk.smtp_command("EHLO client.gatepost.test\r\n", "250")?;
         let offered = |name: &str| {
