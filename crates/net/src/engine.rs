@@ -203,7 +203,9 @@ impl Engine {
         // No longer than there is something in line: the engine must not look at the bad input again.
         while connection.wants_write() {
             let UnbufferedStatus { state, .. } = connection.process_tls_records(input);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return };
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                return;
+            };
             if append(out, |room| data.encode(room)).is_err() {
                 // The connection ends without an alert.
                 return;

@@ -33,14 +33,27 @@ impl Fresh for ToyFresh {
     type Session = Toy;
 
     fn secured(self, facts: TlsFacts) -> Toy {
-        let output = if self.greets { b"220 inside\r\n".to_vec() } else { Vec::new() };
-        Toy { patience: self.patience, facts: Some(Box::new(facts)), output, ..Toy::default() }
+        let output = if self.greets {
+            b"220 inside\r\n".to_vec()
+        } else {
+            Vec::new()
+        };
+        Toy {
+            patience: self.patience,
+            facts: Some(Box::new(facts)),
+            output,
+            ..Toy::default()
+        }
     }
 }
 
 impl Toy {
     pub fn clear(patience: Duration) -> Self {
-        Self { patience, output: b"220 clear\r\n".to_vec(), ..Self::default() }
+        Self {
+            patience,
+            output: b"220 clear\r\n".to_vec(),
+            ..Self::default()
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -66,11 +79,17 @@ impl Toy {
     }
 
     fn say_facts(&mut self) {
-        let Some(facts) = self.facts.take() else { return self.say("250 clear") };
+        let Some(facts) = self.facts.take() else {
+            return self.say("250 clear");
+        };
         self.say(&format!("{facts:?}"));
         if let Some(bindings) = &facts.bindings {
             let mut hex = String::new();
-            for octet in bindings.exporter.iter().chain(bindings.server_end_point.iter()) {
+            for octet in bindings
+                .exporter
+                .iter()
+                .chain(bindings.server_end_point.iter())
+            {
                 write!(hex, "{octet:02x}").unwrap();
             }
             self.say(&hex);
@@ -145,7 +164,10 @@ impl Machine for Toy {
     }
 
     fn upgrade(mut self) -> (ToyFresh, Leftover) {
-        let fresh = ToyFresh { patience: self.patience, greets: false };
+        let fresh = ToyFresh {
+            patience: self.patience,
+            greets: false,
+        };
         (fresh, Leftover::new(self.inbox.take()))
     }
 }
