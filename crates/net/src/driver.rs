@@ -231,7 +231,7 @@ where
                 let (fresh, leftover) = machine.upgrade();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,
-                    Err(injection) => return session.injected(injection.octets),
+                    Err(injection) => return (*session).injected(injection.octets),
                 };
                 let fresh = Box::new(fresh);
                 let limit = session.context.limits.starttls_handshake;
@@ -389,17 +389,17 @@ impl<B> Session<'_, B> {
     {
         match failed {
             // [SMTP-STARTTLS-19] the same when the injected words came a segment later.
-            Failed::NotTls { octets, .. } => self.injected(octets),
+            Failed::NotTls { octets, .. } => (*self).injected(octets),
             Failed::Tls(failure) => self.failed_handshake(failure).await,
         }
     }
 
-    fn injected<M: Machine>(self: Box<Self>, octets: usize) -> Ended
+    fn injected<M: Machine>(self, octets: usize) -> Ended
     where
         B: Backend<M>,
     {
         self.backend.event(Event::StartTlsInjection { octets });
-        (*self).abort(Why::StartTlsInjection)
+        self.abort(Why::StartTlsInjection)
     }
 
     async fn failed_handshake<M: Machine>(mut self: Box<Self>, failure: TlsFailure) -> Ended
