@@ -181,7 +181,7 @@ mod tests {
         date_time(
             &mut out,
             InternalDate {
-                unix: 837_592_993,
+                unix: 837_595_793,
                 offset_minutes: -420,
             },
         );
