@@ -1,5 +1,9 @@
 //! Dialogues with the IMAP server session, whole and cut at every byte, and the matrix of its commands.
 
+mod injection;
+mod property;
+mod sessions;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,11 +11,15 @@ use gatepost_testkit::imap::Maildrop;
 use gatepost_testkit::{facts, talk};
 use gatepost_wire::imap::ask::{Answer, Ask};
 use gatepost_wire::imap::server::{Config, Fresh, Limits, Server, table};
-use gatepost_wire::seam::ClearLogin;
 use gatepost_wire::session::Fresh as _;
 
 fn config(starttls: bool) -> Arc<Config> {
-    Arc::new(Config { host: "mail.gatepost.test".into(), starttls, append_limit: 200_000, limits: Limits::default() })
+    Arc::new(Config {
+        host: "mail.gatepost.test".into(),
+        starttls,
+        append_limit: 200_000,
+        limits: Limits::default(),
+    })
 }
 
 fn clear_session() -> Server {
@@ -67,4 +75,10 @@ dialogues! {
     slow clear_session,
     bad_commands clear_session,
     literals implicit_session,
+}
+
+/// Which command is allowed where: name, not authenticated, authenticated, selected, any effect before TLS, source.
+#[test]
+fn the_matrix_of_commands() {
+    assert_eq!(table::matrix(), include_str!("matrix.txt"));
 }
