@@ -19,8 +19,8 @@ use crate::failure::TlsFailure;
 
 /// Read at once: beside what is left of a record it fits the scratch.
 const READ: usize = SCRATCH / 2;
-/// A peer that takes output at all must take this much a second on average [octets].
-const SLOWEST_READER: usize = 1024;
+/// How much a slow peer must take within the write deadline.
+const PORTION: u64 = 64 * 1024;
 /// The most that is read, and thrown away, after our farewell.
 const LINGER_OCTETS: usize = 64 * 1024;
 
@@ -172,8 +172,8 @@ impl Connection {
         poll_fn(|cx| self.poll_read(cx, sink)).await
     }
 
-    /// Writes all of `output`, and what was in line before it. The deadline grows with the size: a peer that reads a little now
-    /// and then cannot keep the connection for ever.
+    /// Writes all of `output`, and what was in line before it. The peer has `limit` to take each [`PORTION`] of it (or the
+    /// rest): one that reads a little now and then cannot keep the connection for ever.
     pub(crate) async fn write(
         &mut self,
         output: &mut Vec<u8>,
@@ -182,14 +182,17 @@ impl Connection {
         if self.push(output)? {
             return Ok(());
         }
-        let size = output.len() + self.pending.len();
-        let allowance = Duration::from_secs((size / SLOWEST_READER) as u64);
-        let deadline = Instant::now() + limit + allowance;
+        let mut deadline = Instant::now() + limit;
+        let mut goal = self.bytes_out + PORTION;
         loop {
             let ready = timeout_at(deadline, self.stream.writable()).await;
             ready.map_err(|_| Broken::TooSlow)??;
             if self.flush_ready()? && self.push(output)? {
                 return Ok(());
+            }
+            if self.bytes_out >= goal {
+                deadline = Instant::now() + limit;
+                goal = self.bytes_out + PORTION;
             }
         }
     }

@@ -81,7 +81,7 @@ pub struct Limits {
     pub implicit_handshake: Duration,
     /// For the handshake after STARTTLS [SMTP-STARTTLS-23].
     pub starttls_handshake: Duration,
-    /// For the peer to take waiting output; a second more for each KiB of it.
+    /// For the peer to take each 64 KiB of waiting output, or the rest of it.
     pub write: Duration,
     /// For the peer to close after our farewell.
     pub linger: Duration,

@@ -140,7 +140,10 @@ mod tests {
 
     #[test]
     fn the_limit_counts_the_line_without_its_end() {
-        assert_eq!(inbox(b"12345\r\n").line(5), Line::Complete(b"12345".to_vec()));
+        assert_eq!(
+            inbox(b"12345\r\n").line(5),
+            Line::Complete(b"12345".to_vec())
+        );
         assert_eq!(inbox(b"123456\r\n").line(5), Line::TooLong);
         assert_eq!(inbox(b"12345\r").line(5), Line::Incomplete);
         assert_eq!(inbox(b"1234567").line(5), Line::TooLong);

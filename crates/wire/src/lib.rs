@@ -17,7 +17,10 @@
 //! | [`smtp`], [`imap`], [`pop3`] | commands, replies and the sessions of each protocol | RFC 5321, RFC 9051, RFC 1939 |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing))]
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
+)]
 
 pub mod imap;
 pub mod inbox;

@@ -49,7 +49,9 @@ impl Leftover {
     pub fn into_handshake(self) -> Result<Vec<u8>, Injection> {
         match self.0.first() {
             None | Some(&TLS_HANDSHAKE_RECORD) => Ok(self.0),
-            Some(_) => Err(Injection { octets: self.0.len() }),
+            Some(_) => Err(Injection {
+                octets: self.0.len(),
+            }),
         }
     }
 }
@@ -211,8 +213,14 @@ mod tests {
     #[test]
     fn only_a_handshake_record_goes_on() {
         assert_eq!(Leftover::new(vec![]).into_handshake(), Ok(vec![]));
-        assert_eq!(Leftover::new(vec![0x16, 3]).into_handshake(), Ok(vec![0x16, 3]));
-        assert_eq!(Leftover::new(b"NOOP\r\n".to_vec()).into_handshake(), Err(Injection { octets: 6 }));
+        assert_eq!(
+            Leftover::new(vec![0x16, 3]).into_handshake(),
+            Ok(vec![0x16, 3])
+        );
+        assert_eq!(
+            Leftover::new(b"NOOP\r\n".to_vec()).into_handshake(),
+            Err(Injection { octets: 6 })
+        );
         for first in (0..=255).filter(|byte| *byte != TLS_HANDSHAKE_RECORD) {
             assert!(Leftover::new(vec![first]).into_handshake().is_err());
         }
@@ -220,6 +228,9 @@ mod tests {
 
     #[test]
     fn leftover_never_prints_its_bytes() {
-        assert_eq!(format!("{:?}", Leftover::new(b"PASS x\r\n".to_vec())), "Leftover(8 octets)");
+        assert_eq!(
+            format!("{:?}", Leftover::new(b"PASS x\r\n".to_vec())),
+            "Leftover(8 octets)"
+        );
     }
 }

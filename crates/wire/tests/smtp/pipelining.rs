@@ -7,9 +7,10 @@ use super::support::{EHLO, MAIL, Pause, Talk, clear, codes, mx};
 fn a_thousand_recipients_in_one_go() {
     let mut talk = Talk::new(clear(mx()));
     assert!(talk.say(EHLO).contains("250-LIMITS RCPTMAX=100\r\n"));
-    let recipients: String = (0..1000)
+    let recipients = (0..1000)
         .map(|number| format!("RCPT TO:<u{number}@gatepost.test>\r\n"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let output = codes(&talk.say(format!("{MAIL}{recipients}DATA\r\n")));
     let expected = [vec![250; 101], vec![452; 900], vec![354]].concat();
     assert_eq!(output, expected);
