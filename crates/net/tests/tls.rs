@@ -19,17 +19,18 @@ use support::client::{
 use support::{Setup, pki};
 
 fn bindings(tls: &support::client::Tls) -> String {
+    use std::fmt::Write;
     let exporter = tls
         .get_ref()
         .conn
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))
         .unwrap();
     let end_point = pki::shared().identity.end_point_hash();
-    exporter
-        .iter()
-        .chain(end_point)
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
+    let mut hex = String::new();
+    for octet in exporter.iter().chain(end_point) {
+        write!(hex, "{octet:02x}").unwrap();
+    }
+    hex
 }
 
 #[test]
