@@ -174,7 +174,7 @@ fn no_tls_to_be_had() {
     assert!(text.ends_with("a NO TLS is not available\r\n"));
 }
 
-/// [IMPL-02] [IMAP-TLS-04]: TLS, with or without a client certificate, logs nobody in.
+/// [IMPL-02] [IMAP-TLS-04] [IMAP-TLS-11]: TLS, with or without a client certificate, logs nobody in.
 #[test]
 fn tls_alone_logs_nobody_in() {
     let it = outcome(implicit_session(), &[b"a SELECT INBOX\r\n"], backend());

@@ -13,6 +13,7 @@ use imap_types::sequence::SequenceSet;
 
 use super::arguments::{Bad, Names, flags, new_name};
 use super::fetch::Plan;
+use super::messages::Quiet;
 use super::table::Verb;
 use super::view::Set;
 use crate::imap::ask::{FlagChange, ModSeq};
@@ -52,7 +53,7 @@ pub(super) enum Request {
     Store {
         set: Set,
         change: FlagChange,
-        silent: bool,
+        quiet: Quiet,
         unchanged_since: Option<ModSeq>,
     },
     Copy {
@@ -245,11 +246,16 @@ fn store(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
         StoreType::Add => FlagChange::Add(flags),
         StoreType::Remove => FlagChange::Remove(flags),
     };
-    let silent = *response == StoreResponse::Silent;
+    let quiet = Quiet {
+        by_uid: context.by_uid,
+        silent: *response == StoreResponse::Silent,
+        conditional: unchanged_since.is_some(),
+    };
+    let set = context.set(sequence_set);
     Ok(Request::Store {
-        set: context.set(sequence_set),
+        set,
         change,
-        silent,
+        quiet,
         unchanged_since,
     })
 }

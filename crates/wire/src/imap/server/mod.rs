@@ -164,7 +164,7 @@ impl session::Fresh for Fresh {
             Channel::Encrypted(Encrypted::new(facts)),
             self.counters,
         );
-        // [IMAP-TLS-04] [IMPL-02]: TLS alone logs nobody in, whatever certificate the client may have.
+        // [IMAP-TLS-04] [IMAP-TLS-11] [IMPL-02]: TLS alone logs nobody in, whatever certificate the client may have.
         let state = if self.greet {
             State::Greet
         } else {
