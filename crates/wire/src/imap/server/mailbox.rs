@@ -119,7 +119,15 @@ pub(super) enum Job {
         items: StatusItems,
         mailbox: String,
     },
-    /// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
+    Create {
+        tag: Box<str>,
+        mailbox: String,
+    },
+    /// The mailbox is made; its id is asked for.
+    Created {
+        tag: Box<str>,
+    },
+    /// DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
     Change {
         tag: Box<str>,
         verb: Verb,
@@ -335,9 +343,9 @@ impl Mailbox {
             None
         };
         cursor.end()?;
-        let job = Job::Change {
+        let job = Job::Create {
             tag: command.tag.clone(),
-            verb: command.verb,
+            mailbox: mailbox.clone(),
         };
         self.put(
             Ask::Create {
@@ -505,6 +513,10 @@ impl Mailbox {
                 },
                 Answer::Status(it),
             ) => self.status_told(io, &tag, &items, &mailbox, it),
+            (Job::Create { tag, mailbox }, Answer::Checked(it)) => {
+                self.created(io, tag, mailbox, it)
+            }
+            (Job::Created { tag }, Answer::Status(it)) => self.created_id(io, &tag, it.ok()),
             (Job::Change { tag, verb }, Answer::Checked(it)) => self.checked(io, &tag, verb, it),
             (Job::Append(append), answer) => self.append_answer(io, append, answer),
             _ => Self::fault(io),
