@@ -514,7 +514,7 @@ impl Mailbox {
                 Answer::Status(it),
             ) => self.status_told(io, &tag, &items, &mailbox, it),
             (Job::Create { tag, mailbox }, Answer::Checked(it)) => {
-                self.created(io, tag, mailbox, it)
+                self.created(io, tag, mailbox, it);
             }
             (Job::Created { tag }, Answer::Status(it)) => self.created_id(io, &tag, it.ok()),
             (Job::Change { tag, verb }, Answer::Checked(it)) => self.checked(io, &tag, verb, it),

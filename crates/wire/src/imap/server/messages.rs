@@ -237,13 +237,14 @@ impl Mailbox {
         }
         let by_uid = quiet.by_uid;
         let verb = if by_uid { Verb::UidStore } else { Verb::Store };
-        let modified: Vec<u32> = match by_uid {
-            true => outcome.modified,
-            false => outcome
+        let modified: Vec<u32> = if by_uid {
+            outcome.modified
+        } else {
+            outcome
                 .modified
                 .iter()
                 .filter_map(|uid| view.number(*uid))
-                .collect(),
+                .collect()
         };
         let reply = if modified.is_empty() {
             format!("{tag} OK {} completed\r\n", verb.name())
