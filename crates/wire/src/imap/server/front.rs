@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::Step;
 use super::cursor::{Cursor, Syntax};
-use super::io::{Command, Input, Io, privacy_required};
+use super::io::{Command, Input, Io};
 use super::table::{Phase, Verb};
 use crate::imap::ask::{Answer, Ask};
 use crate::sasl::{
@@ -85,12 +85,6 @@ impl Front {
 
     fn command(&mut self, io: &mut Io, mut command: Command) -> Step {
         let step = match command.verb {
-            // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
-            verb if io.needs_privacy(verb) => {
-                io.output
-                    .extend_from_slice(privacy_required(&command.tag).as_bytes());
-                Step::Again
-            }
             Verb::StartTls => start_tls(io, &command),
             Verb::Login => self.login(io, &command),
             Verb::Authenticate => self.authenticate(io, &command),
@@ -257,7 +251,7 @@ pub(super) fn completed(io: &mut Io, command: &Command) -> Step {
 
 /// STARTTLS (RFC 9051 6.2.1).
 fn start_tls(io: &mut Io, command: &Command) -> Step {
-    // [IMAP-TLS-03] BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
+    // [IMAP-TLS-03] [REPLY-01] [REPLY-02] [REPLY-03] [REPLY-04]: BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
     if command.arguments().end().is_err() {
         return io.bad(Some(&command.tag), "STARTTLS takes no arguments");
     }
@@ -332,6 +326,7 @@ fn denied(io: &mut Io, tag: &str) -> Step {
 }
 
 fn failed(io: &mut Io, tag: &str, failure: Failure) -> Step {
+    // [REPLY-08]
     match failure {
         // [IMAP-AUTH-01]
         Failure::Malformed => io.bad(Some(tag), "The exchange breaks the mechanism's rules"),
