@@ -367,14 +367,19 @@ fn make_space(dir: &Path, kept: Vec<(u32, Vec<u8>)>) -> (Store, Vec<(u32, Vec<u8
 fn a_batch_with_a_refused_job_keeps_the_others() {
     let dir = tempfile::tempdir().unwrap();
     let (store, account) = with_account(dir.path());
+    let poor = store
+        .accounts()
+        .add("poor@gatepost.test", &credential(), Some(199))
+        .unwrap();
     let (sender, answers) = channel();
     for n in 0..200_u32 {
         let mut incoming = store.incoming().unwrap();
         incoming.write(&n.to_be_bytes().repeat(50)).unwrap();
         // Every third fails only at its second mailbox, after its body was appended and its first row written.
-        let other = if n % 3 == 0 { "Nowhere" } else { "Archive" };
-        let to = ["INBOX", other]
-            .map(|name| delivery(account, name, Flags::default()))
+        let other = if n % 3 == 0 { poor } else { account };
+        let to = [(account, "INBOX"), (other, "Archive")];
+        let to = to
+            .map(|(account, name)| delivery(account, name, Flags::default()))
             .to_vec();
         let sender = sender.clone();
         store.deliver(incoming, to, move |result| {
@@ -385,7 +390,7 @@ fn a_batch_with_a_refused_job_keeps_the_others() {
     for _ in 0..200 {
         let (n, result) = answers.recv().unwrap();
         if n % 3 == 0 {
-            assert_eq!(result, Err(Error::NoSuchMailbox));
+            assert_eq!(result, Err(Error::OverQuota));
         } else {
             assert_eq!(
                 content(&store, inbox, result.unwrap()[0].uid).unwrap(),

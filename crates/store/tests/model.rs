@@ -124,6 +124,7 @@ impl Folder {
 struct Observer {
     since: u64,
     flags: BTreeMap<u32, Flags>,
+    vanished: BTreeSet<u32>,
 }
 
 struct World {
@@ -439,6 +440,10 @@ impl World {
         );
         for uid in changes.vanished {
             observer.flags.remove(&uid);
+            assert!(
+                observer.vanished.insert(uid),
+                "told twice that {uid} vanished"
+            );
         }
         for entry in changes.changed {
             observer.flags.insert(entry.uid, entry.flags);
