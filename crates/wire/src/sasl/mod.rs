@@ -7,6 +7,20 @@
 //!
 //! Base64 is the protocols' business in form (each has its own line rules) but is decoded here, strictly [SMTP-AUTH-05].
 
+mod base64;
+mod exchange;
+mod prepare;
+mod record;
+mod scram;
+#[cfg(test)]
+mod tests;
+
+pub use base64::{BadBase64, decode_base64, encode_base64};
+pub use exchange::{Exchange, Failure, Step};
+pub use prepare::{Preparation, prepare_name, prepare_password};
+pub use record::{LEAST_ITERATIONS, ScramRecord};
+
+use crate::seam::Channel;
 use crate::secret::Secret;
 
 /// A mechanism this server speaks, strongest first.
@@ -20,6 +34,47 @@ pub enum Mechanism {
     Plain,
     /// LOGIN, never standardised, for old clients [SASL-LOGIN-01].
     Login,
+}
+
+impl Mechanism {
+    // [SASL-SEC-01] nothing else: no CRAM-MD5, DIGEST-MD5, NTLM, ANONYMOUS
+    const ALL: [Self; 4] = [
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// The registered name, in upper case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::Plain => "PLAIN",
+            Self::Login => "LOGIN",
+        }
+    }
+
+    /// The mechanism of this name, in any case. Whether it is offered is another question: see [`offered`].
+    pub fn from_name(name: &[u8]) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The mechanisms to announce on this channel, strongest first. None where credentials may not be read
+/// [SASL-PLAIN-01] [SMTP-AUTH-01]; SCRAM-SHA-256-PLUS, beside the plain form [SASL-SCRAM-03], where the channel has values to
+/// bind to.
+pub fn offered(channel: &Channel) -> Vec<Mechanism> {
+    let Some(may) = channel.may_read_credentials() else {
+        return Vec::new();
+    };
+    let bound = may.bindings().is_some();
+    Mechanism::ALL
+        .into_iter()
+        .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
+        .collect()
 }
 
 /// A question to whoever keeps the accounts.
@@ -42,7 +97,7 @@ pub enum Attempt {
     Password {
         /// The name as the client gave it, prepared.
         user: String,
-        /// The password, prepared (SASLprep).
+        /// The password, prepared (`SASLprep`).
         password: Secret<String>,
         /// By which mechanism.
         mechanism: Mechanism,

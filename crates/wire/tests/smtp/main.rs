@@ -1,0 +1,13 @@
+//! The SMTP server session, from outside.
+
+mod boundaries;
+mod dialogues;
+mod endings;
+mod matrix;
+mod pipelining;
+mod properties;
+mod secrets;
+mod smuggling;
+mod support;
+mod traces;
+mod upgrade;

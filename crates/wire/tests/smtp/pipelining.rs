@@ -1,0 +1,69 @@
+//! Many commands at once.
+
+use super::support::{EHLO, MAIL, Pause, Talk, clear, codes, mx};
+
+// [SMTP-PIPE-03] answers in order, nothing dropped; [SMTP-LIM-01] [SMTP-BASE-09] 452 over the limit announced.
+#[test]
+fn a_thousand_recipients_in_one_go() {
+    let mut talk = Talk::new(clear(mx()));
+    assert!(talk.say(EHLO).contains("250-LIMITS RCPTMAX=100\r\n"));
+    let recipients = (0..1000)
+        .map(|number| format!("RCPT TO:<u{number}@gatepost.test>\r\n"))
+        .collect::<Vec<_>>()
+        .concat();
+    let output = codes(&talk.say(format!("{MAIL}{recipients}DATA\r\n")));
+    let expected = [vec![250; 101], vec![452; 900], vec![354]].concat();
+    assert_eq!(output, expected);
+    talk.say("Subject: x\r\n\r\n.\r\n");
+    let kept = &talk.mailbox.stored[0].envelope.recipients;
+    let names: Vec<&str> = kept.iter().map(|path| path.0.local.as_str()).collect();
+    let expected: Vec<String> = (0..100).map(|number| format!("u{number}")).collect();
+    assert_eq!(names, expected);
+}
+
+// [SMTP-PIPE-03] replies do not gather without bound.
+#[test]
+fn replies_are_handed_out_in_portions() {
+    let mut talk = Talk::new(clear(mx()));
+    let output = talk.say("NOOP\r\n".repeat(10_000));
+    assert_eq!(codes(&output), vec![250; 10_000]);
+    assert!(
+        talk.greatest_write <= 33 * 1024,
+        "{} octets at once",
+        talk.greatest_write
+    );
+}
+
+// [SMTP-PIPE-04]
+#[test]
+fn no_354_when_every_recipient_is_refused() {
+    let mut talk = Talk::new(clear(mx()));
+    talk.say(EHLO);
+    let output = talk.say(format!(
+        "{MAIL}RCPT TO:<nobody@gatepost.test>\r\nRCPT TO:<a@elsewhere.example>\r\nDATA\r\n"
+    ));
+    assert_eq!(codes(&output), [250, 550, 550, 554]);
+    assert_eq!(codes(&talk.say("RSET\r\nQUIT\r\n")), [250, 221]);
+}
+
+// [SMTP-SMUG-04] [SMTP-PIPE-02] bytes before 354, whatever DATA itself would get.
+#[test]
+fn content_before_354_ends_the_session() {
+    for mail in [
+        "",
+        "MAIL FROM:<you@example.org>\r\nRCPT TO:<me@gatepost.test>\r\n",
+    ] {
+        let mut talk = Talk::new(clear(mx()));
+        talk.say(EHLO);
+        let output = talk.say(format!("{mail}DATA\r\nMAIL FROM:<a@b.example>\r\n"));
+        assert!(
+            output.ends_with("554 5.5.0 Spoke out of turn\r\n"),
+            "{output}"
+        );
+        assert_eq!(
+            talk.pause,
+            Pause::Closed(gatepost_wire::session::Why::OutOfSync)
+        );
+        assert!(talk.mailbox.stored.is_empty());
+    }
+}
