@@ -60,7 +60,7 @@ fn starttls_ends_in_tls_with_facts_and_bindings() {
         drop(tls);
         let ended = server.end();
         assert_eq!(ended.why, Why::Quit);
-        assert!(ended.handshake.is_some() && ended.bytes_in > 500 && ended.bytes_out > 500);
+        assert!(ended.handshake.is_some() && ended.bytes_in > 250 && ended.bytes_out > 500);
         assert!(ended.facts.unwrap().bindings.is_none());
     }
 }
@@ -100,6 +100,26 @@ fn an_implicit_port_says_nothing_before_the_handshake() {
     assert_eq!(hear(&mut tls), "220 inside\r\n");
     assert_eq!(ask(&mut tls, "QUIT"), "221 bye\r\n");
     assert_eq!(rest(&mut tls).unwrap(), "");
+}
+
+#[test]
+fn the_ticket_travels_with_the_greeting() {
+    // One write by the server is one read by the client: nobody waits for a second segment.
+    let server = support::implicit();
+    let mut stream = connect(&server);
+    let mut session = session(&Arc::new(config()), "mail.example");
+    while session.is_handshaking() {
+        session.write_tls(&mut stream).unwrap();
+        session.read_tls(&mut stream).unwrap();
+        session.process_new_packets().unwrap();
+    }
+    session.write_tls(&mut stream).unwrap();
+    let mut buffer = [0; 4096];
+    let count = stream.read(&mut buffer).unwrap();
+    session.read_tls(&mut &buffer[..count]).unwrap();
+    let state = session.process_new_packets().unwrap();
+    assert_eq!(state.plaintext_bytes_to_read(), "220 inside\r\n".len());
+    assert_eq!(session.tls13_tickets_received(), 1);
 }
 
 #[test]
@@ -285,7 +305,8 @@ fn a_foreign_application_protocol_is_refused_on_every_service() {
             let error = implicit(&server, &Arc::new(config), "mail.example").unwrap_err();
             assert_eq!(
                 alert_of(&error),
-                Some(AlertDescription::NoApplicationProtocol)
+                Some(AlertDescription::NoApplicationProtocol),
+                "{error:?}"
             );
             assert_eq!(
                 server.end().tls_failure,
@@ -360,6 +381,30 @@ fn a_half_closed_client_hears_everything() {
     assert!(all.contains("250 one\r\n") && all.contains("250 two\r\n"));
     assert_eq!(all.matches('x').count(), 300_000);
     assert_eq!(server.end().why, Why::PeerClosed);
+}
+
+#[test]
+fn a_client_that_closes_behind_its_last_words_hears_the_answer() {
+    // [TLS-CLOSE-01]
+    let server = support::implicit();
+    let mut tls = implicit(&server, &Arc::new(config()), "mail.example").unwrap();
+    tls.get_mut()
+        .conn
+        .writer()
+        .write_all(b"one\r\nQUIT\r\n")
+        .unwrap();
+    tls.get_mut().conn.send_close_notify();
+    let mut all = Vec::new();
+    while tls.get_ref().conn.wants_write() {
+        tls.get_mut().conn.write_tls(&mut all).unwrap();
+    }
+    tls.get_mut().sock.write_all(&all).unwrap();
+    tls.get_ref().sock.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(
+        rest(&mut tls).unwrap(),
+        "220 inside\r\n250 one\r\n221 bye\r\n"
+    );
+    assert_eq!(server.end().why, Why::Quit);
 }
 
 #[test]

@@ -112,6 +112,10 @@ pub fn raw_rest(stream: &mut TcpStream) -> Vec<u8> {
 pub fn alert_of(error: &io::Error) -> Option<rustls::AlertDescription> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(description) => Some(*description),
+        // The engine's word for just this alert.
+        rustls::Error::NoApplicationProtocol => {
+            Some(rustls::AlertDescription::NoApplicationProtocol)
+        }
         _ => None,
     }
 }

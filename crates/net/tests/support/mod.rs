@@ -68,7 +68,7 @@ impl Setup {
             .enable_all()
             .build()
             .unwrap();
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let tls = Arc::new(ServiceTls::new(self.options, &self.identities).unwrap());
@@ -91,7 +91,7 @@ impl Setup {
         };
         let implicit = self.options.mode == Mode::Implicit;
         runtime.spawn(accepting.serve(listener, implicit));
-        drop(_inside);
+        drop(inside);
         Server {
             address,
             tls,

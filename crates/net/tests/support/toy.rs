@@ -18,6 +18,8 @@ pub struct Toy {
     ask: Option<String>,
     upgrade: bool,
     leaving: Option<Why>,
+    /// The peer says nothing more; what it said is still answered.
+    closed: Option<Why>,
     until: Option<Instant>,
 }
 
@@ -129,6 +131,9 @@ impl Machine for Toy {
         if !self.output.is_empty() {
             return Next::Write;
         }
+        if let Some(why) = self.closed {
+            return Next::Close(why);
+        }
         let until = *self.until.get_or_insert(now + self.patience);
         if now >= until {
             self.say("421 too slow");
@@ -155,10 +160,7 @@ impl Machine for Toy {
     }
 
     fn peer_closed(&mut self, clean: bool) {
-        self.leaving = Some(if clean { Why::PeerClosed } else { Why::Broken });
-        while let Line::Complete(line) = self.inbox.line(1000) {
-            self.command(&String::from_utf8_lossy(&line));
-        }
+        self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
     }
 
     fn upgrade(mut self) -> (ToyFresh, Leftover) {

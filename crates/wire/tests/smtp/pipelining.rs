@@ -46,7 +46,7 @@ fn no_354_when_every_recipient_is_refused() {
     assert_eq!(codes(&talk.say("RSET\r\nQUIT\r\n")), [250, 221]);
 }
 
-// [SMTP-SMUG-04] bytes before 354, whatever DATA itself would get.
+// [SMTP-SMUG-04] [SMTP-PIPE-02] bytes before 354, whatever DATA itself would get.
 #[test]
 fn content_before_354_ends_the_session() {
     for mail in [

@@ -85,6 +85,12 @@ impl Front {
 
     fn command(&mut self, io: &mut Io, mut command: Command) -> Step {
         let step = match command.verb {
+            // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
+            verb if io.needs_privacy(verb) => {
+                io.output
+                    .extend_from_slice(privacy_required(&command.tag).as_bytes());
+                Step::Again
+            }
             Verb::StartTls => start_tls(io, &command),
             Verb::Login => self.login(io, &command),
             Verb::Authenticate => self.authenticate(io, &command),
@@ -99,10 +105,7 @@ impl Front {
     }
 
     fn login(&mut self, io: &mut Io, command: &Command) -> Step {
-        // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
         match credentials(command.arguments(), may) {
@@ -117,8 +120,6 @@ impl Front {
 
     fn authenticate(&mut self, io: &mut Io, command: &Command) -> Step {
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
         let Ok((name, initial)) = mechanism_and_initial(command.arguments()) else {
@@ -146,7 +147,7 @@ impl Front {
 
     /// The client's next line in a SASL exchange.
     fn response(&mut self, io: &mut Io) -> Step {
-        let line = match io.plain_line() {
+        let mut line = match io.plain_line() {
             Ok(line) => line,
             Err(step) => return step,
         };
@@ -162,6 +163,7 @@ impl Front {
             Ok(octets) => job.1.response(&octets),
             Err(_) => SaslStep::Failed(Failure::Malformed),
         };
+        line.zeroize();
         self.sasl(io, step)
     }
 

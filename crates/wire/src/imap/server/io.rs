@@ -238,9 +238,7 @@ impl Io {
                 return Input::Step(self.drop_command(announced, reply, true));
             }
         };
-        if matches!(command.verb, Verb::Login | Verb::Authenticate)
-            && self.channel.may_read_credentials().is_none()
-        {
+        if self.needs_privacy(command.verb) {
             // [IMAP-TLS-09] the literal may be a name or a password: it is not asked for, and dropped unread if it comes.
             return Input::Step(self.drop_command(
                 announced,
@@ -272,6 +270,11 @@ impl Io {
             self.line(format_args!("+ Go ahead"));
         }
         Input::Step(Step::Again)
+    }
+
+    /// Whether the command has no effect on this connection, because TLS is not up and no exception is made.
+    pub(super) fn needs_privacy(&self, verb: Verb) -> bool {
+        !verb.before_tls() && self.channel.may_read_credentials().is_none()
     }
 
     /// Drops a command at the literal it announces; the reply is sent when the client can be expected to read it.
