@@ -32,6 +32,19 @@ pub(crate) struct Options {
     port: u16,
 }
 
+#[cfg(test)]
+impl Options {
+    /// The command line a test would write.
+    pub(crate) fn new(identity: &Identity, port: u16) -> Self {
+        let (certificate, key) = (identity.certificate_file.clone(), identity.key_file.clone());
+        Self {
+            certificate,
+            key,
+            port,
+        }
+    }
+}
+
 /// Serves until killed.
 pub(crate) fn run(options: &Options) -> Result<(), Fault> {
     let identity = Identity::read_pair(&options.certificate, &options.key)?;

@@ -75,7 +75,7 @@ fn repeat(
     start: impl Fn(u32) -> Result<(Running, u16), Fault>,
 ) -> Result<Vec<Growth>, Fault> {
     let needed = u64::from(sessions) + u64::from(WARM_UP) + SPARE_FILES;
-    let allowed = process::open_files_limit();
+    let allowed = process::open_files().soft;
     if needed > allowed {
         return Err(Fault::Files { needed, allowed });
     }

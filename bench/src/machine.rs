@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+use crate::process;
+
 /// What a reader must know of the machine to judge an absolute number.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Machine {
@@ -55,24 +57,24 @@ impl Machine {
             .flatten()
     }
 
-    /// Pins this process to the load core. Threads started later inherit it.
-    pub(crate) fn pin_load(&self) {
-        let Some(core) = self.load_core() else { return };
-        let pinned = Command::new("taskset")
-            .args([
-                "-a",
-                "-c",
-                "-p",
-                &core.to_string(),
-                &std::process::id().to_string(),
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !pinned.is_ok_and(|status| status.success()) {
-            eprintln!(
-                "warning: taskset did not pin the load generator; server and load share cores"
-            );
+    /// Pins this process to the load core and raises its limit on open files as far as it may. Threads and servers started
+    /// later inherit both; servers are then moved to their own core.
+    pub(crate) fn prepare_load(&self) {
+        let pid = std::process::id().to_string();
+        if let Some(core) = self.load_core() {
+            let mut taskset = Command::new("taskset");
+            taskset.args(["-a", "-c", "-p", &core.to_string(), &pid]);
+            if !quietly(&mut taskset) {
+                eprintln!("warning: the load generator is not pinned; server and load share cores");
+            }
+        }
+        let hard = process::open_files().hard;
+        let mut prlimit = Command::new("prlimit");
+        prlimit
+            .args(["--pid", &pid])
+            .arg(format!("--nofile={hard}:{hard}"));
+        if !quietly(&mut prlimit) {
+            eprintln!("warning: the limit on open files could not be raised");
         }
     }
 
@@ -106,6 +108,12 @@ impl Machine {
             self.load
         )
     }
+}
+
+/// Runs a small program; whether it succeeded.
+fn quietly(command: &mut Command) -> bool {
+    let command = command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
 }
 
 /// The value behind `name` and a colon, on its own line.

@@ -132,7 +132,7 @@ fn measure(what: &What, plan: &Plan) -> Result<(), Fault> {
     // Postfix and Dovecot drop root and must still reach their queues and mailboxes below.
     peer::open_to_all(folder.path())?;
     let machine = Machine::read(folder.path());
-    machine.pin_load();
+    machine.prepare_load();
     let work = folder.path().to_path_buf();
     let seed = peer::gatepost::Seed::make(plan, &machine, &work.join("seed"));
     let identity = match &seed {
@@ -158,6 +158,16 @@ fn measure(what: &What, plan: &Plan) -> Result<(), Fault> {
     result
 }
 
+impl Bench<'_> {
+    /// Removes what a run left on disk, unless it is to be kept.
+    fn discard(&self, name: &str) {
+        if !self.plan.keep {
+            // The whole work folder goes at the end; this only spares the disk until then.
+            std::fs::remove_dir_all(self.work.join(name)).ok();
+        }
+    }
+}
+
 fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault> {
     let wanted = |this: What| *what == What::All || *what == this;
     // STARTTLS is judged by its distance from the handshake, so it always brings the handshake along.
@@ -179,4 +189,14 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
         start::measure(bench, report);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Options::command().debug_assert();
+    }
 }

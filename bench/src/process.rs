@@ -58,14 +58,33 @@ pub(crate) fn memory(root: u32) -> Memory {
     sum
 }
 
-/// Open files a process may have, as this process's own limit says.
-pub(crate) fn open_files_limit() -> u64 {
+/// Open files a process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OpenFiles {
+    /// Now.
+    pub(crate) soft: u64,
+    /// At most, without privileges.
+    pub(crate) hard: u64,
+}
+
+/// This process's limit on open files; 1024 when it cannot be read.
+pub(crate) fn open_files() -> OpenFiles {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    parse_limits(&limits).unwrap_or(OpenFiles {
+        soft: 1024,
+        hard: 1024,
+    })
+}
+
+fn parse_limits(limits: &str) -> Option<OpenFiles> {
     let line = limits
         .lines()
-        .find(|line| line.starts_with("Max open files"));
-    line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok())
-        .unwrap_or(1024)
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_whitespace();
+    Some(OpenFiles {
+        soft: words.next()?.parse().ok()?,
+        hard: words.next()?.parse().ok()?,
+    })
 }
 
 /// One process in the table: its parent, its time with waited-for children, its own time.
@@ -128,7 +147,7 @@ fn kilobytes(text: &str, name: &str) -> u64 {
 mod tests {
     use std::collections::HashMap;
 
-    use super::{Row, kilobytes, memory, parse_stat, tree};
+    use super::{OpenFiles, Row, kilobytes, memory, parse_limits, parse_stat, tree};
 
     #[test]
     fn stat_is_read_behind_a_name_with_brackets() {
@@ -154,6 +173,18 @@ mod tests {
         let mut found = tree(&table, 2);
         found.sort_unstable();
         assert_eq!(found, [2, 3, 4]);
+    }
+
+    #[test]
+    fn limits_are_read() {
+        let line = "Limit  Soft Limit  Hard Limit  Units\nMax open files            1024       20000       files\n";
+        assert_eq!(
+            parse_limits(line),
+            Some(OpenFiles {
+                soft: 1024,
+                hard: 20_000
+            })
+        );
     }
 
     #[test]

@@ -295,3 +295,61 @@ fn session(source: Ipv4Addr, port: u16, client: &Arc<ClientConfig>) -> Result<St
     talk.smtp_command("QUIT\r\n", "221")?;
     Ok(talk.negotiated())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+    use std::path::Path;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::session;
+    use crate::fault::Fault;
+    use crate::identity::Identity;
+    use crate::tls::{self, Group};
+    use crate::{bare, peer};
+
+    /// A bare loop in a thread that ends with the test program.
+    fn bare_loop(folder: &Path) -> (Identity, u16) {
+        let identity = Identity::make(folder).expect("identity");
+        let port = peer::free_port().expect("port");
+        let options = bare::Options::new(&identity, port);
+        thread::spawn(move || bare::run(&options));
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        (identity, port)
+    }
+
+    #[test]
+    fn a_whole_session_runs_with_each_key_exchange_and_everything_verified() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (identity, port) = bare_loop(folder.path());
+        for group in Group::ALL {
+            let client = tls::verifying_client(&identity, group).expect("client");
+            let negotiated = session(Ipv4Addr::LOCALHOST, port, &client).expect("session");
+            assert!(negotiated.contains(group.name()), "{negotiated}");
+            assert!(
+                negotiated.contains("TLS13_AES_128_GCM_SHA256"),
+                "{negotiated}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_load_refuses_another_certificate_than_the_expected() {
+        let (folder, other) = (
+            tempfile::tempdir().expect("folder"),
+            tempfile::tempdir().expect("folder"),
+        );
+        let (identity, port) = bare_loop(folder.path());
+        let same = tls::load_client(&identity, tls::provider(Group::X25519)).expect("client");
+        assert!(session(Ipv4Addr::LOCALHOST, port, &same).is_ok());
+        let foreign = Identity::make(other.path()).expect("identity");
+        let foreign = tls::load_client(&foreign, tls::provider(Group::X25519)).expect("client");
+        assert!(matches!(
+            session(Ipv4Addr::LOCALHOST, port, &foreign),
+            Err(Fault::Local(..))
+        ));
+    }
+}

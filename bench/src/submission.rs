@@ -4,10 +4,12 @@
 //! where they ended up: fewer than acknowledged, and the figure is withdrawn. Postfix acknowledges when a message is in its
 //! queue and delivers later, so its rate to the mailbox is shown as well.
 
+use std::fs::File;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -20,13 +22,15 @@ use crate::peer::gatepost::{PASSWORD, account, accounts};
 use crate::peer::{gatepost, postfix};
 use crate::report::{Figure, Goal, Report};
 use crate::sample::Sample;
-use crate::talk::Talk;
+use crate::talk::{self, Talk};
 use crate::tls::{self, Group};
 
 /// Size of a message with its header, in bytes.
 const SIZE: usize = 10 * 1024;
 /// Connections of the two figures.
 const CONNECTIONS: [u32; 2] = [8, 50];
+/// Length of one look at the disk.
+const DISK_TIME: Duration = Duration::from_secs(1);
 /// design.md: at least this many times Postfix.
 const TIMES_POSTFIX: f64 = 10.0;
 /// One run of one server.
@@ -45,6 +49,17 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report) {
     if bench.machine.disk_is_memory() {
         report.note("the work folder is in memory: nothing here is durable; name a folder on a disk with --work");
     }
+    match disk(bench) {
+        Ok(disk) => {
+            report.figure(
+                "disk",
+                "512 bytes appended and synced, one at a time",
+                "/s",
+                &disk,
+            );
+        }
+        Err(fault) => report.skip("disk", &fault.to_string()),
+    }
     for connections in CONNECTIONS {
         let (mut ours, mut theirs) = (Ok(Vec::new()), Ok(Vec::new()));
         for run in 0..bench.plan.runs {
@@ -60,13 +75,36 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report) {
     }
 }
 
+/// How often a second this disk makes a small write durable: the limit of a server that syncs every message by itself.
+fn disk(bench: &Bench<'_>) -> Result<Sample, Fault> {
+    let path = bench.work.join("disk");
+    let mut file = File::create(&path).map_err(Fault::at("making a file"))?;
+    let mut once = || {
+        file.write_all(&[0; 512])
+            .and_then(|()| file.sync_data())
+            .map_err(Fault::at("syncing a file"))
+    };
+    let mut rates = Vec::new();
+    for _ in 0..bench.plan.runs {
+        let begun = Instant::now();
+        let mut writes = 0;
+        while begun.elapsed() < DISK_TIME {
+            once()?;
+            writes += 1;
+        }
+        rates.push(load::count(writes) / begun.elapsed().as_secs_f64());
+    }
+    Sample::new(rates).ok_or(Fault::Late("the disk"))
+}
+
 fn push(mut runs: Vec<Run>, run: Result<Run, Fault>) -> Result<Vec<Run>, Fault> {
     runs.push(run?);
     Ok(runs)
 }
 
 fn gatepost_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fault> {
-    let gatepost = gatepost::start(bench, &format!("submission-{connections}-{run}"))?;
+    let name = format!("submission-{connections}-{run}");
+    let gatepost = gatepost::start(bench, &name)?;
     let outcome = submit(
         bench,
         gatepost.running.pid(),
@@ -79,6 +117,8 @@ fn gatepost_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fa
         .map(|user| stored(user, gatepost.ports.imaps, &client))
         .sum::<Result<u64, _>>()?;
     none_lost(outcome.done, found)?;
+    drop(gatepost);
+    bench.discard(&name);
     Ok(Run {
         delivered: outcome.rate(),
         outcome,
@@ -86,7 +126,8 @@ fn gatepost_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fa
 }
 
 fn postfix_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fault> {
-    let postfix = postfix::start(bench, &format!("postfix-{connections}-{run}"), &accounts())?;
+    let name = format!("postfix-{connections}-{run}");
+    let postfix = postfix::start(bench, &name, &accounts())?;
     let outcome = submit(
         bench,
         postfix.running.pid(),
@@ -95,6 +136,8 @@ fn postfix_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fau
     )?;
     let (late, found) = postfix.drain()?;
     none_lost(outcome.done, found)?;
+    drop(postfix);
+    bench.discard(&name);
     let delivered = load::count(outcome.done) / (outcome.elapsed + late).as_secs_f64();
     Ok(Run { outcome, delivered })
 }
@@ -156,10 +199,10 @@ fn submit(bench: &Bench<'_>, server: u32, port: u16, connections: u32) -> Result
 }
 
 impl Sender {
-    /// Connects and logs in, when the server offers a login.
+    /// Connects, from an address of its own, and logs in, when the server offers a login.
     fn open(index: u32, port: u16, client: &Arc<ClientConfig>) -> Result<Self, Fault> {
         let recipient = account(index);
-        let mut talk = Talk::encrypted(Ipv4Addr::LOCALHOST, port, client)?;
+        let mut talk = Talk::encrypted(talk::source(index), port, client)?;
         talk.smtp("220")?;
         let offers = talk.smtp_command("EHLO client.gatepost.test\r\n", "250")?;
         let offered = |name: &str| {
@@ -276,7 +319,7 @@ fn tell(
 
 #[cfg(test)]
 mod tests {
-    use super::{SIZE, filler, message, status_messages};
+    use super::{Fault, SIZE, filler, message, none_lost, status_messages};
 
     #[test]
     fn a_message_has_its_size_and_one_dot() {
@@ -284,6 +327,19 @@ mod tests {
         assert_eq!(text.len(), SIZE + ".\r\n".len());
         assert!(text.ends_with("\r\n.\r\n"));
         assert_eq!(text.matches("\r\n.").count(), 1);
+    }
+
+    #[test]
+    fn a_lost_message_and_a_doubled_one_withdraw_the_figure() {
+        assert!(none_lost(10, 10).is_ok());
+        assert!(matches!(
+            none_lost(10, 9),
+            Err(Fault::Lost {
+                acknowledged: 10,
+                found: 9
+            })
+        ));
+        assert!(none_lost(10, 11).is_err());
     }
 
     #[test]

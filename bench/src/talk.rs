@@ -212,9 +212,34 @@ impl Write for Wire {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
-    use std::net::Ipv4Addr;
+    use std::io::Write;
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::thread;
 
-    use super::source;
+    use super::{Talk, source};
+    use crate::fault::Fault;
+    use crate::identity::Identity;
+    use crate::tls::{self, Group};
+
+    #[test]
+    fn bytes_in_clear_behind_the_answer_to_starttls_end_the_conversation() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind");
+        let port = listener.local_addr().expect("address").port();
+        let server = thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("accept");
+            client
+                .write_all(b"220 go ahead\r\n250 injected\r\n")
+                .expect("write");
+            client
+        });
+        let mut talk = Talk::clear(Ipv4Addr::LOCALHOST, port).expect("connect");
+        talk.smtp("220").expect("reply");
+        let folder = tempfile::tempdir().expect("folder");
+        let identity = Identity::make(folder.path()).expect("identity");
+        let client = tls::load_client(&identity, tls::provider(Group::X25519)).expect("client");
+        assert!(matches!(talk.upgrade(&client), Err(Fault::Injected)));
+        server.join().expect("server");
+    }
 
     #[test]
     fn each_client_has_its_own_loopback_address() {

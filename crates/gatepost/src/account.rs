@@ -153,11 +153,7 @@ pub(crate) fn ensure(
         Ok(None) => accounts
             .add(address, &derive(secret)?, Some(quota))
             .map(drop),
-        Ok(Some(known))
-            if verifies(known.credential.clone(), secret) =>
-        {
-            Ok(())
-        }
+        Ok(Some(known)) if verifies(known.credential.clone(), secret) => Ok(()),
         Ok(Some(_)) => accounts.set_credential(address, &derive(secret)?),
         Err(error) => Err(error),
     };
@@ -178,8 +174,19 @@ pub(crate) fn random_password() -> Result<Secret<String>, Failure> {
 }
 
 fn verifies(credential: Credential, secret: &Secret<String>) -> bool {
-    let Credential { salt, iterations, stored_key, server_key } = credential;
-    ScramRecord { salt, iterations, stored_key, server_key }.verifies(secret.expose())
+    let Credential {
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+    } = credential;
+    ScramRecord {
+        salt,
+        iterations,
+        stored_key,
+        server_key,
+    }
+    .verifies(secret.expose())
 }
 
 fn derive(secret: &Secret<String>) -> Result<Credential, Failure> {

@@ -66,7 +66,7 @@ fn flag(directive: &'static Directive) -> Arg {
     let repeat = if list { "; repeatable" } else { "" };
     Arg::new(directive.name)
         .long(name)
-        .value_name(name.rsplit('-').next().unwrap_or(name).to_uppercase())
+        .value_name(directive.kind.placeholder())
         .action(if list {
             ArgAction::Append
         } else {

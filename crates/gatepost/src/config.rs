@@ -13,7 +13,7 @@ use crate::directives::{self, DIRECTIVES, Directive, Kind};
 
 /// A directive's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub(crate) enum Value {
     /// A switch.
     Switch(bool),
     /// A count, a size in octets or a duration in seconds.
@@ -26,7 +26,7 @@ pub enum Value {
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The built-in default.
     Default,
     /// The file, at this line.
@@ -37,15 +37,15 @@ pub enum Origin {
 
 /// The values in force, by directive name.
 #[derive(Debug)]
-pub struct Values(BTreeMap<&'static str, (Value, Origin)>);
+pub(crate) struct Values(BTreeMap<&'static str, (Value, Origin)>);
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// Line and column in the file, from 1; none for a flag.
-    pub place: Option<(usize, usize)>,
+    pub(crate) place: Option<(usize, usize)>,
     /// What is wrong, and what to write instead.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl fmt::Display for Problem {
@@ -59,7 +59,7 @@ impl fmt::Display for Problem {
 
 impl Values {
     /// The defaults alone.
-    pub fn defaults() -> Self {
+    pub(crate) fn defaults() -> Self {
         let mut values = BTreeMap::new();
         for directive in DIRECTIVES {
             let text = format!("value = {}", directive.default);
@@ -78,7 +78,7 @@ impl Values {
     }
 
     /// Lays the directives of a file over the values.
-    pub fn read_file(&mut self, text: &str) -> Result<(), Vec<Problem>> {
+    pub(crate) fn read_file(&mut self, text: &str) -> Result<(), Vec<Problem>> {
         let table = DeTable::parse(text).map_err(|error| {
             vec![problem(
                 text,
@@ -131,7 +131,7 @@ impl Values {
     }
 
     /// Lays a flag over the values. `given` are the flag's values; several only for lists.
-    pub fn set_flag(
+    pub(crate) fn set_flag(
         &mut self,
         directive: &'static Directive,
         given: &[String],
@@ -160,12 +160,12 @@ impl Values {
     }
 
     /// The value of a directive and where it came from.
-    pub fn entry(&self, name: &str) -> Option<&(Value, Origin)> {
+    pub(crate) fn entry(&self, name: &str) -> Option<&(Value, Origin)> {
         self.0.get(name)
     }
 
     /// A number directive's value; 0 if it is none (the table's own test rules that out).
-    pub fn number(&self, name: &str) -> u64 {
+    pub(crate) fn number(&self, name: &str) -> u64 {
         match self.entry(name) {
             Some((Value::Number(number), _)) => *number,
             _ => 0,
@@ -173,7 +173,7 @@ impl Values {
     }
 
     /// A text directive's value.
-    pub fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         match self.entry(name) {
             Some((Value::Text(text), _)) => text,
             _ => "",
@@ -181,7 +181,7 @@ impl Values {
     }
 
     /// A list directive's value.
-    pub fn list(&self, name: &str) -> &[String] {
+    pub(crate) fn list(&self, name: &str) -> &[String] {
         match self.entry(name) {
             Some((Value::List(list), _)) => list,
             _ => &[],
@@ -189,7 +189,7 @@ impl Values {
     }
 
     /// What is in force, and why, one line each.
-    pub fn explain(&self) -> String {
+    pub(crate) fn explain(&self) -> String {
         let mut text = String::new();
         for directive in DIRECTIVES {
             if let Some((value, origin)) = self.entry(directive.name) {

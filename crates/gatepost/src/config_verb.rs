@@ -13,7 +13,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         Some(("sample", _)) => print!("{}", directives::sample()),
         Some(("reference", _)) => print!("{}", directives::reference()),
         Some(("explain", given)) => {
-            print!("{}", read(given.get_one::<PathBuf>("config"))?.explain())
+            print!("{}", read(given.get_one::<PathBuf>("config"))?.explain());
         }
         _ => return Err(Failure::usage("no such verb; see gatepost config --help")),
     }

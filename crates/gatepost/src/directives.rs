@@ -6,7 +6,7 @@
 
 /// What a directive's value looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `true` or `false`.
     Switch,
     /// A whole number between the two bounds, both included.
@@ -32,8 +32,25 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The word for the value in `--help`.
+    pub(crate) const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Switch => "BOOL",
+            Self::Count(..) => "N",
+            Self::Size => "SIZE",
+            Self::Duration => "TIME",
+            Self::Choice(_) => "WORD",
+            Self::Text => "NAME",
+            Self::Path => "DIR",
+            Self::Texts => "VALUE",
+            Self::Addresses => "IP",
+            Self::Networks => "NETWORK",
+            Self::Socket => "IP:PORT",
+        }
+    }
+
     /// What to write, in words for an error message.
-    pub fn expected(self) -> String {
+    pub(crate) fn expected(self) -> String {
         match self {
             Self::Switch => "true or false".into(),
             Self::Count(low, high) => format!("a whole number from {low} to {high}"),
@@ -63,19 +80,19 @@ impl Kind {
 
 /// One directive.
 #[derive(Debug)]
-pub struct Directive {
+pub(crate) struct Directive {
     /// `section.name` as it stands in the file.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What its value looks like.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The default, as it would be written in the file.
-    pub default: &'static str,
+    pub(crate) default: &'static str,
     /// The flag of `gatepost serve` that sets it, without the dashes.
-    pub flag: Option<&'static str>,
+    pub(crate) flag: Option<&'static str>,
     /// One line.
-    pub short: &'static str,
+    pub(crate) short: &'static str,
     /// Why one would change it, and what happens then; may be empty.
-    pub long: &'static str,
+    pub(crate) long: &'static str,
 }
 
 const fn directive(
@@ -103,7 +120,7 @@ impl Directive {
 }
 
 /// All directives, in the order of the sample file.
-pub static DIRECTIVES: &[Directive] = &[
+pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("server.data", Kind::Path, "\"gatepost-data\"", "The folder that holds everything: mail, accounts, local CA",
         "Created with mode 0700 when it is missing. One server at a time may use it.").flag("data"),
     directive("server.host", Kind::Text, "\"mail.gatepost.test\"", "The server's own name: in greetings, EHLO replies and Received fields",
@@ -142,12 +159,12 @@ pub static DIRECTIVES: &[Directive] = &[
 ];
 
 /// The directive of that name.
-pub fn find(name: &str) -> Option<&'static Directive> {
+pub(crate) fn find(name: &str) -> Option<&'static Directive> {
     DIRECTIVES.iter().find(|directive| directive.name == name)
 }
 
 /// The directive whose name is nearest to a misspelt one, if any is near.
-pub fn nearest(name: &str) -> Option<&'static Directive> {
+pub(crate) fn nearest(name: &str) -> Option<&'static Directive> {
     let leaf = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
     DIRECTIVES
         .iter()
@@ -181,7 +198,7 @@ fn distance(left: &str, right: &str) -> usize {
 }
 
 /// The annotated sample file: every directive with its default, commented out.
-pub fn sample() -> String {
+pub(crate) fn sample() -> String {
     let mut text = String::from(
         "# Gatepost configuration. Every directive is shown with its default; remove the leading \"#\" to change one.\n\
          # Use it with: gatepost serve --config FILE\n",
@@ -210,7 +227,7 @@ pub fn sample() -> String {
 }
 
 /// The reference page in Markdown.
-pub fn reference() -> String {
+pub(crate) fn reference() -> String {
     let mut text = String::from(
         "# Configuration reference\n\nMade by `gatepost config reference` from the table the parser uses.\n\n\
          | directive | flag of `serve` | default | takes | meaning |\n|---|---|---|---|---|\n",

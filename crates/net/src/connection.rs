@@ -99,6 +99,11 @@ impl Connection {
         }
     }
 
+    /// The peer has closed TLS already behind the handshake.
+    pub(crate) fn note_clean_end(&mut self) {
+        self.end = Some(true);
+    }
+
     /// Whether the session had been told that the peer says nothing more. It has now.
     pub(crate) fn told_of_end(&mut self) -> bool {
         std::mem::replace(&mut self.told, true)

@@ -219,7 +219,7 @@ where
         Begin::Implicit(fresh) => {
             let limit = session.context.limits.implicit_handshake;
             match session.secure(Vec::new(), limit).await {
-                Ok(secured) => begin(*fresh, secured),
+                Ok(secured) => Box::new(begin(*fresh, secured)),
                 Err(failed) => return session.failed_implicit(failed).await,
             }
         }
@@ -231,24 +231,24 @@ where
                 let (fresh, leftover) = machine.upgrade();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,
-                    Err(injection) => return session.injected(injection.octets),
+                    Err(injection) => return (*session).injected(injection.octets),
                 };
                 let fresh = Box::new(fresh);
                 let limit = session.context.limits.starttls_handshake;
                 machine = match session.secure(first, limit).await {
-                    Ok(secured) => begin(*fresh, secured),
+                    Ok(secured) => Box::new(begin(*fresh, secured)),
                     Err(failed) => return session.failed_starttls(failed).await,
                 };
             }
             Turn::Close(why) => return session.close(why, std::mem::take(machine.output())).await,
-            Turn::Abort(why) => return session.abort(why),
+            Turn::Abort(why) => return (*session).abort(why),
         }
     }
 }
 
 /// The session inside TLS, and what the peer has said in it already.
-fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> Box<M> {
-    let mut machine = Box::new(fresh.secured(secured.facts));
+fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> M {
+    let mut machine = fresh.secured(secured.facts);
     if !secured.early.is_empty() {
         machine.receive(&secured.early);
     }
@@ -377,7 +377,7 @@ impl<B> Session<'_, B> {
             Failed::NotTls { verb, .. } => {
                 // [IMPL-03] not a word in clear.
                 self.backend.event(Event::PlaintextOnTlsPort { verb });
-                self.abort(Why::PlaintextOnTlsPort)
+                (*self).abort(Why::PlaintextOnTlsPort)
             }
             Failed::Tls(failure) => self.failed_handshake(failure).await,
         }
@@ -389,12 +389,12 @@ impl<B> Session<'_, B> {
     {
         match failed {
             // [SMTP-STARTTLS-19] the same when the injected words came a segment later.
-            Failed::NotTls { octets, .. } => self.injected(octets),
+            Failed::NotTls { octets, .. } => (*self).injected(octets),
             Failed::Tls(failure) => self.failed_handshake(failure).await,
         }
     }
 
-    fn injected<M: Machine>(self: Box<Self>, octets: usize) -> Ended
+    fn injected<M: Machine>(self, octets: usize) -> Ended
     where
         B: Backend<M>,
     {
@@ -449,7 +449,7 @@ impl<B> Session<'_, B> {
     }
 
     /// Ends without a farewell. An alert that is in line is sent if the socket takes it.
-    fn abort(mut self: Box<Self>, why: Why) -> Ended {
+    fn abort(mut self, why: Why) -> Ended {
         let _ = self.connection.flush();
         let (bytes_in, bytes_out) = (self.connection.bytes_in, self.connection.bytes_out);
         let (facts, handshake, tls_failure) = (self.facts, self.handshake, self.tls_failure);

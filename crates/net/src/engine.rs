@@ -197,14 +197,19 @@ impl Engine {
         step
     }
 
-    /// After a failure: the alert the engine has prepared.
+    /// After a failure: what the engine has in line, at last the alert. Part of the first flight may stand before it.
     fn collect_alert(&mut self, input: &mut [u8], out: &mut Vec<u8>) {
         let Kind::Server(connection) = &mut self.kind;
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            connection.process_tls_records(input).state
-        {
-            // Without room for an alert the connection ends without one.
-            let _ = append(out, |room| data.encode(room));
+        // No longer than there is something in line: the engine must not look at the bad input again.
+        while connection.wants_write() {
+            let UnbufferedStatus { state, .. } = connection.process_tls_records(input);
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
+                return;
+            };
+            if append(out, |room| data.encode(room)).is_err() {
+                // The connection ends without an alert.
+                return;
+            }
         }
     }
 

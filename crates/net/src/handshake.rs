@@ -195,10 +195,14 @@ impl Work {
             self.server_hello = out.get(..SERVER_HELLO).unwrap_or_default().to_vec();
         }
         connection.enqueue(out);
-        match result.map_err(Failed::Tls)? {
-            Received::Open => Ok(()),
-            Received::Closed => Err(Failed::Tls(TlsFailure::PeerGone)),
+        if result.map_err(Failed::Tls)? == Received::Closed {
+            if self.engine.is_handshaking() {
+                return Err(Failed::Tls(TlsFailure::PeerGone));
+            }
+            // A client that says all it has to say in one go, and closes its side.
+            connection.note_clean_end();
         }
+        Ok(())
     }
 
     fn facts(

@@ -22,9 +22,13 @@ const LIMIT: usize = 6 * 1024;
 fn idle(server: &support::Server, config: &Arc<rustls::ClientConfig>) -> TcpStream {
     let mut stream = connect(server);
     let mut session = session(config, "mail.example");
-    rustls::Stream::new(&mut session, &mut stream).write_all(b"hello\r\n").unwrap();
+    rustls::Stream::new(&mut session, &mut stream)
+        .write_all(b"hello\r\n")
+        .unwrap();
     let mut heard = [0; 12 + 11];
-    rustls::Stream::new(&mut session, &mut stream).read_exact(&mut heard).unwrap();
+    rustls::Stream::new(&mut session, &mut stream)
+        .read_exact(&mut heard)
+        .unwrap();
     assert_eq!(&heard, b"220 inside\r\n250 hello\r\n");
     stream
 }
@@ -42,6 +46,9 @@ fn an_idle_tls_connection_is_small() {
     std::thread::sleep(Duration::from_millis(100));
     let each = (ALLOCATED.allocated() - before) / CONNECTIONS;
     println!("{each} octets per idle connection");
-    assert!(each <= LIMIT, "{each} octets per idle connection, {LIMIT} allowed");
+    assert!(
+        each <= LIMIT,
+        "{each} octets per idle connection, {LIMIT} allowed"
+    );
     assert!(each > 1000, "{each}: nothing was measured");
 }

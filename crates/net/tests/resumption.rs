@@ -24,7 +24,10 @@ struct Careless {
 
 impl Careless {
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: ClientSessionMemoryCache::new(8), tickets: AtomicUsize::new(0) })
+        Arc::new(Self {
+            inner: ClientSessionMemoryCache::new(8),
+            tickets: AtomicUsize::new(0),
+        })
     }
 }
 
@@ -61,7 +64,10 @@ impl ClientSessionStore for Careless {
     }
 }
 
-fn client(store: &Arc<Careless>, version: &'static rustls::SupportedProtocolVersion) -> Arc<ClientConfig> {
+fn client(
+    store: &Arc<Careless>,
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Arc<ClientConfig> {
     let mut config = config_for(&[version]);
     config.resumption = Resumption::store(Arc::clone(store) as Arc<dyn ClientSessionStore>);
     config.enable_early_data = true;

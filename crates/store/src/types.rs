@@ -3,7 +3,8 @@
 use std::fmt;
 
 use gatepost_wire::imap::ask::{Flags, InternalDate, ModSeq, Uid};
-use gatepost_wire::secret::Secret;
+/// What is kept of a password.
+pub use gatepost_wire::sasl::ScramRecord as Credential;
 
 /// An account. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,19 +22,6 @@ impl fmt::Display for EmailId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "E{:016x}", self.0)
     }
-}
-
-/// What is kept of a password: the keys of SCRAM-SHA-256 (RFC 5802 3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The salt.
-    pub salt: Vec<u8>,
-    /// The iteration count.
-    pub iterations: u32,
-    /// `StoredKey`.
-    pub stored_key: Secret<[u8; 32]>,
-    /// `ServerKey`.
-    pub server_key: Secret<[u8; 32]>,
 }
 
 /// An account, with what is needed to judge a login.

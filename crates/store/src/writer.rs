@@ -261,6 +261,8 @@ impl State {
             listeners,
             ..
         } = &mut self.writer;
+        // Read before sweeping: whoever is told finds the files of what was removed gone.
+        let version = data_version(db).unwrap_or(self.seen_version);
         if let Ok(dead) = segments.sweep(db)
             && !dead.is_empty()
         {
@@ -269,9 +271,7 @@ impl State {
         }
         // Moves what is in the log into the database, as far as no reader needs it.
         let _ = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Ok(version) = data_version(db)
-            && version != self.seen_version
-        {
+        if version != self.seen_version {
             self.seen_version = version;
             let _ = catch_unwind(AssertUnwindSafe(|| listeners.tell_all()));
         }

@@ -93,7 +93,7 @@ fn work(store: &Store, account: AccountId, first: u64) {
         } else if id % 9 == 0 {
             let change = FlagChange::Add(flags(true, false, &["Crash"]));
             wait(|done| {
-                store.store_flags(placed[0].mailbox, vec![placed[0].uid], change, None, done)
+                store.store_flags(placed[0].mailbox, vec![placed[0].uid], change, None, done);
             })
             .unwrap();
             say(&format!("flagged {id}"));

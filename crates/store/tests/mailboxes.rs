@@ -362,7 +362,7 @@ fn what_nobody_keeps_leaves_the_disk() {
     for _ in 0..10 {
         deliver(&store, account, "INBOX", &[b'x'; 6_000]).unwrap();
     }
-    let last = deliver(&store, account, "INBOX", &[b'x'; 600_000]).unwrap();
+    let last = deliver(&store, account, "INBOX", &vec![b'x'; 600_000]).unwrap();
     let octets = || -> u64 {
         let files = fs::read_dir(dir.path().join("segments")).unwrap();
         files
@@ -395,7 +395,7 @@ fn messages_by_uid_dense_and_sparse() {
         let sender = sender.clone();
         let to = vec![delivery(account, "INBOX", Flags::default())];
         store.deliver(incoming, to, move |result| {
-            sender.send(result.unwrap()).unwrap()
+            sender.send(result.unwrap()).unwrap();
         });
     }
     let placed: Vec<_> = (0..300).map(|_| answers.recv().unwrap()[0]).collect();
@@ -461,7 +461,7 @@ fn listeners_hear_of_every_change_after_it_can_be_seen() {
     assert_eq!(heard(), [0, 1]);
     // A refused write is no news.
     assert_eq!(
-        deliver(&store, AccountId::clone(&account), "Nowhere", b"1").unwrap_err(),
+        deliver(&store, account, "Nowhere", b"1").unwrap_err(),
         Error::NoSuchMailbox
     );
     wait(|done| store.delete(account, "Archive", done)).unwrap();

@@ -27,7 +27,9 @@ pub fn config_for(versions: &[&'static SupportedProtocolVersion]) -> ClientConfi
 pub fn connect(server: &Server) -> TcpStream {
     let stream = TcpStream::connect(server.address).unwrap();
     stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
     stream
 }
 
@@ -51,11 +53,7 @@ pub fn session(config: &Arc<ClientConfig>, name: &str) -> ClientConnection {
 }
 
 /// The handshake, complete.
-pub fn handshake(
-    mut stream: TcpStream,
-    config: &Arc<ClientConfig>,
-    name: &str,
-) -> io::Result<Tls> {
+pub fn handshake(mut stream: TcpStream, config: &Arc<ClientConfig>, name: &str) -> io::Result<Tls> {
     let mut session = session(config, name);
     while session.is_handshaking() {
         session.complete_io(&mut stream)?;
@@ -114,6 +112,10 @@ pub fn raw_rest(stream: &mut TcpStream) -> Vec<u8> {
 pub fn alert_of(error: &io::Error) -> Option<rustls::AlertDescription> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::AlertReceived(description) => Some(*description),
+        // The engine's word for just this alert.
+        rustls::Error::NoApplicationProtocol => {
+            Some(rustls::AlertDescription::NoApplicationProtocol)
+        }
         _ => None,
     }
 }

@@ -3,7 +3,11 @@
 //! The toy greets, echoes every line as `250 line`, upgrades on `STARTTLS`, says what TLS is on `FACTS`, writes on `BIG n`, asks
 //! its backend on `ASK`, and leaves on `QUIT`.
 
-#![allow(dead_code, unreachable_pub, reason = "shared by test binaries, each of which uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared by test binaries, each of which uses a part of it"
+)]
 
 pub mod client;
 pub mod pki;
@@ -50,7 +54,10 @@ impl Setup {
         Self {
             options: Options::default_for(service, mode),
             identities: vec![pki::shared().identity.clone()],
-            limits: Limits { linger: Duration::from_millis(300), ..Limits::default() },
+            limits: Limits {
+                linger: Duration::from_millis(300),
+                ..Limits::default()
+            },
             patience: Duration::from_secs(20),
         }
     }
@@ -61,7 +68,7 @@ impl Setup {
             .enable_all()
             .build()
             .unwrap();
-        let _inside = runtime.enter();
+        let inside = runtime.enter();
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let tls = Arc::new(ServiceTls::new(self.options, &self.identities).unwrap());
@@ -84,8 +91,16 @@ impl Setup {
         };
         let implicit = self.options.mode == Mode::Implicit;
         runtime.spawn(accepting.serve(listener, implicit));
-        drop(_inside);
-        Server { address, tls, ended, news, events, stop, _runtime: runtime }
+        drop(inside);
+        Server {
+            address,
+            tls,
+            ended,
+            news,
+            events,
+            stop,
+            _runtime: runtime,
+        }
     }
 }
 
@@ -100,7 +115,9 @@ pub fn implicit() -> Server {
 impl Server {
     /// How the (next) connection ended.
     pub fn end(&self) -> Ended {
-        self.ended.recv_timeout(Duration::from_secs(10)).expect("the connection goes on")
+        self.ended
+            .recv_timeout(Duration::from_secs(10))
+            .expect("the connection goes on")
     }
 
     pub fn events(&self) -> Vec<Event> {
@@ -126,12 +143,17 @@ impl Accepting {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let start = if implicit {
-                Start::Implicit(ToyFresh { patience: self.patience, greets: true })
+                Start::Implicit(ToyFresh {
+                    patience: self.patience,
+                    greets: true,
+                })
             } else {
                 Start::Clear(Toy::clear(self.patience))
             };
-            let mut backend =
-                ToyBackend { events: Arc::clone(&self.events), news: Arc::clone(&self.news) };
+            let mut backend = ToyBackend {
+                events: Arc::clone(&self.events),
+                news: Arc::clone(&self.news),
+            };
             let (tls, context) = (Arc::clone(&self.tls), self.context.clone());
             let ended = self.ended.clone();
             tokio::spawn(async move {

@@ -30,6 +30,9 @@ pub fn shared() -> &'static Pki {
             Identity::from_pem(chain.as_bytes(), key.as_bytes(), None, now).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(issuer.der().clone()).unwrap();
-        Pki { roots: Arc::new(roots), identity: Arc::new(identity) }
+        Pki {
+            roots: Arc::new(roots),
+            identity: Arc::new(identity),
+        }
     })
 }

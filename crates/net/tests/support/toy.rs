@@ -18,6 +18,8 @@ pub struct Toy {
     ask: Option<String>,
     upgrade: bool,
     leaving: Option<Why>,
+    /// The peer says nothing more; what it said is still answered.
+    closed: Option<Why>,
     until: Option<Instant>,
 }
 
@@ -31,14 +33,27 @@ impl Fresh for ToyFresh {
     type Session = Toy;
 
     fn secured(self, facts: TlsFacts) -> Toy {
-        let output = if self.greets { b"220 inside\r\n".to_vec() } else { Vec::new() };
-        Toy { patience: self.patience, facts: Some(Box::new(facts)), output, ..Toy::default() }
+        let output = if self.greets {
+            b"220 inside\r\n".to_vec()
+        } else {
+            Vec::new()
+        };
+        Toy {
+            patience: self.patience,
+            facts: Some(Box::new(facts)),
+            output,
+            ..Toy::default()
+        }
     }
 }
 
 impl Toy {
     pub fn clear(patience: Duration) -> Self {
-        Self { patience, output: b"220 clear\r\n".to_vec(), ..Self::default() }
+        Self {
+            patience,
+            output: b"220 clear\r\n".to_vec(),
+            ..Self::default()
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -64,11 +79,17 @@ impl Toy {
     }
 
     fn say_facts(&mut self) {
-        let Some(facts) = self.facts.take() else { return self.say("250 clear") };
+        let Some(facts) = self.facts.take() else {
+            return self.say("250 clear");
+        };
         self.say(&format!("{facts:?}"));
         if let Some(bindings) = &facts.bindings {
             let mut hex = String::new();
-            for octet in bindings.exporter.iter().chain(bindings.server_end_point.iter()) {
+            for octet in bindings
+                .exporter
+                .iter()
+                .chain(bindings.server_end_point.iter())
+            {
                 write!(hex, "{octet:02x}").unwrap();
             }
             self.say(&hex);
@@ -110,6 +131,9 @@ impl Machine for Toy {
         if !self.output.is_empty() {
             return Next::Write;
         }
+        if let Some(why) = self.closed {
+            return Next::Close(why);
+        }
         let until = *self.until.get_or_insert(now + self.patience);
         if now >= until {
             self.say("421 too slow");
@@ -136,14 +160,14 @@ impl Machine for Toy {
     }
 
     fn peer_closed(&mut self, clean: bool) {
-        self.leaving = Some(if clean { Why::PeerClosed } else { Why::Broken });
-        while let Line::Complete(line) = self.inbox.line(1000) {
-            self.command(&String::from_utf8_lossy(&line));
-        }
+        self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
     }
 
     fn upgrade(mut self) -> (ToyFresh, Leftover) {
-        let fresh = ToyFresh { patience: self.patience, greets: false };
+        let fresh = ToyFresh {
+            patience: self.patience,
+            greets: false,
+        };
         (fresh, Leftover::new(self.inbox.take()))
     }
 }

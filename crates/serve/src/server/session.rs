@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gatepost_net::driver::{self, Context, Ended, Start, TlsFailure};
+use gatepost_net::driver::{self, Context, Ended, Event, Start, TlsFailure, VerbClass};
 use gatepost_net::listen::{self, Door, Farewell, Place, Refused};
 use gatepost_trust::certificates::ServiceTls;
 use gatepost_wire::seam::ClearLogin;
@@ -245,9 +245,22 @@ impl OpenSession<'_> {
         metrics.session_ended(&line);
         metrics.login_failures(service, summary.login_failures);
         for event in &summary.events {
-            metrics.event(service, event.label());
+            metrics.event(service, label(*event));
         }
         self.listener.shared.log.session(&line);
+    }
+}
+
+/// The metric's word for an event.
+fn label(event: Event) -> &'static str {
+    match event {
+        Event::StartTlsInjection { .. } => "starttls_injection",
+        // A login in clear is the event that calls for a new password [IMPL-03].
+        Event::PlaintextOnTlsPort {
+            verb: VerbClass::Login,
+        } => "plaintext_login_on_tls_port",
+        Event::PlaintextOnTlsPort { .. } => "plaintext_on_tls_port",
+        Event::HandshakeFailed(failure) => failure.label(),
     }
 }
 

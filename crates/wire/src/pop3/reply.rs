@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_lines_of_at_most_512_octets() {
+    fn replies_are_lines_in_upper_case() {
         // [POP-TLS-06]
         let mut output = Vec::new();
         err(&mut output, Refusal::WrongCredentials);

@@ -203,7 +203,7 @@ fn mail_parameter(mail: &mut MailFrom, keyword: &str, value: Option<&str>) -> Re
         ("SIZE", Some(digits)) => mail.size = Some(number(digits).ok_or(Syntax::BadParameter)?),
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => mail.body = Body::SevenBit,
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => {
-            mail.body = Body::EightBitMime
+            mail.body = Body::EightBitMime;
         }
         // Unlike MIME text, binary content is not offered (RFC 3030 3).
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") => {

@@ -160,7 +160,9 @@ mod tests {
 
     fn check(pieces: &[&[u8]], limit: u64) -> Option<Fault> {
         let mut check = ContentCheck::new(limit);
-        pieces.iter().for_each(|piece| check.push(piece));
+        for piece in pieces {
+            check.push(piece);
+        }
         check.end();
         check.fault()
     }

@@ -110,22 +110,22 @@ mod tests {
             .then(|| (out, input[decoded.consumed..].to_vec()))
     }
 
-    fn found(out: &[u8], left: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-        Some((out.to_vec(), left.to_vec()))
+    fn pair(out: &[u8], left: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        (out.to_vec(), left.to_vec())
     }
 
     #[test]
     fn ends_at_the_dot_between_line_ends() {
-        assert_eq!(decode(b".\r\nQUIT"), found(b"", b"QUIT"));
-        assert_eq!(decode(b"a\r\n.\r\nQUIT"), found(b"a\r\n", b"QUIT"));
-        assert_eq!(decode(b"\r\n.\r\n"), found(b"\r\n", b""));
+        assert_eq!(decode(b".\r\nQUIT"), Some(pair(b"", b"QUIT")));
+        assert_eq!(decode(b"a\r\n.\r\nQUIT"), Some(pair(b"a\r\n", b"QUIT")));
+        assert_eq!(decode(b"\r\n.\r\n"), Some(pair(b"\r\n", b"")));
     }
 
     #[test]
     fn undoes_dot_stuffing() {
         assert_eq!(
             decode(b"..\r\n...a\r\n.b\r\n.\r\n"),
-            found(b".\r\n..a\r\nb\r\n", b"")
+            Some(pair(b".\r\n..a\r\nb\r\n", b""))
         );
     }
 
@@ -181,13 +181,13 @@ mod tests {
         for part in parts {
             let mut rest = *part;
             while !rest.is_empty() {
-                let decoded = decoder.decode(rest, &mut piece, limit);
-                rest = &rest[decoded.consumed..];
+                let step = decoder.decode(rest, &mut piece, limit);
+                rest = &rest[step.consumed..];
                 assert!(piece.len() <= limit);
-                if decoded.ended || piece.len() == limit {
+                if step.ended || piece.len() == limit {
                     all.append(&mut piece);
                 }
-                if decoded.ended {
+                if step.ended {
                     return Some((all, rest.to_vec()));
                 }
             }

@@ -222,21 +222,24 @@ mod tests {
         ForwardPath::parse(path).map(|path| (path.0.local, path.0.domain))
     }
 
-    fn ok(local: &str, domain: &str) -> Result<(String, String), BadPath> {
-        Ok((local.to_owned(), domain.to_owned()))
+    fn pair(local: &str, domain: &str) -> (String, String) {
+        (local.to_owned(), domain.to_owned())
     }
 
     #[test]
     fn reads_what_the_grammar_allows() {
-        assert_eq!(forward("<a@b.example>"), ok("a", "b.example"));
-        assert_eq!(forward("<a.b+c@[192.0.2.1]>"), ok("a.b+c", "[192.0.2.1]"));
+        assert_eq!(forward("<a@b.example>"), Ok(pair("a", "b.example")));
+        assert_eq!(
+            forward("<a.b+c@[192.0.2.1]>"),
+            Ok(pair("a.b+c", "[192.0.2.1]"))
+        );
         assert_eq!(
             forward("<a@[IPv6:2001:db8::1]>"),
-            ok("a", "[IPv6:2001:db8::1]")
+            Ok(pair("a", "[IPv6:2001:db8::1]"))
         );
         assert_eq!(
             forward(r#"<"a b@c\"d>"@b.example>"#),
-            ok(r#""a b@c\"d>""#, "b.example")
+            Ok(pair(r#""a b@c\"d>""#, "b.example"))
         );
         assert_eq!(ReversePath::parse("<>"), Ok(ReversePath::Null));
     }
@@ -244,10 +247,10 @@ mod tests {
     // [SMTP-BASE-20] case-insensitive, with and without domain.
     #[test]
     fn postmaster_needs_no_domain() {
-        assert_eq!(forward("<PostMaster>"), ok("PostMaster", ""));
+        assert_eq!(forward("<PostMaster>"), Ok(pair("PostMaster", "")));
         assert_eq!(
             forward("<Postmaster@b.example>"),
-            ok("Postmaster", "b.example")
+            Ok(pair("Postmaster", "b.example"))
         );
         assert_eq!(forward("<other>"), Err(BadPath));
         assert!(ReversePath::parse("<postmaster>").is_err());
@@ -257,7 +260,7 @@ mod tests {
     fn drops_source_routes() {
         assert_eq!(
             forward("<@x.example,@y.example:a@b.example>"),
-            ok("a", "b.example")
+            Ok(pair("a", "b.example"))
         );
         assert_eq!(forward("<@x.example:>"), Err(BadPath));
         assert_eq!(forward("<@x example:a@b.example>"), Err(BadPath));
@@ -297,7 +300,10 @@ mod tests {
         let domain = [label.as_str(); 4].join(".");
         assert_eq!(domain.len(), 255);
         let local = "l".repeat(64);
-        assert_eq!(forward(&format!("<{local}@{domain}>")), ok(&local, &domain));
+        assert_eq!(
+            forward(&format!("<{local}@{domain}>")),
+            Ok(pair(&local, &domain))
+        );
         assert_eq!(forward(&format!("<l{local}@b.example>")), Err(BadPath));
         assert_eq!(forward(&format!("<a@{domain}.d>")), Err(BadPath));
         assert_eq!(forward(&format!("<a@d{label}.example>")), Err(BadPath));

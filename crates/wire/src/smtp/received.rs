@@ -31,6 +31,8 @@ pub struct Trace {
 
 /// What the `with` clause is made of (RFC 3848 1, RFC 6531 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+// Four facts that do not depend on each other; three of them are a letter or a word of their own.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Protocol {
     /// Greeted with EHLO, not HELO.
     pub extended: bool,
@@ -83,7 +85,7 @@ impl Trace {
             field.clause(
                 "from",
                 &[
-                    &self.from_domain(),
+                    &self.client_name(),
                     &format!("({})", address_literal(self.client)),
                 ],
             );
@@ -108,7 +110,7 @@ impl Trace {
     }
 
     /// The client's name if it is safe to repeat, else its address.
-    fn from_domain(&self) -> String {
+    fn client_name(&self) -> String {
         let safe =
             self.helo.is_ascii() && (is_domain(&self.helo) || is_address_literal(&self.helo));
         if safe {

@@ -48,6 +48,7 @@ pub(super) const SEND_CONTENT: Reply = reply(354, "", "End data with <CR><LF>.<C
 pub(super) const STOPPING: Reply = reply(421, "4.3.2", "Stopping, try again later");
 pub(super) const TIMED_OUT: Reply = reply(421, "4.4.2", "Timed out");
 pub(super) const TOO_MANY_ERRORS: Reply = reply(421, "4.7.0", "Too many bad commands");
+pub(super) const TOO_MANY_UNKNOWN: Reply = reply(421, "4.7.0", "Too many unknown recipients");
 pub(super) const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed logins");
 pub(super) const TOO_MUCH_DATA: Reply = reply(421, "4.7.0", "Far more data than allowed");
 pub(super) const NOT_HTTP: Reply = reply(421, "4.7.0", "This is not HTTP");

@@ -148,7 +148,8 @@ impl Row {
     }
 }
 
-/// The table.
+/// The table: the verbs every server must have [SMTP-BASE-01], those of the extensions offered, and some that are known but
+/// never served. ETRN, ATRN and the rest of these must not be had on submission (RFC 6409 7) [SMTP-EXT-01].
 pub const TABLE: &[Row] = &[
     row(Verb::Ehlo, "EHLO", ANY, Before::All, "RFC 5321 4.1.1.1")
         .last()

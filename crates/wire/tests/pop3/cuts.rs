@@ -59,7 +59,10 @@ proptest! {
         let segments: Vec<&[u8]> = at.windows(2).map(|it| &input[it[0]..it[1]]).collect();
         let make = if in_clear { clear } else { implicit };
         let (whole, cut) = (Mailbox::new(), Mailbox::new());
-        prop_assert_eq!(outcome(make(), &[&input], whole.backend()), outcome(make(), &segments, cut.backend()));
+        let said = outcome(make(), &[&input], whole.backend());
+        prop_assert_eq!(&said, &outcome(make(), &segments, cut.backend()));
+        // [POP-TLS-06] no line of a reply is longer than 512 octets
+        prop_assert!(said.output.split_inclusive(|it| *it == b'\n').all(|line| line.len() <= 512 && line.ends_with(b"\r\n")));
         prop_assert_eq!(&*whole.asked.borrow(), &*cut.asked.borrow());
     }
 

@@ -63,6 +63,7 @@ fn submission_over_implicit_tls() {
 #[test]
 fn logins() {
     cut("auth.talk", || implicit(patient(submission())));
+    cut("scram.talk", || implicit(patient(submission())));
 }
 
 #[test]
@@ -97,10 +98,12 @@ fn replies_carry_enhanced_status_codes() {
     let mut seen = 0;
     for entry in std::fs::read_dir(folder()).expect("the folder") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a dialogue");
-        for line in text.lines().filter_map(|line| line.strip_prefix("S: ")) {
-            lint(line);
-            seen += 1;
-        }
+        let replies: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("S: "))
+            .collect();
+        seen += replies.len();
+        lint(replies);
     }
     assert!(seen > 100, "{seen} replies");
 }

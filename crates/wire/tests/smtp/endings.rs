@@ -79,6 +79,21 @@ fn many_bad_commands_end_the_session() {
     assert_eq!(talk.pause, Pause::Closed(Why::TooManyErrors));
 }
 
+#[test]
+fn looking_for_addresses_ends_the_session() {
+    let mut talk = Talk::new(clear(mx()));
+    talk.say([EHLO, MAIL].concat());
+    let guess = "RCPT TO:<nobody@gatepost.test>\r\n";
+    assert_eq!(codes(&talk.say(guess.repeat(100))), vec![550; 100]);
+    assert_eq!(codes(&talk.say("RCPT TO:<full@gatepost.test>\r\n")), [452]);
+    assert_eq!(
+        codes(&talk.say([RCPT, "RSET\r\n", MAIL].concat())),
+        [250; 3]
+    );
+    assert_eq!(talk.say(guess), "421 4.7.0 Too many unknown recipients\r\n");
+    assert_eq!(talk.pause, Pause::Closed(Why::TooManyErrors));
+}
+
 // [SMTP-AUTH-10] two failures stay, the third is told, then the session ends.
 #[test]
 fn three_failed_logins_end_the_session() {

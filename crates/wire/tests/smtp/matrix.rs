@@ -85,7 +85,7 @@ fn cell(service: &Service, before: &str, command: &str) -> String {
         "{}: {command:?} after {before:?}: {output}",
         service.name
     );
-    output.split_terminator("\r\n").for_each(lint);
+    lint(output.split_terminator("\r\n"));
     let what = match talk.pause {
         Pause::Upgrade => "tls",
         Pause::Closed(_) => "bye",

@@ -11,27 +11,27 @@ use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 use gatepost_wire::smtp::server::{Config, Fresh, Peer, Server};
 
-pub const HOST: &str = "mx.gatepost.test";
+pub(crate) const HOST: &str = "mx.gatepost.test";
 
 /// What one transaction left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
-    pub envelope: Envelope,
-    pub content: Vec<u8>,
+pub(crate) struct Stored {
+    pub(crate) envelope: Envelope,
+    pub(crate) content: Vec<u8>,
 }
 
 /// Keeps mail, refuses by what the addresses and the content say, and holds the session to the order of questions.
 #[derive(Debug, Default)]
-pub struct Mailbox {
-    pub stored: Vec<Stored>,
+pub(crate) struct Mailbox {
+    pub(crate) stored: Vec<Stored>,
     /// Every question in a word or two.
-    pub asked: Vec<String>,
+    pub(crate) asked: Vec<String>,
     mail: bool,
     open: Option<Stored>,
 }
 
 impl Mailbox {
-    pub fn handle(&mut self, ask: Ask) -> Answer {
+    pub(crate) fn handle(&mut self, ask: Ask) -> Answer {
         self.asked.push(describe(&ask));
         match ask {
             Ask::Account(ask) => Answer::Account(account(ask)),
@@ -103,20 +103,18 @@ impl Mailbox {
 }
 
 /// [SMTP-SMUG-02] [SMTP-CHUNK-04] what is kept holds no bare CR or LF and no NUL.
-pub fn assert_only_crlf(content: &[u8]) {
-    let text = content.to_vec();
-    let crlf = text.windows(2).filter(|pair| pair == b"\r\n").count();
-    assert_eq!(
-        text.iter().filter(|octet| **octet == b'\r').count(),
-        crlf,
-        "a bare CR is kept"
-    );
-    assert_eq!(
-        text.iter().filter(|octet| **octet == b'\n').count(),
-        crlf,
-        "a bare LF is kept"
-    );
-    assert!(!text.contains(&0), "a NUL is kept");
+pub(crate) fn assert_only_crlf(content: &[u8]) {
+    let mut before = 0;
+    for (at, &octet) in content.iter().enumerate() {
+        assert!(octet != 0, "a NUL is kept at {at}");
+        assert_eq!(
+            octet == b'\n',
+            before == b'\r',
+            "a bare CR or LF is kept at {at}"
+        );
+        before = octet;
+    }
+    assert!(before != b'\r', "a bare CR is kept at the end");
 }
 
 fn describe(ask: &Ask) -> String {
@@ -188,26 +186,26 @@ fn account(ask: AccountAsk) -> AccountAnswer {
     }
 }
 
-pub fn peer() -> Peer {
+pub(crate) fn peer() -> Peer {
     Peer {
         address: [192, 0, 2, 7].into(),
         clear_login: None,
     }
 }
 
-pub fn clear(config: Config) -> Server {
+pub(crate) fn clear(config: Config) -> Server {
     Server::clear(Arc::new(config), peer(), Instant::now())
 }
 
-pub fn implicit(config: Config) -> Server {
+pub(crate) fn implicit(config: Config) -> Server {
     implicit_with(config, facts())
 }
 
-pub fn implicit_with(config: Config, facts: TlsFacts) -> Server {
+pub(crate) fn implicit_with(config: Config, facts: TlsFacts) -> Server {
     Fresh::implicit(Arc::new(config), peer()).secured(facts)
 }
 
-pub fn with_clear_login(config: Config) -> Server {
+pub(crate) fn with_clear_login(config: Config) -> Server {
     let clear_login = Some(ClearLogin::danger_allowed_by_configuration());
     Server::clear(
         Arc::new(config),
@@ -219,36 +217,36 @@ pub fn with_clear_login(config: Config) -> Server {
     )
 }
 
-pub fn mx() -> Config {
+pub(crate) fn mx() -> Config {
     Config::mx(HOST.to_owned())
 }
 
-pub fn submission() -> Config {
+pub(crate) fn submission() -> Config {
     Config::submission(HOST.to_owned())
 }
 
 /// How a session stood when it wanted something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pause {
+pub(crate) enum Pause {
     Reading,
     Upgrade,
     Closed(Why),
 }
 
 /// A session under test, its backend, and what it wrote.
-pub struct Talk {
-    pub server: Server,
-    pub mailbox: Mailbox,
-    pub written: Vec<u8>,
-    pub pause: Pause,
-    pub now: Instant,
+pub(crate) struct Talk {
+    pub(crate) server: Server,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) written: Vec<u8>,
+    pub(crate) pause: Pause,
+    pub(crate) now: Instant,
     /// The most that was waiting to be written at once.
-    pub greatest_write: usize,
+    pub(crate) greatest_write: usize,
 }
 
 impl Talk {
     /// Runs the session to where it reads, which takes the greeting.
-    pub fn new(server: Server) -> Self {
+    pub(crate) fn new(server: Server) -> Self {
         let mut talk = Self {
             server,
             mailbox: Mailbox::default(),
@@ -262,7 +260,7 @@ impl Talk {
     }
 
     /// Says something and returns what the session says to it.
-    pub fn say(&mut self, bytes: impl AsRef<[u8]>) -> String {
+    pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) -> String {
         let before = self.written.len();
         if self.pause == Pause::Reading {
             self.server.receive(bytes.as_ref());
@@ -272,11 +270,11 @@ impl Talk {
     }
 
     /// Says something in the segments given.
-    pub fn say_in(&mut self, segments: &[&[u8]]) -> String {
+    pub(crate) fn say_in(&mut self, segments: &[&[u8]]) -> String {
         segments.iter().map(|segment| self.say(segment)).collect()
     }
 
-    pub fn run(&mut self) {
+    pub(crate) fn run(&mut self) {
         loop {
             match self.server.next(self.now) {
                 Next::Ask(ask) => {
@@ -307,7 +305,7 @@ impl Talk {
     }
 
     /// Goes on inside TLS, as the driver would. Nothing may be left over.
-    pub fn upgrade(self) -> Self {
+    pub(crate) fn upgrade(self) -> Self {
         assert_eq!(self.pause, Pause::Upgrade);
         let (fresh, leftover) = self.server.upgrade();
         assert_eq!(leftover.into_handshake(), Ok(Vec::new()));
@@ -322,7 +320,7 @@ impl Talk {
 }
 
 /// Reply codes of the final lines in some output.
-pub fn codes(output: &str) -> Vec<u16> {
+pub(crate) fn codes(output: &str) -> Vec<u16> {
     let last_lines = output
         .split_terminator("\r\n")
         .filter(|line| line.as_bytes().get(3) == Some(&b' '));
@@ -332,41 +330,47 @@ pub fn codes(output: &str) -> Vec<u16> {
 }
 
 /// [SMTP-ESC-01] every reply has an enhanced status code of its class, but for the greeting, HELO, EHLO and 3xx.
-pub fn lint(line: &str) {
-    let (code, rest) = (&line[..3], &line[4..]);
-    let class = &code[..1];
-    if class == "3"
-        || line.starts_with(&format!("220 {HOST} "))
-        || rest == HOST
-        || line.as_bytes()[3] == b'-'
-    {
+pub(crate) fn lint<'a>(lines: impl IntoIterator<Item = &'a str>) {
+    let mut several = false;
+    for line in lines {
+        let continued = line.as_bytes()[3] == b'-';
+        // Only EHLO gets several lines.
+        if !continued && !std::mem::take(&mut several) {
+            lint_line(line);
+        }
+        several |= continued;
+    }
+}
+
+fn lint_line(line: &str) {
+    let (class, rest) = (&line[..1], &line[4..]);
+    if class == "3" || line.starts_with(&format!("220 {HOST} ")) || rest == HOST {
         return;
     }
-    let enhanced = rest.split(' ').next().unwrap_or_default();
+    let (enhanced, text) = rest.split_once(' ').unwrap_or_default();
     let parts: Vec<&str> = enhanced.split('.').collect();
-    assert!(parts.len() == 3 && parts[0] == class, "{line}");
     assert!(
-        parts
-            .iter()
-            .all(|part| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit())),
+        parts.len() == 3 && parts[0] == class && !text.is_empty(),
         "{line}"
     );
-    assert!(rest.len() > enhanced.len() + 1, "no text: {line}");
+    let is_number =
+        |part: &&str| !part.is_empty() && part.bytes().all(|digit| digit.is_ascii_digit());
+    assert!(parts.iter().all(is_number), "{line}");
 }
 
 /// Dialogues make more mistakes than a session puts up with.
-pub fn patient(mut config: Config) -> Config {
+pub(crate) fn patient(mut config: Config) -> Config {
     config.limits.bad_commands = 1000;
     config
 }
 
-pub const MAIL: &str = "MAIL FROM:<you@example.org>\r\n";
-pub const RCPT: &str = "RCPT TO:<me@gatepost.test>\r\n";
-pub const EHLO: &str = "EHLO client.example\r\n";
-pub const LOGIN: &str = "AUTH PLAIN AG1lQGdhdGVwb3N0LnRlc3QAcGVuY2ls\r\n";
+pub(crate) const MAIL: &str = "MAIL FROM:<you@example.org>\r\n";
+pub(crate) const RCPT: &str = "RCPT TO:<me@gatepost.test>\r\n";
+pub(crate) const EHLO: &str = "EHLO client.example\r\n";
+pub(crate) const LOGIN: &str = "AUTH PLAIN AG1lQGdhdGVwb3N0LnRlc3QAcGVuY2ls\r\n";
 
 /// A session of an MX that has got as far as 354.
-pub fn at_content(config: Config) -> Talk {
+pub(crate) fn at_content(config: Config) -> Talk {
     let mut talk = Talk::new(clear(config));
     talk.say(EHLO);
     let output = talk.say([MAIL, RCPT, "DATA\r\n"].concat());

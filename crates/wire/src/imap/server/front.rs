@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::Step;
 use super::cursor::{Cursor, Syntax};
-use super::io::{Command, Input, Io, privacy_required};
+use super::io::{Command, Input, Io};
 use super::table::{Phase, Verb};
 use crate::imap::ask::{Answer, Ask};
 use crate::sasl::{
@@ -99,10 +99,7 @@ impl Front {
     }
 
     fn login(&mut self, io: &mut Io, command: &Command) -> Step {
-        // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
         match credentials(command.arguments(), may) {
@@ -117,8 +114,6 @@ impl Front {
 
     fn authenticate(&mut self, io: &mut Io, command: &Command) -> Step {
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
         let Ok((name, initial)) = mechanism_and_initial(command.arguments()) else {
@@ -146,7 +141,7 @@ impl Front {
 
     /// The client's next line in a SASL exchange.
     fn response(&mut self, io: &mut Io) -> Step {
-        let line = match io.plain_line() {
+        let mut line = match io.plain_line() {
             Ok(line) => line,
             Err(step) => return step,
         };
@@ -162,6 +157,7 @@ impl Front {
             Ok(octets) => job.1.response(&octets),
             Err(_) => SaslStep::Failed(Failure::Malformed),
         };
+        line.zeroize();
         self.sasl(io, step)
     }
 
@@ -255,7 +251,7 @@ pub(super) fn completed(io: &mut Io, command: &Command) -> Step {
 
 /// STARTTLS (RFC 9051 6.2.1).
 fn start_tls(io: &mut Io, command: &Command) -> Step {
-    // [IMAP-TLS-03] BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
+    // [IMAP-TLS-03] [REPLY-01] [REPLY-02] [REPLY-03] [REPLY-04]: BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
     if command.arguments().end().is_err() {
         return io.bad(Some(&command.tag), "STARTTLS takes no arguments");
     }
@@ -330,6 +326,7 @@ fn denied(io: &mut Io, tag: &str) -> Step {
 }
 
 fn failed(io: &mut Io, tag: &str, failure: Failure) -> Step {
+    // [REPLY-08]
     match failure {
         // [IMAP-AUTH-01]
         Failure::Malformed => io.bad(Some(tag), "The exchange breaks the mechanism's rules"),

@@ -30,6 +30,7 @@ pub(super) struct Core {
 pub(super) struct Counters {
     pub(super) bad_commands: u32,
     pub(super) failed_logins: u32,
+    pub(super) unknown_recipients: u32,
 }
 
 /// Who the client says it is.

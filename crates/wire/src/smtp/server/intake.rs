@@ -148,7 +148,8 @@ impl Intake {
         }
     }
 
-    /// Moves octets from the inbox into the piece, until one of them is done.
+    /// Moves octets from the inbox into the piece, until one of them is done. Nothing is altered but the stuffing, and octets over
+    /// 127 are welcome whatever BODY said [SMTP-BASE-13] [SMTP-8BIT-01].
     fn fill(&mut self, inbox: &mut Inbox) {
         let from = self.piece.len();
         let consumed = match &mut self.framing {

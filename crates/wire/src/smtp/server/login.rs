@@ -1,4 +1,4 @@
-//! The AUTH command and the exchange it begins (RFC 4954).
+//! The AUTH command and the exchange it begins (RFC 4954) [SMTP-AUTH-02].
 //!
 //! Nothing of an argument or response is decoded without leave to read credentials ([`crate::seam::MayReadCredentials`]), so
 //! in clear right and wrong passwords get the same answer and no question is asked [SMTP-AUTH-01]. Lines that may hold
@@ -120,6 +120,7 @@ impl Login {
     }
 }
 
+/// [SMTP-AUTH-04] each failure has its answer, and [SMTP-AUTH-13] a wrong name the same as a wrong password.
 fn failed(failure: Failure, core: &mut Core) -> Turn {
     match failure {
         Failure::Malformed => core.bad(reply::BAD_RESPONSE, Rest::Ready),
