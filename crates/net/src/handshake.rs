@@ -8,7 +8,7 @@
 
 use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
 use gatepost_trust::exporter::Captured;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 use gatepost_wire::tls::{
     AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
@@ -78,6 +78,10 @@ pub(crate) async fn serve(
     }
     let bindings = tls.options().bindings;
     let facts = work.facts(hello.sni.as_deref(), &choice, bindings)?;
+    if facts.version == TlsVersion::Tls13 {
+        // The handshake is over for the peer too: only a ticket can be in line.
+        connection.let_pending_wait();
+    }
     connection.link = Link::Encrypted(Box::new(work.engine));
     Ok(Secured {
         facts,

@@ -124,6 +124,21 @@ fn the_ticket_travels_with_the_greeting() {
 }
 
 #[test]
+fn without_a_greeting_the_ticket_travels_with_the_first_reply() {
+    let server = support::starttls();
+    let config = Arc::new(config_for(&[&rustls::version::TLS13]));
+    let mut tls = upgrade(&server, &config).unwrap();
+    let brief = Some(Duration::from_millis(200));
+    tls.get_ref().sock.set_read_timeout(brief).unwrap();
+    assert!(
+        tls.get_mut().sock.read(&mut [0; 1]).is_err(),
+        "nothing comes unasked"
+    );
+    assert_eq!(ask(&mut tls, "hello"), "250 hello\r\n");
+    assert_eq!(tls.get_ref().conn.tls13_tickets_received(), 1);
+}
+
+#[test]
 fn clear_text_on_an_implicit_port_is_counted_and_not_answered() {
     // [IMPL-03]
     let server = support::implicit();
