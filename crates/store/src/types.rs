@@ -122,7 +122,7 @@ pub struct Options {
     pub spool_above: usize,
     /// A segment file that has reached this many octets gets no more messages.
     pub segment_size: u64,
-    /// The largest message taken, in octets.
+    /// The largest message taken, in octets, with the fields added on the way in: above the limit sessions announce.
     pub max_message: u64,
     /// How many mailboxes an account may have, and how many subscriptions.
     pub max_mailboxes: u32,
@@ -138,7 +138,7 @@ impl Default for Options {
             min_free: 128 << 20,
             spool_above: 256 << 10,
             segment_size: 64 << 20,
-            max_message: 50 << 20,
+            max_message: 64 << 20,
             max_mailboxes: 10_000,
             max_keywords: 500,
             readers: 4,

@@ -9,7 +9,7 @@
 //! 4. commit (one more, of the database's log);
 //! 5. answer every job, then tell the listeners of every mailbox that changed.
 //!
-//! Nothing is answered before 4, so an answer is a promise. When a sync fails, what the disk holds is not known: the thread
+//! Nothing is answered before 4, so an answer is a promise [SMTP-BASE-15]. When a sync fails, what the disk holds is not known: the thread
 //! is *poisoned*, rolls back and refuses every job from then on, because trying again can succeed without the data being
 //! there. When nothing waits, dead segments are removed and the log is moved into the database.
 
