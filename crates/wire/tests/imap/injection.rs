@@ -154,6 +154,17 @@ fn the_named_exception_allows_logins_in_clear() {
             && !text.contains("-PLUS")
     );
     assert!(text.contains("a OK [CAPABILITY "));
+    // What is not listed is not taken either: there is nothing to bind to.
+    let session = Server::clear(config(true), exception, Instant::now());
+    let it = outcome(
+        session,
+        &[b"a AUTHENTICATE SCRAM-SHA-256-PLUS\r\n"],
+        backend(),
+    );
+    assert!(
+        it.output
+            .ends_with(b"a NO [CANNOT] Mechanism not offered\r\n")
+    );
     let refused = outcome(clear_session(), &[b"a LOGIN me sesame\r\n"], |ask| {
         panic!("asked {ask:?}")
     });

@@ -92,6 +92,23 @@ fn two_sessions_one_expunges() {
     assert_eq!(other.say("g NOOP"), "g OK NOOP completed\r\n");
 }
 
+/// Not even by a FETCH or STORE that turns out to be about nothing.
+#[test]
+fn nothing_fetched_tells_no_expunge() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    other.say("c SEARCH RETURN (SAVE) KEYWORD nothing");
+    one.say("c STORE 1 +FLAGS.SILENT (\\Deleted)");
+    one.say("d EXPUNGE");
+    other.news();
+    assert_eq!(other.say("d FETCH $ FLAGS"), "d OK FETCH completed\r\n");
+    assert_eq!(other.say("e STORE $ FLAGS ()"), "e OK STORE completed\r\n");
+    assert_eq!(
+        other.say("f UID FETCH $ FLAGS"),
+        "* 1 EXPUNGE\r\nf OK UID FETCH completed\r\n"
+    );
+}
+
 #[test]
 fn flags_and_new_messages_are_told_while_idle() {
     let maildrop = maildrop();
