@@ -594,6 +594,7 @@ fn talk(runtime: &Runtime, world: &World, commands: &str) -> String {
         host: "mail.example.org".into(),
         starttls: true,
         append_limit: 1_000_000,
+        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     };
     let session = Fresh::implicit(Arc::new(config)).secured(facts());

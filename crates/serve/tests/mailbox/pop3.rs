@@ -150,6 +150,7 @@ fn a_session_from_end_to_end() {
         host,
         greeting,
         starttls: true,
+        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     };
     let session = Fresh::implicit(Arc::new(config)).secured(gatepost_testkit::facts());

@@ -14,7 +14,8 @@ use super::table::{Phase, Verb};
 use crate::imap::ask::{Answer, Ask};
 use crate::sasl::{
     AccountAnswer, AccountAsk, Attempt, Exchange, Failure, Mechanism, Step as SaslStep,
-    decode_base64, encode_base64, offered, prepare_name, prepare_password,
+    decode_base64, encode_base64, offered, password_commands_offered, prepare_name,
+    prepare_password,
 };
 use crate::seam::MayReadCredentials;
 use crate::session::Why;
@@ -51,10 +52,10 @@ pub(super) fn capabilities(io: &Io) -> String {
         list.push_str(" STARTTLS");
     }
     // [IMAP-TLS-09] [SASL-PLAIN-01] [SASL-SEC-01]: no mechanism is listed that would not be read.
-    if io.channel.may_read_credentials().is_none() {
+    if !password_commands_offered(&io.channel, &io.config.mechanisms) {
         list.push_str(" LOGINDISABLED");
     }
-    for mechanism in offered(&io.channel) {
+    for mechanism in offered(&io.channel, &io.config.mechanisms) {
         let _ = write!(list, " AUTH={}", mechanism.name());
     }
     list
@@ -102,6 +103,13 @@ impl Front {
         let Some(may) = io.channel.may_read_credentials() else {
             return Step::Again;
         };
+        if !password_commands_offered(&io.channel, &io.config.mechanisms) {
+            io.line(format_args!(
+                "{} NO [CANNOT] LOGIN is disabled",
+                command.tag
+            ));
+            return Step::Again;
+        }
         match credentials(command.arguments(), may) {
             Err(Syntax) => io.bad(Some(&command.tag), "LOGIN takes a name and a password"),
             Ok(None) => denied(io, &command.tag),
@@ -123,8 +131,8 @@ impl Front {
                 "AUTHENTICATE takes a mechanism and base64",
             );
         };
-        let known =
-            Mechanism::from_name(name.as_bytes()).filter(|it| offered(&io.channel).contains(it));
+        let known = Mechanism::from_name(name.as_bytes())
+            .filter(|it| offered(&io.channel, &io.config.mechanisms).contains(it));
         let Some(mechanism) = known else {
             // [IMAP-AUTH-01] [SASL-SEC-01]
             io.line(format_args!(

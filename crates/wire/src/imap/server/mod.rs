@@ -46,6 +46,7 @@ use self::front::Front;
 use self::io::Io;
 use self::mailbox::Mailbox;
 use super::ask::{Answer, Ask};
+use crate::sasl::Mechanism;
 use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
 use crate::session::{self, Machine, Next, Why};
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub starttls: bool,
     /// The greatest size of a message for APPEND, in octets (RFC 7889).
     pub append_limit: u64,
+    /// The mechanisms allowed for logins; LOGIN, the command, goes with PLAIN.
+    pub mechanisms: Vec<Mechanism>,
     /// What bounds a session.
     pub limits: Limits,
 }

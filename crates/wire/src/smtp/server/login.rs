@@ -41,7 +41,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
     if words.next().is_some() {
         return core.bad(Syntax::BadArgument.into(), Rest::Ready);
     }
-    let offered = sasl::offered(&core.channel);
+    let offered = sasl::offered(&core.channel, &core.config.mechanisms);
     let Some(mechanism) =
         Mechanism::from_name(name).filter(|mechanism| offered.contains(mechanism))
     else {
