@@ -1,1 +1,36 @@
-//! gatepost-fuzz
+//! Fuzz targets, and what the runner needs.
+//!
+//! A target is a function of some bytes that must return whatever they are; it panics when the code under it does, or breaks
+//! one of the rules the target checks. The targets build with the stable compiler; the binary of this crate runs them with
+//! a simple mutator. CONTRIBUTING.md says how to run one under a coverage-guided fuzzer.
+
+pub mod behaviour;
+pub mod corpus;
+pub mod input;
+pub mod mutate;
+pub mod session;
+pub mod targets;
+
+/// A fuzz target.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What it does with an input.
+    pub run: fn(&[u8]),
+    /// Inputs that lead somewhere.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Words that mean something to it.
+    pub words: &'static [&'static str],
+}
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    targets::smtp::SESSION,
+    targets::imap::SESSION,
+    targets::pop3::SESSION,
+    targets::smtp::COMMAND,
+    targets::sasl::EXCHANGE,
+    targets::hello::READER,
+    targets::inbox::LINES,
+];

@@ -1,1 +1,27 @@
-fn main() {}
+//! `gatepost`: encrypted mail transport. One verb, one file.
+
+mod account;
+mod cli;
+mod config;
+mod config_verb;
+mod directives;
+mod exit;
+mod intro;
+mod password;
+mod serve;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = cli::command().get_matches();
+    let outcome = match matches.subcommand() {
+        Some(("serve", given)) => serve::run(given),
+        Some(("account", given)) => account::run(given),
+        Some(("config", given)) => config_verb::run(given),
+        _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,15 +1,34 @@
-//! Runs any machine on a connection.
+//! The one driver: runs any [`Machine`] over TCP and TLS, with its deadlines.
+//!
+//! ```text
+//!   clear ──▶ session ──Upgrade──▶ leftover ──▶ handshake ──▶ session ──Close──▶ farewell, close_notify, end
+//!                └──────────────────────────────────▲  not TLS, failed, too late: the end, never clear text again
+//!   implicit TLS ──────────────────────────────────┘
+//! ```
+//!
+//! - The machine decides, the driver moves bytes. It never looks at what they say.
+//! - An idle session costs its machine, its TLS keys and a small future: no buffer is held while waiting, and the rare phases
+//!   (handshake, farewell) are boxed, so they take room only while they run.
+//! - What TLS says last in a handshake leaves in the same write as the session's first words.
+//! - Deadlines: the machine's own while reading; [`Limits`] for handshake, writing and farewell.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use gatepost_trust::certificates::ServiceTls;
 use gatepost_wire::seam::TlsFacts;
-use gatepost_wire::session::{Machine, Why};
+use gatepost_wire::session::{Fresh, Machine, Next, Why};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio::time::{sleep_until, timeout};
+
+use crate::connection::{Broken, Connection, Read};
+pub use crate::failure::{Blame, TlsFailure};
+use crate::handshake::{self, Failed, Secured};
+pub use crate::plaintext::VerbClass;
 
 /// The answer of a backend, on its way.
 pub type Answering<'a, A> = Pin<Box<dyn Future<Output = A> + Send + 'a>>;
@@ -20,7 +39,7 @@ pub trait Backend<M: Machine>: Send {
     fn handle(&mut self, ask: M::Ask) -> Answering<'_, M::Answer>;
 
     /// Signalled when there is something new for the session (its mailbox changed). One per session, signalled with
-    /// [`Notify::notify_one`], so that news between two waits is kept.
+    /// [`Notify::notify_one`], so that news between two waits is kept. Asked for before every wait.
     fn news(&self) -> Option<Arc<Notify>> {
         None
     }
@@ -34,14 +53,14 @@ pub trait Backend<M: Machine>: Send {
 pub enum Start<M: Machine> {
     /// In clear.
     Clear(M),
-    /// With a TLS handshake [IMPL-01].
+    /// With a TLS handshake; not a word before it [IMPL-01].
     Implicit(M::Fresh),
 }
 
 /// What happened on a connection beside the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Clear-text bytes that are not TLS stood behind STARTTLS.
+    /// Clear-text bytes that are not TLS stood behind STARTTLS [SMTP-STARTTLS-19].
     StartTlsInjection {
         /// How many. Never what they said.
         octets: usize,
@@ -55,41 +74,29 @@ pub enum Event {
     HandshakeFailed(TlsFailure),
 }
 
-/// What clear text on a TLS port looked like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum VerbClass {
-    /// An SMTP verb.
-    Smtp,
-    /// A tagged IMAP command.
-    Imap,
-    /// A POP3 verb.
-    Pop3,
-    /// An HTTP request.
-    Http,
-    /// A login in any of them.
-    Login,
-    /// Anything else.
-    Other,
-}
-
-/// Why a handshake, or TLS later on, failed. `label` gives the word for logs and metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TlsFailure {
-    /// It took too long.
-    Timeout,
-}
-
 /// Limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For the handshake on a port for implicit TLS. Default 10 s.
+    /// For the handshake on a port for implicit TLS. A client there has nothing else to do.
     pub implicit_handshake: Duration,
-    /// For the handshake after STARTTLS. Default 30 s [SMTP-STARTTLS-23].
+    /// For the handshake after STARTTLS [SMTP-STARTTLS-23].
     pub starttls_handshake: Duration,
-    /// For the peer to take any octet of waiting output. Default 60 s.
+    /// For the peer to take each 64 KiB of waiting output, or the rest of it.
     pub write: Duration,
-    /// For the peer to close after our farewell. Default 1 s.
+    /// For the peer to close after our farewell.
     pub linger: Duration,
+}
+
+impl Default for Limits {
+    /// 10 s, 30 s, 60 s, 1 s.
+    fn default() -> Self {
+        Self {
+            implicit_handshake: Duration::from_secs(10),
+            starttls_handshake: Duration::from_secs(30),
+            write: Duration::from_secs(60),
+            linger: Duration::from_secs(1),
+        }
+    }
 }
 
 /// What all connections of a listener share.
@@ -99,7 +106,8 @@ pub struct Context {
     pub shutdown: watch::Receiver<bool>,
     /// Limits.
     pub limits: Limits,
-    /// Handshakes at once.
+    /// Handshakes being computed at once. A permit is held only while the engine computes, so no peer can hold one; fewer
+    /// permits than cores keep a core for the sessions that are up.
     pub handshakes: Arc<Semaphore>,
 }
 
@@ -114,23 +122,344 @@ pub struct Ended {
     pub bytes_in: u64,
     /// Octets sent to the network, TLS included.
     pub bytes_out: u64,
-    /// How long the handshake took, from the first octet waited for to the last.
+    /// How long the handshake took, waiting for the peer included.
     pub handshake: Option<Duration>,
     /// Why TLS failed, if it did.
     pub tls_failure: Option<TlsFailure>,
 }
 
-/// Runs a session to its end.
-pub async fn run<M, B>(
-    _stream: TcpStream,
-    _start: Start<M>,
-    _tls: Arc<ServiceTls>,
-    _backend: &mut B,
-    _context: &Context,
-) -> Ended
+/// Runs a session to its end. The future is small; its larger parts are on the heap while they are needed.
+pub fn run<'a, M, B>(
+    stream: TcpStream,
+    start: Start<M>,
+    tls: Arc<ServiceTls>,
+    backend: &'a mut B,
+    context: &'a Context,
+) -> impl Future<Output = Ended> + Send + use<'a, M, B>
 where
-    M: Machine,
+    M: Machine + Send + 'a,
+    M::Fresh: Send,
     B: Backend<M>,
 {
-    todo!()
+    // What an async function is given stays in its future for ever, beside what it makes of it: so nothing large is given.
+    let start = match start {
+        Start::Clear(machine) => Begin::Clear(Box::new(machine)),
+        Start::Implicit(fresh) => Begin::Implicit(Box::new(fresh)),
+    };
+    let mut shutdown = context.shutdown.clone();
+    // It may have been said before this connection came.
+    shutdown.mark_changed();
+    let session = Session {
+        connection: Connection::new(stream),
+        tls,
+        backend,
+        context,
+        shutdown: Some(shutdown),
+        facts: None,
+        handshake: None,
+        tls_failure: None,
+    };
+    drive(Box::new(session), start)
+}
+
+/// Waits for a change, without marking it seen. False when nobody is left who could make one.
+async fn changed(shutdown: Option<&mut watch::Receiver<bool>>) -> bool {
+    match shutdown {
+        Some(shutdown) => {
+            let told = shutdown.changed().await.is_ok();
+            if told {
+                shutdown.mark_changed();
+            }
+            told
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn notified(news: Option<&Notify>) {
+    match news {
+        Some(news) => news.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
+enum Begin<M: Machine> {
+    Clear(Box<M>),
+    Implicit(Box<M::Fresh>),
+}
+
+/// How a session in one channel came to its end.
+enum Turn {
+    Upgrade,
+    Close(Why),
+    /// Nothing more can be said.
+    Abort(Why),
+}
+
+struct Session<'a, B> {
+    connection: Connection,
+    tls: Arc<ServiceTls>,
+    backend: &'a mut B,
+    context: &'a Context,
+    /// None when the machine has been told.
+    shutdown: Option<watch::Receiver<bool>>,
+    facts: Option<Box<TlsFacts>>,
+    handshake: Option<Duration>,
+    tls_failure: Option<TlsFailure>,
+}
+
+async fn drive<M, B>(mut session: Box<Session<'_, B>>, start: Begin<M>) -> Ended
+where
+    M: Machine + Send,
+    M::Fresh: Send,
+    B: Backend<M>,
+{
+    let mut machine = match start {
+        Begin::Clear(machine) => machine,
+        Begin::Implicit(fresh) => {
+            let limit = session.context.limits.implicit_handshake;
+            match session.secure(Vec::new(), limit).await {
+                Ok(secured) => Box::new(begin(*fresh, secured)),
+                Err(failed) => return session.failed_implicit(failed).await,
+            }
+        }
+    };
+    loop {
+        match session.converse(&mut machine).await {
+            Turn::Upgrade => {
+                // The clear session ends here, and all that was said in it.
+                let (fresh, leftover) = machine.upgrade();
+                let first = match leftover.into_handshake() {
+                    Ok(first) => first,
+                    Err(injection) => return (*session).injected(injection.octets),
+                };
+                let fresh = Box::new(fresh);
+                let limit = session.context.limits.starttls_handshake;
+                machine = match session.secure(first, limit).await {
+                    Ok(secured) => Box::new(begin(*fresh, secured)),
+                    Err(failed) => return session.failed_starttls(failed).await,
+                };
+            }
+            Turn::Close(why) => return session.close(why, std::mem::take(machine.output())).await,
+            Turn::Abort(why) => return (*session).abort(why),
+        }
+    }
+}
+
+/// The session inside TLS, and what the peer has said in it already.
+fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> M {
+    let mut machine = fresh.secured(secured.facts);
+    if !secured.early.is_empty() {
+        machine.receive(&secured.early);
+    }
+    machine
+}
+
+impl<B> Session<'_, B> {
+    /// Runs a session until it upgrades or ends.
+    async fn converse<M: Machine>(&mut self, machine: &mut M) -> Turn
+    where
+        B: Backend<M>,
+    {
+        let limit = self.context.limits.write;
+        loop {
+            self.tell_of_shutdown(machine);
+            match machine.next(Instant::now()) {
+                Next::Ask(ask) => {
+                    let answer = self.backend.handle(ask).await;
+                    machine.answer(answer);
+                }
+                Next::Write => {
+                    if let Err(broken) = self.connection.write(machine.output(), limit).await {
+                        return self.broken(broken);
+                    }
+                }
+                Next::Read { until } => {
+                    if let Err(turn) = self.read(machine, until).await {
+                        return turn;
+                    }
+                }
+                Next::Upgrade => {
+                    return match self.connection.write(machine.output(), limit).await {
+                        Ok(()) => Turn::Upgrade,
+                        Err(broken) => self.broken(broken),
+                    };
+                }
+                Next::Close(why) => return Turn::Close(why),
+            }
+        }
+    }
+
+    /// Waits for bytes, the deadline, news or shutdown. This is where a connection is for nearly all of its life.
+    async fn read<M: Machine>(&mut self, machine: &mut M, until: Instant) -> Result<(), Turn>
+    where
+        B: Backend<M>,
+    {
+        let news = self.backend.news();
+        let connection = &mut self.connection;
+        let read = poll_fn(|cx| {
+            let poll = connection.poll_read(cx, &mut |bytes| machine.receive(bytes));
+            if poll.is_pending() && connection.has_pending() {
+                // A ticket, or TLS' own housekeeping, without words to travel with.
+                return match connection.flush() {
+                    Ok(true) => Poll::Pending,
+                    Ok(false) => Poll::Ready(Ok(None)),
+                    Err(broken) => Poll::Ready(Err(broken)),
+                };
+            }
+            poll.map_ok(Some)
+        });
+        let read = tokio::select! {
+            biased;
+            read = read => read,
+            told = changed(self.shutdown.as_mut()) => {
+                if !told {
+                    self.shutdown = None;
+                }
+                Ok(Some(Read::Some))
+            }
+            () = notified(news.as_deref()) => {
+                machine.news();
+                Ok(Some(Read::Some))
+            }
+            () = sleep_until(until.into()) => Ok(Some(Read::Some)),
+        };
+        match read {
+            Ok(Some(Read::Some)) => Ok(()),
+            Ok(Some(Read::End { clean })) => self.end(machine, clean),
+            Ok(None) => {
+                let limit = self.context.limits.write;
+                let written = self.connection.write(&mut Vec::new(), limit).await;
+                written.map_err(|it| self.broken(it))
+            }
+            Err(broken) => Err(self.broken(broken)),
+        }
+    }
+
+    /// The peer says nothing more: the machine may still have an answer to what came before.
+    fn end<M: Machine>(&mut self, machine: &mut M, clean: bool) -> Result<(), Turn> {
+        if self.connection.told_of_end() {
+            let why = if clean { Why::PeerClosed } else { Why::Broken };
+            return Err(Turn::Close(why));
+        }
+        machine.peer_closed(clean);
+        Ok(())
+    }
+
+    fn tell_of_shutdown<M: Machine>(&mut self, machine: &mut M) {
+        let Some(shutdown) = &mut self.shutdown else {
+            return;
+        };
+        if shutdown.has_changed().unwrap_or(false) && *shutdown.borrow_and_update() {
+            self.shutdown = None;
+            machine.shutdown();
+        }
+    }
+
+    async fn secure(&mut self, first: Vec<u8>, limit: Duration) -> Result<Secured, Failed> {
+        let begun = Instant::now();
+        let (tls, permits) = (Arc::clone(&self.tls), &self.context.handshakes);
+        let handshake = Box::pin(handshake::serve(&mut self.connection, first, &tls, permits));
+        let result = timeout(limit, handshake).await;
+        let secured = result.unwrap_or(Err(Failed::Tls(TlsFailure::Timeout)))?;
+        self.handshake = Some(begun.elapsed());
+        let mut facts = Box::new(secured.facts.clone());
+        facts.bindings = None;
+        self.facts = Some(facts);
+        Ok(secured)
+    }
+
+    async fn failed_implicit<M: Machine>(self: Box<Self>, failed: Failed) -> Ended
+    where
+        B: Backend<M>,
+    {
+        match failed {
+            Failed::NotTls { verb, .. } => {
+                // [IMPL-03] not a word in clear.
+                self.backend.event(Event::PlaintextOnTlsPort { verb });
+                (*self).abort(Why::PlaintextOnTlsPort)
+            }
+            Failed::Tls(failure) => self.failed_handshake(failure).await,
+        }
+    }
+
+    async fn failed_starttls<M: Machine>(self: Box<Self>, failed: Failed) -> Ended
+    where
+        B: Backend<M>,
+    {
+        match failed {
+            // [SMTP-STARTTLS-19] the same when the injected words came a segment later.
+            Failed::NotTls { octets, .. } => (*self).injected(octets),
+            Failed::Tls(failure) => self.failed_handshake(failure).await,
+        }
+    }
+
+    fn injected<M: Machine>(self, octets: usize) -> Ended
+    where
+        B: Backend<M>,
+    {
+        self.backend.event(Event::StartTlsInjection { octets });
+        self.abort(Why::StartTlsInjection)
+    }
+
+    async fn failed_handshake<M: Machine>(mut self: Box<Self>, failure: TlsFailure) -> Ended
+    where
+        B: Backend<M>,
+    {
+        self.backend.event(Event::HandshakeFailed(failure));
+        self.tls_failure = Some(failure);
+        // The link is still clear for the alert in line; nothing else follows, and nobody waits long for it.
+        let limits = (self.context.limits.linger, self.context.limits.linger);
+        self.finish(Why::HandshakeFailed, Vec::new(), limits).await
+    }
+
+    async fn close(self: Box<Self>, why: Why, output: Vec<u8>) -> Ended {
+        let limits = (self.context.limits.write, self.context.limits.linger);
+        self.finish(why, output, limits).await
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        why: Why,
+        output: Vec<u8>,
+        limits: (Duration, Duration),
+    ) -> Ended {
+        let this = *self;
+        let (bytes_in, bytes_out) = Box::pin(this.connection.finish(output, limits)).await;
+        let (facts, handshake, tls_failure) = (this.facts, this.handshake, this.tls_failure);
+        Ended {
+            why,
+            facts,
+            bytes_in,
+            bytes_out,
+            handshake,
+            tls_failure,
+        }
+    }
+
+    fn broken(&mut self, broken: Broken) -> Turn {
+        match broken {
+            Broken::Network => Turn::Abort(Why::Broken),
+            Broken::TooSlow => Turn::Abort(Why::Timeout),
+            Broken::Tls(failure) => {
+                self.tls_failure = Some(failure);
+                Turn::Abort(Why::Broken)
+            }
+        }
+    }
+
+    /// Ends without a farewell. An alert that is in line is sent if the socket takes it.
+    fn abort(mut self, why: Why) -> Ended {
+        let _ = self.connection.flush();
+        let (bytes_in, bytes_out) = (self.connection.bytes_in, self.connection.bytes_out);
+        let (facts, handshake, tls_failure) = (self.facts, self.handshake, self.tls_failure);
+        Ended {
+            why,
+            facts,
+            bytes_in,
+            bytes_out,
+            handshake,
+            tls_failure,
+        }
+    }
 }

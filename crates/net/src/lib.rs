@@ -3,11 +3,14 @@
 //! | module | holds |
 //! |---|---|
 //! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
-//! | [`engine`] | the TLS engine behind a type of our own |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`systemd`] | readiness notification |
 
+mod connection;
 pub mod driver;
-pub mod engine;
+mod engine;
+mod failure;
+mod handshake;
 pub mod listen;
+mod plaintext;
 pub mod systemd;

@@ -1,1 +1,17 @@
-//! gatepost-serve
+//! The server: listeners, the backends behind sessions, limits, logs and metrics.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`settings`] | what a server is told, with every choice made |
+//! | [`server`] | open, start, run, stop |
+//! | [`services`] | the services and their ports |
+//! | [`mailbox`] | the backends that put sessions onto the embedded store |
+//! | [`log`] | one structured line per session end |
+//! | [`metrics`] | counters and their page |
+
+pub mod log;
+pub mod mailbox;
+pub mod metrics;
+pub mod server;
+pub mod services;
+pub mod settings;

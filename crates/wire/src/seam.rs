@@ -22,7 +22,7 @@ pub const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Bytes that had been read from the clear connection, but not understood, when the upgrade was accepted.
 ///
-/// A client may send its ClientHello directly behind STARTTLS; nothing else may stand here.
+/// A client may send its `ClientHello` directly behind STARTTLS; nothing else may stand here.
 #[must_use = "leftover bytes belong to the TLS handshake, or the connection must be closed"]
 pub struct Leftover(Vec<u8>);
 

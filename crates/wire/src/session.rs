@@ -107,7 +107,7 @@ pub enum Why {
     StartTlsInjection,
     /// Clear text came on a port for implicit TLS.
     PlaintextOnTlsPort,
-    /// A TLS ClientHello came on a clear-text port.
+    /// A TLS `ClientHello` came on a clear-text port.
     TlsOnPlaintextPort,
     /// The first command was an HTTP request: a browser lured here, or a scanner.
     HttpRequest,

@@ -189,6 +189,10 @@ pub enum Refusal {
 }
 
 /// A message's flags.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent flag of the standard"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Flags {
     /// `\Seen`

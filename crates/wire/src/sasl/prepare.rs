@@ -54,6 +54,8 @@ mod tests {
         assert_eq!(prepare_name("\u{2168}").as_deref(), Ok("IX"));
         assert_eq!(prepare_name("\u{7}"), Err(Preparation::Prohibited));
         assert_eq!(prepare_name("\u{627}1"), Err(Preparation::Prohibited));
+        // RFC 4013 2.5: unassigned in Unicode 3.2
+        assert_eq!(prepare_name("\u{1f600}"), Err(Preparation::Prohibited));
     }
 
     #[test]

@@ -1,22 +1,36 @@
-//! What a ClientHello says (RFC 9846 4.1.2).
+//! What a ClientHello says (RFC 9846 4.1.2, RFC 5246 7.4.1.2).
+
+use std::net::IpAddr;
+
+/// TLS 1.2 on the wire.
+pub const TLS12: u16 = 0x0303;
+/// TLS 1.3 on the wire.
+pub const TLS13: u16 = 0x0304;
+
+/// `TLS_EMPTY_RENEGOTIATION_INFO_SCSV` (RFC 5746 3.3).
+const RENEGOTIATION_SCSV: u16 = 0x00ff;
 
 /// A ClientHello, taken apart. Lists are in the client's order; values that are not known are kept as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one extension, present or not"
+)]
 pub struct ClientHello {
     /// `legacy_version`, such as 0x0303.
     pub legacy_version: u16,
     /// The client's random.
     pub random: [u8; 32],
     /// The length of `legacy_session_id`, 0 to 32.
-    pub session_id_len: u8,
+    pub session_id_len: usize,
     /// Cipher suites offered.
     pub cipher_suites: Vec<u16>,
     /// Compression methods offered.
     pub compression_methods: Vec<u8>,
     /// `supported_versions`; empty when the extension is absent.
     pub supported_versions: Vec<u16>,
-    /// The host name asked for, in lower case, without a dot at the end. Not present when the extension is absent or holds
-    /// something that cannot be a DNS name (an address literal, RFC 6066 3).
+    /// The host name asked for, in lower case, without a dot at the end. None when the extension is absent or holds something
+    /// that cannot be a DNS name (such as an address literal, which RFC 6066 3 does not allow).
     pub sni: Option<String>,
     /// Application protocols offered (RFC 7301); empty when the extension is absent.
     pub alpn: Vec<Vec<u8>>,
@@ -39,11 +53,213 @@ pub struct ClientHello {
 }
 
 impl ClientHello {
-    /// Whether the client offers this version.
+    /// Whether the client offers this version, such as [`TLS13`].
     pub fn offers(&self, version: u16) -> bool {
         if self.supported_versions.is_empty() {
-            return version <= self.legacy_version && version < 0x0304;
+            return version <= self.legacy_version && version < TLS13;
         }
         self.supported_versions.contains(&version)
+    }
+
+    /// Reads the body of the message, without its four octets of header. None when a length does not fit, an extension comes
+    /// twice, or the pre-shared key is not the last extension (RFC 9846 4.2.11).
+    pub(super) fn parse(body: &[u8]) -> Option<Self> {
+        let mut body = Bytes(body);
+        let mut hello = Self {
+            legacy_version: body.u16()?,
+            random: body.take(32)?.try_into().ok()?,
+            ..Self::default()
+        };
+        hello.session_id_len = body.vec8()?.len();
+        hello.cipher_suites = u16_list(body.vec16()?)?;
+        hello.compression_methods = body.vec8()?.0.to_vec();
+        let empty_lists = hello.cipher_suites.is_empty() || hello.compression_methods.is_empty();
+        if empty_lists || hello.session_id_len > 32 {
+            return None;
+        }
+        hello.has_renegotiation_info = hello.cipher_suites.contains(&RENEGOTIATION_SCSV);
+        if !body.is_empty() {
+            hello.read_extensions(body.vec16()?)?;
+        }
+        body.is_empty().then_some(hello)
+    }
+
+    fn read_extensions(&mut self, mut all: Bytes<'_>) -> Option<()> {
+        while !all.is_empty() {
+            if self.has_psk {
+                return None;
+            }
+            let kind = all.u16()?;
+            let data = all.vec16()?;
+            self.extensions.push(kind);
+            self.read_extension(kind, data)?;
+        }
+        let mut kinds = self.extensions.clone();
+        kinds.sort_unstable();
+        kinds.dedup();
+        (kinds.len() == self.extensions.len()).then_some(())
+    }
+
+    fn read_extension(&mut self, kind: u16, mut data: Bytes<'_>) -> Option<()> {
+        match kind {
+            0 => self.sni = server_name(data)?,
+            10 => self.groups = u16_list(data.only_vec16()?)?,
+            13 => self.signature_schemes = u16_list(data.only_vec16()?)?,
+            16 => self.alpn = protocol_names(data.only_vec16()?)?,
+            23 => self.has_ems = data.must_be_empty()?,
+            41 => self.has_psk = true,
+            42 => self.has_early_data = data.must_be_empty()?,
+            43 => {
+                self.supported_versions = u16_list(data.vec8()?)?;
+                if self.supported_versions.is_empty() || !data.is_empty() {
+                    return None;
+                }
+            }
+            51 => self.key_shares = key_share_groups(data.only_vec16()?)?,
+            0xff01 => self.has_renegotiation_info = true,
+            _ => {}
+        }
+        Some(())
+    }
+}
+
+/// RFC 6066 3: a list with one `host_name`. The outer None is a list that does not add up.
+#[expect(
+    clippy::option_option,
+    reason = "malformed, and absent, are two different things here"
+)]
+fn server_name(mut data: Bytes<'_>) -> Option<Option<String>> {
+    let mut list = data.only_vec16()?;
+    let kind = list.u8()?;
+    let name = list.vec16()?;
+    if kind != 0 || name.is_empty() || !list.is_empty() {
+        return None;
+    }
+    Some(host_name(name.0))
+}
+
+/// The name in lower case without its last dot, if it can be one in the DNS.
+fn host_name(octets: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(octets).ok()?.to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name);
+    let label_fits = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let fits = name.len() <= 253 && name.split('.').all(label_fits);
+    (fits && name.parse::<IpAddr>().is_err()).then(|| name.to_owned())
+}
+
+fn protocol_names(mut list: Bytes<'_>) -> Option<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    while !list.is_empty() {
+        let name = list.vec8()?;
+        if name.is_empty() {
+            return None;
+        }
+        names.push(name.0.to_vec());
+    }
+    (!names.is_empty()).then_some(names)
+}
+
+fn key_share_groups(mut list: Bytes<'_>) -> Option<Vec<u16>> {
+    let mut groups = Vec::new();
+    while !list.is_empty() {
+        groups.push(list.u16()?);
+        if list.vec16()?.is_empty() {
+            return None;
+        }
+    }
+    Some(groups)
+}
+
+fn u16_list(mut list: Bytes<'_>) -> Option<Vec<u16>> {
+    let mut values = Vec::with_capacity(list.0.len() / 2);
+    while !list.is_empty() {
+        values.push(list.u16()?);
+    }
+    Some(values)
+}
+
+/// Octets to be read from the front.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> Bytes<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
+    }
+
+    /// A vector with one octet of length.
+    fn vec8(&mut self) -> Option<Self> {
+        let length = usize::from(self.u8()?);
+        self.take(length).map(Self)
+    }
+
+    /// A vector with two octets of length.
+    fn vec16(&mut self) -> Option<Self> {
+        let length = usize::from(self.u16()?);
+        self.take(length).map(Self)
+    }
+
+    /// A vector with two octets of length, at least one element, and nothing after it.
+    fn only_vec16(&mut self) -> Option<Self> {
+        let vector = self.vec16()?;
+        (self.is_empty() && !vector.is_empty()).then_some(vector)
+    }
+
+    fn must_be_empty(&self) -> Option<bool> {
+        self.is_empty().then_some(true)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_name;
+
+    #[test]
+    fn a_name_is_lower_case_and_without_its_last_dot() {
+        assert_eq!(
+            host_name(b"Mail.Example.ORG."),
+            Some("mail.example.org".into())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_a_dns_name_is_none() {
+        for name in [
+            &b"192.0.2.1"[..],
+            b"::1",
+            b"a..b",
+            b"",
+            b".",
+            b"a b",
+            b"a\0b",
+            b"\xff",
+        ] {
+            assert_eq!(host_name(name), None, "{name:?}");
+        }
+        assert_eq!(host_name(&[b'a'; 64]), None);
+        let long = vec!["a".repeat(60); 5].join(".");
+        assert_eq!(host_name(long.as_bytes()), None);
     }
 }

@@ -17,7 +17,7 @@ mod hello;
 pub mod names;
 mod reader;
 
-pub use hello::ClientHello;
+pub use hello::{ClientHello, TLS12, TLS13};
 pub use reader::{HelloReader, Progress};
 
 /// The most octets, record headers included, that are collected for one ClientHello. Hybrid key shares make hellos of about

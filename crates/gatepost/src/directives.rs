@@ -1,0 +1,290 @@
+//! The one table of configuration directives.
+//!
+//! From it come the parser (`config.rs`), the flags of `gatepost serve` and their help, the annotated sample file
+//! (`gatepost config sample`) and the reference page (`gatepost config reference`). A directive stands here once, with its
+//! type, default and words; a value given on the command line wins over the file, the file over the default.
+
+/// What a directive's value looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number between the two bounds, both included.
+    Count(u64, u64),
+    /// Octets: a whole number, or text with `KiB`, `MiB`, `GiB`.
+    Size,
+    /// Seconds: a whole number, or text with `s`, `min`, `h`, `d`.
+    Duration,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Text.
+    Text,
+    /// A file or folder, relative to the working directory.
+    Path,
+    /// A list of texts.
+    Texts,
+    /// A list of IP addresses.
+    Addresses,
+    /// A list of networks in CIDR form.
+    Networks,
+    /// `ADDRESS:PORT`, or empty for none.
+    Socket,
+}
+
+impl Kind {
+    /// The word for the value in `--help`.
+    pub(crate) const fn placeholder(self) -> &'static str {
+        match self {
+            Self::Switch => "BOOL",
+            Self::Count(..) => "N",
+            Self::Size => "SIZE",
+            Self::Duration => "TIME",
+            Self::Choice(_) => "WORD",
+            Self::Text => "NAME",
+            Self::Path => "DIR",
+            Self::Texts => "VALUE",
+            Self::Addresses => "IP",
+            Self::Networks => "NETWORK",
+            Self::Socket => "IP:PORT",
+        }
+    }
+
+    /// What to write, in words for an error message.
+    pub(crate) fn expected(self) -> String {
+        match self {
+            Self::Switch => "true or false".into(),
+            Self::Count(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Size => "a size such as 52428800 or \"50 MiB\"".into(),
+            Self::Duration => "a time such as 30, \"30 s\", \"5 min\" or \"12 h\"".into(),
+            Self::Choice(words) => {
+                format!(
+                    "one of {}",
+                    words
+                        .iter()
+                        .map(|word| format!("{word:?}"))
+                        .collect::<Vec<_>>()
+                        .join(", ")
+                )
+            }
+            Self::Text => "text in quotes".into(),
+            Self::Path => "a path in quotes".into(),
+            Self::Texts => "a list of texts such as [\"example.org\"]".into(),
+            Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".into(),
+            Self::Networks => "a list of networks such as [\"192.0.2.0/24\"]".into(),
+            Self::Socket => {
+                "an address and port such as \"127.0.0.1:9925\", or \"\" for none".into()
+            }
+        }
+    }
+}
+
+/// One directive.
+#[derive(Debug)]
+pub(crate) struct Directive {
+    /// `section.name` as it stands in the file.
+    pub(crate) name: &'static str,
+    /// What its value looks like.
+    pub(crate) kind: Kind,
+    /// The default, as it would be written in the file.
+    pub(crate) default: &'static str,
+    /// The flag of `gatepost serve` that sets it, without the dashes.
+    pub(crate) flag: Option<&'static str>,
+    /// One line.
+    pub(crate) short: &'static str,
+    /// Why one would change it, and what happens then; may be empty.
+    pub(crate) long: &'static str,
+}
+
+const fn directive(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    short: &'static str,
+    long: &'static str,
+) -> Directive {
+    Directive {
+        name,
+        kind,
+        default,
+        flag: None,
+        short,
+        long,
+    }
+}
+
+impl Directive {
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+}
+
+/// All directives, in the order of the sample file.
+pub(crate) static DIRECTIVES: &[Directive] = &[
+    directive("server.data", Kind::Path, "\"gatepost-data\"", "The folder that holds everything: mail, accounts, local CA",
+        "Created with mode 0700 when it is missing. One server at a time may use it.").flag("data"),
+    directive("server.host", Kind::Text, "\"mail.gatepost.test\"", "The server's own name: in greetings, EHLO replies and Received fields",
+        "Without certificates of your own, the local CA also signs this name. With them, they must cover it.").flag("host"),
+    directive("server.domains", Kind::Texts, "[]", "Mail domains served here, besides those of the accounts",
+        "Mail to any other domain is refused: 550 5.7.1.").flag("domain"),
+    directive("server.bind", Kind::Addresses, "[\"127.0.0.1\"]", "Addresses to listen on, IPv4 and IPv6",
+        "[\"0.0.0.0\", \"::\"] makes the server reachable from everywhere.").flag("bind"),
+    directive("server.port_offset", Kind::Count(0, 60_000), "10000", "Added to every standard port",
+        "0 means the real ports 25, 587, 465, 143, 993, 110 and 995; ports under 1024 need a right that systemd can grant (see contrib/systemd).").flag("port-offset"),
+    directive("server.postmaster", Kind::Text, "\"\"", "The account that gets mail for postmaster; empty: the first account",
+        "RFC 5321 4.5.1 wants postmaster to be reachable."),
+    directive("tls.chains", Kind::Texts, "[]", "PEM files with a certificate and its intermediates, leaf first; empty: the local CA",
+        "Several are chosen from by the name the client asks for, and by key type (ECDSA before RSA). The first one is the default. Files are read again on SIGHUP and when they change.").flag("tls-chain"),
+    directive("tls.keys", Kind::Texts, "[]", "PEM files with the private keys, in the order of tls.chains", "").flag("tls-key"),
+    directive("smtp.tls", Kind::Choice(&["may", "require"]), "\"may\"", "TLS on port 25: offered, or required before MAIL",
+        "RFC 3207 section 4 asks public mail servers not to require it: senders without TLS are then refused with 530 5.7.0.").flag("smtp-tls"),
+    directive("smtp.message_size", Kind::Size, "\"50 MiB\"", "The largest message accepted, by SMTP and by IMAP APPEND", ""),
+    directive("mailbox.quota", Kind::Size, "\"10 GiB\"", "The most one account may keep",
+        "Beyond it delivery is put off with 452 4.2.2 and APPEND refused with NO [OVERQUOTA]."),
+    directive("mailbox.disk_floor", Kind::Size, "\"100 MiB\"", "Refuse new mail when less than this is free on the disk",
+        "Delivery is put off with 452 4.3.1 before the disk is full, so that what was accepted can still be worked with."),
+    directive("limits.connections", Kind::Count(1, 1_000_000), "10000", "Connections at the same time, all services together",
+        "Each needs a file descriptor; the process's limit on them is raised as far as the system allows."),
+    directive("limits.connections_per_address", Kind::Count(1, 1_000_000), "200", "Connections at the same time from one client address",
+        "An IPv6 client counts by its /64. Keeps one client from taking all places."),
+    directive("limits.handshakes", Kind::Count(1, 100_000), "64", "TLS handshakes at the same time",
+        "Handshakes are the dearest thing a stranger can ask for; more than this wait their turn within the deadline."),
+    directive("limits.handshake_time", Kind::Duration, "\"30 s\"", "How long a TLS handshake may take", ""),
+    directive("limits.unlimited_networks", Kind::Networks, "[]", "Networks whose clients are not counted per address", ""),
+    directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
+        "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
+    directive("log.format", Kind::Choice(&["human", "json"]), "\"human\"", "One line per session end, for people or for machines", "").flag("log"),
+    directive("metrics.listen", Kind::Socket, "\"\"", "Serve OpenMetrics at http://ADDRESS:PORT/metrics; empty: off",
+        "Clear text and without a password: keep it on loopback or a network of your own.").flag("metrics"),
+];
+
+/// The directive of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Directive> {
+    DIRECTIVES.iter().find(|directive| directive.name == name)
+}
+
+/// The directive whose name is nearest to a misspelt one, if any is near.
+pub(crate) fn nearest(name: &str) -> Option<&'static Directive> {
+    let leaf = |text: &str| text.rsplit('.').next().unwrap_or_default().to_owned();
+    DIRECTIVES
+        .iter()
+        .map(|directive| {
+            let whole = distance(name, directive.name);
+            (
+                whole.min(distance(&leaf(name), &leaf(directive.name))),
+                whole,
+                directive,
+            )
+        })
+        .min_by_key(|(near, whole, _)| (*near, *whole))
+        .filter(|(near, _, _)| *near <= 3)
+        .map(|(_, _, directive)| directive)
+}
+
+/// Edits (insert, remove, replace) between two texts.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[right.len()]
+}
+
+/// The annotated sample file: every directive with its default, commented out.
+pub(crate) fn sample() -> String {
+    let mut text = String::from(
+        "# Gatepost configuration. Every directive is shown with its default; remove the leading \"#\" to change one.\n\
+         # Use it with: gatepost serve --config FILE\n",
+    );
+    let mut section = "";
+    for directive in DIRECTIVES {
+        let (own, name) = directive
+            .name
+            .split_once('.')
+            .unwrap_or(("", directive.name));
+        if own != section {
+            section = own;
+            text.push_str(&format!("\n[{section}]\n"));
+        }
+        text.push_str(&format!("\n# {}.\n", directive.short));
+        if !directive.long.is_empty() {
+            text.push_str(&format!("# {}\n", directive.long));
+        }
+        text.push_str(&format!(
+            "# Takes {}.\n#{name} = {}\n",
+            directive.kind.expected(),
+            directive.default
+        ));
+    }
+    text
+}
+
+/// The reference page in Markdown.
+pub(crate) fn reference() -> String {
+    let mut text = String::from(
+        "# Configuration reference\n\nMade by `gatepost config reference` from the table the parser uses.\n\n\
+         | directive | flag of `serve` | default | takes | meaning |\n|---|---|---|---|---|\n",
+    );
+    for directive in DIRECTIVES {
+        let flag = directive
+            .flag
+            .map(|flag| format!("`--{flag}`"))
+            .unwrap_or_default();
+        text.push_str(&format!(
+            "| `{}` | {flag} | `{}` | {} | {}. {} |\n",
+            directive.name,
+            directive.default,
+            directive.kind.expected(),
+            directive.short,
+            directive.long
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_grouped_by_section() {
+        let mut seen = std::collections::HashSet::new();
+        let mut sections: Vec<&str> = Vec::new();
+        for directive in DIRECTIVES {
+            assert!(
+                seen.insert(directive.name),
+                "{} stands twice",
+                directive.name
+            );
+            let section = directive.name.split('.').next().unwrap();
+            if sections.last() != Some(&section) {
+                assert!(
+                    !sections.contains(&section),
+                    "[{section}] would open twice in the sample"
+                );
+                sections.push(section);
+            }
+        }
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_the_nearest() {
+        assert_eq!(nearest("server.dat").unwrap().name, "server.data");
+        assert_eq!(
+            nearest("limits.conections").unwrap().name,
+            "limits.connections"
+        );
+        assert_eq!(
+            nearest("server.message_size").unwrap().name,
+            "smtp.message_size"
+        );
+        assert!(nearest("entirely.different_thing").is_none());
+    }
+}

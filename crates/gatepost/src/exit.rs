@@ -1,0 +1,36 @@
+//! How the program ends: 0 good, 1 findings, 2 wrong usage or configuration, 3 could not tell or do (network, disk).
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// Why the program ends without having done its work.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    /// What happened, who is at fault, what to do next.
+    text: String,
+}
+
+impl Failure {
+    /// Wrong usage or configuration.
+    pub(crate) fn usage(text: impl Display) -> Self {
+        Self {
+            code: 2,
+            text: text.to_string(),
+        }
+    }
+
+    /// The machine or the network did not let us.
+    pub(crate) fn local(text: impl Display) -> Self {
+        Self {
+            code: 3,
+            text: text.to_string(),
+        }
+    }
+
+    /// Says it on standard error.
+    pub(crate) fn report(&self) -> ExitCode {
+        eprintln!("gatepost: {}", self.text);
+        ExitCode::from(self.code)
+    }
+}

@@ -1,0 +1,256 @@
+//! `gatepost serve`: from flags and file to a running server.
+
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::ArgMatches;
+use gatepost_serve::server::{Running, Server, StartError};
+use gatepost_serve::settings::{LogFormat, Network, Settings};
+
+use crate::config::Values;
+use crate::config_verb;
+use crate::directives::DIRECTIVES;
+use crate::exit::Failure;
+use crate::intro::{self, FirstAccount};
+use crate::{account, password};
+
+/// The account of a server nobody has told anything.
+const DEFAULT_ACCOUNT: &str = "me@gatepost.test";
+
+/// How long sessions get to finish after SIGTERM; together with the rest of the way out less than the 10 s promised.
+const FAREWELL: Duration = Duration::from_secs(8);
+
+pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
+    let mut values = config_verb::read(given.get_one::<PathBuf>("config"))?;
+    lay_flags(&mut values, given)?;
+    let settings = settings(&values, given)?;
+    make_folder(&settings.data)?;
+    let wanted = wanted_accounts(given)?;
+    let server = Server::open(settings).map_err(start_failure)?;
+    let first = ensure_accounts(&server, &wanted)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(async {
+        let running = server.start().map_err(start_failure)?;
+        intro::print(&running, first.as_ref());
+        until_told(running).await
+    })?;
+    // What is still on the blocking pool has had its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(())
+}
+
+async fn until_told(running: Running) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| {
+        signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
+    };
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    running.announce_ready().map_err(start_failure)?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => running.reload(),
+        }
+    }
+    running.stop(FAREWELL).await;
+    Ok(())
+}
+
+fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
+    for directive in DIRECTIVES
+        .iter()
+        .filter(|directive| directive.flag.is_some())
+    {
+        if let Some(texts) = given.get_many::<String>(directive.name) {
+            let texts: Vec<String> = texts.cloned().collect();
+            values.set_flag(directive, &texts).map_err(Failure::usage)?;
+        }
+    }
+    Ok(())
+}
+
+fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
+    let (chains, keys) = (values.list("tls.chains"), values.list("tls.keys"));
+    if chains.len() != keys.len() {
+        return Err(Failure::usage(format!(
+            "{} certificate chains (tls.chains) but {} keys (tls.keys): give one key for each chain, in the same order",
+            chains.len(),
+            keys.len()
+        )));
+    }
+    let host = host_name(values.text("server.host"))?;
+    Ok(Settings {
+        data: PathBuf::from(values.text("server.data")),
+        host,
+        domains: values
+            .list("server.domains")
+            .iter()
+            .map(|domain| domain.to_lowercase())
+            .collect(),
+        bind: values
+            .list("server.bind")
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect(),
+        port_offset: u16::try_from(values.number("server.port_offset")).unwrap_or(0),
+        postmaster: Some(values.text("server.postmaster").to_owned())
+            .filter(|text| !text.is_empty()),
+        certificates: chains
+            .iter()
+            .map(PathBuf::from)
+            .zip(keys.iter().map(PathBuf::from))
+            .collect(),
+        mx_requires_tls: values.text("smtp.tls") == "require",
+        message_size: values.number("smtp.message_size"),
+        quota: values.number("mailbox.quota"),
+        disk_floor: values.number("mailbox.disk_floor"),
+        connections: count(values, "limits.connections"),
+        connections_per_address: count(values, "limits.connections_per_address"),
+        unlimited: networks(values, "limits.unlimited_networks"),
+        handshakes: count(values, "limits.handshakes"),
+        handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
+        clear_login: networks(values, "login.clear_networks"),
+        log: if values.text("log.format") == "json" {
+            LogFormat::Json
+        } else {
+            LogFormat::Human
+        },
+        metrics: values.text("metrics.listen").parse().ok(),
+        ready_file: given.get_one::<PathBuf>("ready-file").cloned(),
+    })
+}
+
+fn count(values: &Values, name: &str) -> usize {
+    usize::try_from(values.number(name)).unwrap_or(usize::MAX)
+}
+
+fn networks(values: &Values, name: &str) -> Vec<Network> {
+    values
+        .list(name)
+        .iter()
+        .filter_map(|text| Network::parse(text))
+        .collect()
+}
+
+/// The server's name goes into greetings and headers: only what a host name may hold gets there.
+fn host_name(text: &str) -> Result<String, Failure> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= 253 && text.split('.').all(label) {
+        return Ok(text.to_lowercase());
+    }
+    Err(Failure::usage(format!(
+        "server.host is {text:?}, which is no host name; write one such as \"mail.example.org\" (an IDN in its xn-- form)"
+    )))
+}
+
+/// Creates the data folder with mode 0700; one that is there already must not be open to others.
+fn make_folder(folder: &Path) -> Result<(), Failure> {
+    let fail = |error: std::io::Error| {
+        Failure::local(format!(
+            "cannot make the data folder {}: {error}",
+            folder.display()
+        ))
+    };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(fail)?;
+    let mode = std::fs::metadata(folder)
+        .map_err(fail)?
+        .permissions()
+        .mode();
+    if mode & 0o077 != 0 {
+        return Err(Failure::usage(format!(
+            "others can look into the data folder {dir} (mode {:03o}); it holds mail and keys: chmod 700 {dir}",
+            mode & 0o777,
+            dir = folder.display()
+        )));
+    }
+    Ok(())
+}
+
+type Wanted = Vec<(String, gatepost_wire::secret::Secret<String>)>;
+
+fn wanted_accounts(given: &ArgMatches) -> Result<Wanted, Failure> {
+    let addresses: Vec<&String> = given.get_many("account").into_iter().flatten().collect();
+    let files: Vec<&PathBuf> = given
+        .get_many("password-file")
+        .into_iter()
+        .flatten()
+        .collect();
+    if addresses.len() != files.len() {
+        return Err(Failure::usage(format!(
+            "{} times --account but {} times --password-file: give one file for each account",
+            addresses.len(),
+            files.len()
+        )));
+    }
+    addresses
+        .into_iter()
+        .zip(files)
+        .map(|(address, file)| Ok((address.clone(), password::from_file(file)?)))
+        .collect()
+}
+
+/// Makes the accounts asked for; on a first start without any, the default one with a random password.
+fn ensure_accounts(server: &Server, wanted: &Wanted) -> Result<Option<FirstAccount>, Failure> {
+    let accounts = server.accounts();
+    for (address, secret) in wanted {
+        account::ensure(accounts, address, secret, server.quota())?;
+    }
+    if !account::list(accounts)?.is_empty() {
+        return Ok(None);
+    }
+    let secret = account::random_password()?;
+    account::ensure(accounts, DEFAULT_ACCOUNT, &secret, server.quota())?;
+    Ok(Some(FirstAccount {
+        address: DEFAULT_ACCOUNT,
+        password: secret,
+    }))
+}
+
+fn start_failure(error: StartError) -> Failure {
+    if error.is_configuration() {
+        Failure::usage(error)
+    } else {
+        Failure::local(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_name;
+
+    #[test]
+    fn only_host_names_get_into_greetings() {
+        assert_eq!(host_name("Mail.Example.org").unwrap(), "mail.example.org");
+        for bad in [
+            "",
+            "a..b",
+            "-a",
+            "a-",
+            "a b",
+            "a\r\nb",
+            "a_b",
+            "ü.de",
+            &"a".repeat(64),
+        ] {
+            assert!(host_name(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One structured line per session end, and a few lines about the server itself.
+//!
+//! Lines go to standard error from a thread of their own: a slow terminal holds no session back. When the thread falls
+//! behind, lines are dropped and counted, and the count is written as soon as there is room. No line ever holds a password,
+//! a token or a message's content; see `docs/logs-and-metrics.md` for the fields.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, SystemTime};
+
+use gatepost_wire::seam::TlsFacts;
+use gatepost_wire::session::Why;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::settings::LogFormat;
+
+/// What the line about a session says.
+#[derive(Debug)]
+pub struct SessionLine {
+    /// The service.
+    pub service: &'static str,
+    /// The client.
+    pub client: SocketAddr,
+    /// What was negotiated; none: the session was in clear to its end.
+    pub tls: Option<TlsFacts>,
+    /// The account and the mechanism of a login.
+    pub login: Option<(Box<str>, &'static str)>,
+    /// Messages taken in and given out.
+    pub messages: (u64, u64),
+    /// Octets received and sent, inside TLS.
+    pub octets: (u64, u64),
+    /// How long it lasted.
+    pub lasted: Duration,
+    /// Why it ended.
+    pub why: Why,
+    /// More about why a handshake failed: a stable label.
+    pub detail: Option<&'static str>,
+}
+
+impl SessionLine {
+    /// `Clear` or `Encrypted`: what was negotiated, and no more than that.
+    pub fn channel(&self) -> &'static str {
+        if self.tls.is_some() {
+            "Encrypted"
+        } else {
+            "Clear"
+        }
+    }
+
+    fn json(&self) -> Value {
+        let tls = self.tls.as_ref();
+        json!({
+            "kind": "session",
+            "service": self.service,
+            "client": self.client.ip().to_canonical(),
+            "port": self.client.port(),
+            "channel": self.channel(),
+            "tls": tls.map(|facts| json!({
+                "version": facts.version.label(),
+                "suite": facts.suite,
+                "group": facts.group,
+                "sni": facts.sni,
+                "alpn": facts.alpn,
+                "resumed": facts.resumed,
+            })),
+            "account": self.login.as_ref().map(|(account, _)| account),
+            "mechanism": self.login.as_ref().map(|(_, mechanism)| mechanism),
+            "messages_in": self.messages.0,
+            "messages_out": self.messages.1,
+            "octets_in": self.octets.0,
+            "octets_out": self.octets.1,
+            "seconds": self.lasted.as_secs_f64(),
+            "end": self.why.label(),
+            "detail": self.detail,
+        })
+    }
+
+    fn human(&self) -> String {
+        let mut line = format!("{} {} {}", self.service, self.client, self.channel());
+        if let Some(facts) = &self.tls {
+            line.push_str(&format!(" {} {}", facts.version.label(), facts.suite));
+            line.push_str(&format!(" {}", facts.group.unwrap_or("-")));
+            if let Some(sni) = &facts.sni {
+                line.push_str(&format!(" sni={}", sni.escape_default()));
+            }
+            if let Some(alpn) = &facts.alpn {
+                line.push_str(&format!(" alpn={}", alpn.escape_default()));
+            }
+            if facts.resumed {
+                line.push_str(" resumed");
+            }
+        }
+        if let Some((account, mechanism)) = &self.login {
+            line.push_str(&format!(" {account} {mechanism}"));
+        }
+        line.push_str(&format!(
+            " messages={}/{} octets={}/{} {:.3}s {}",
+            self.messages.0,
+            self.messages.1,
+            self.octets.0,
+            self.octets.1,
+            self.lasted.as_secs_f64(),
+            self.why.label()
+        ));
+        if let Some(detail) = self.detail {
+            line.push_str(&format!(" ({detail})"));
+        }
+        line
+    }
+}
+
+/// Where lines go. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Log {
+    format: LogFormat,
+    lines: SyncSender<String>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Log {
+    /// Lines for standard error.
+    pub fn to_stderr(format: LogFormat) -> Self {
+        Self::to(format, std::io::stderr())
+    }
+
+    /// Lines for any writer.
+    pub fn to(format: LogFormat, mut out: impl Write + Send + 'static) -> Self {
+        // About a second of lines of a busy server.
+        let (lines, waiting) = sync_channel::<String>(8192);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&dropped);
+        std::thread::spawn(move || {
+            while let Ok(mut line) = waiting.recv() {
+                line.push('\n');
+                let lost = counter.swap(0, Ordering::Relaxed);
+                if lost > 0 {
+                    line.push_str(&format!(
+                        "{lost} log lines were dropped: the log's reader is too slow\n"
+                    ));
+                }
+                // Nobody left to tell when standard error is closed.
+                let _ = out.write_all(line.as_bytes());
+            }
+        });
+        Self {
+            format,
+            lines,
+            dropped,
+        }
+    }
+
+    /// Writes the line about a session's end.
+    pub fn session(&self, line: &SessionLine) {
+        match self.format {
+            LogFormat::Human => self.push(format!("{} {}", timestamp(), line.human())),
+            LogFormat::Json => self.push(stamped(line.json()).to_string()),
+        }
+    }
+
+    /// Writes a line about the server itself: a stable word and a sentence.
+    pub fn notice(&self, event: &'static str, text: &str) {
+        match self.format {
+            LogFormat::Human => self.push(format!("{} {event}: {text}", timestamp())),
+            LogFormat::Json => self
+                .push(stamped(json!({"kind": "notice", "event": event, "text": text})).to_string()),
+        }
+    }
+
+    fn push(&self, line: String) {
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn stamped(mut value: Value) -> Value {
+    if let Some(object) = value.as_object_mut() {
+        object.insert("time".into(), timestamp().into());
+    }
+    value
+}
+
+fn timestamp() -> String {
+    let now = SystemTime::now();
+    OffsetDateTime::from(now)
+        .replace_millisecond(0)
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_else(|| "-".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::seam::TlsVersion;
+
+    fn line() -> SessionLine {
+        SessionLine {
+            service: "imaps",
+            client: "127.0.0.1:4711".parse().unwrap(),
+            tls: Some(TlsFacts {
+                version: TlsVersion::Tls13,
+                suite: "TLS_AES_128_GCM_SHA256",
+                group: Some("X25519MLKEM768"),
+                sni: Some("mail\n.example".into()),
+                alpn: Some("imap".into()),
+                resumed: false,
+                bindings: None,
+            }),
+            login: Some(("me@gatepost.test".into(), "SCRAM-SHA-256")),
+            messages: (0, 2),
+            octets: (100, 2000),
+            lasted: Duration::from_millis(1500),
+            why: Why::Quit,
+            detail: None,
+        }
+    }
+
+    #[test]
+    fn the_human_line_holds_every_fact_on_one_line() {
+        assert_eq!(
+            line().human(),
+            "imaps 127.0.0.1:4711 Encrypted TLSv1.3 TLS_AES_128_GCM_SHA256 X25519MLKEM768 sni=mail\\n.example alpn=imap \
+             me@gatepost.test SCRAM-SHA-256 messages=0/2 octets=100/2000 1.500s quit"
+        );
+    }
+
+    #[test]
+    fn without_tls_the_word_is_clear() {
+        let line = SessionLine {
+            tls: None,
+            login: None,
+            ..line()
+        };
+        assert_eq!(line.json()["channel"], "Clear");
+        assert!(
+            line.human()
+                .starts_with("imaps 127.0.0.1:4711 Clear messages=")
+        );
+    }
+
+    #[test]
+    fn json_lines_are_json() {
+        let value = line().json();
+        assert_eq!(value["tls"]["group"], "X25519MLKEM768");
+        assert_eq!(value["end"], "quit");
+    }
+}

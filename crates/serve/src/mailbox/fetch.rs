@@ -1,0 +1,299 @@
+//! FETCH: the data of messages, made from their rows and, where it takes that, their octets.
+//!
+//! An answer is bounded: it ends with the message that brings it over [`INLINE_LIMIT`] octets of data or [`ROWS_LIMIT`] rows,
+//! and the session asks again for the rest. A message whose header alone is asked for is not read to its end.
+
+use std::io;
+
+use gatepost_store::{Error, Fault, MailboxId, Message, Store};
+use gatepost_wire::imap::ask::{Datum, Item, Row, Rows, Section, SectionText, Uid};
+
+use super::mime::envelope::envelope;
+use super::mime::scan::{scan, shallow};
+use super::mime::section::{binary, binary_size, section};
+use super::mime::structure::structure;
+use super::mime::{HEADER_LIMIT, Part, Source};
+
+/// Octets of data in one answer, about.
+const INLINE_LIMIT: usize = 256 * 1024;
+/// Rows in one answer.
+const ROWS_LIMIT: usize = 1_024;
+/// What a part or an envelope counts as beside what stands in its lists: roughly the memory it takes.
+const PART_WEIGHT: usize = 512;
+/// What an address of an envelope counts as.
+const ADDRESS_WEIGHT: usize = 256;
+/// What a parameter of a part counts as, with its text.
+const PARAMETER_WEIGHT: usize = 128;
+
+/// Whether messages must be read to their end for this: it may take long.
+pub fn is_long(items: &[Item]) -> bool {
+    items.iter().any(needs_tree)
+}
+
+/// Whether the item hands out a message's content.
+pub fn is_content(item: &Item) -> bool {
+    match item {
+        Item::Section(section) => matches!(section.text, SectionText::All | SectionText::Text),
+        Item::Binary { .. } => true,
+        _ => false,
+    }
+}
+
+/// Answers for the first of `uids`, at least one.
+///
+/// # Errors
+/// When the mailbox is gone or a message cannot be read.
+pub fn rows(
+    store: &Store,
+    mailbox: MailboxId,
+    uids: &[Uid],
+    items: &[Item],
+) -> Result<Rows, Error> {
+    let asked = uids.get(..ROWS_LIMIT).unwrap_or(uids);
+    let mut sorted = asked.to_vec();
+    sorted.sort_unstable();
+    sorted.dedup();
+    let found = store.messages(mailbox, &sorted)?;
+    let (mut rows, mut weight) = (Rows::default(), 0);
+    for uid in asked {
+        rows.answered += 1;
+        let Ok(at) = found.binary_search_by_key(uid, |message| message.uid) else {
+            continue;
+        };
+        let Some(message) = found.get(at) else {
+            continue;
+        };
+        let Some(row) = row(store, message, items)? else {
+            continue;
+        };
+        weight += row.data.iter().map(self::weight).sum::<usize>();
+        rows.rows.push(row);
+        if weight > INLINE_LIMIT {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+/// One message's data; none when it vanished meanwhile.
+fn row(store: &Store, message: &Message, items: &[Item]) -> Result<Option<Row>, Error> {
+    let mut content = Content {
+        source: Stored::new(store, message),
+        part: None,
+        whole: false,
+    };
+    let data = items
+        .iter()
+        .map(|item| datum(message, item, &mut content))
+        .collect::<io::Result<Vec<_>>>();
+    let data = match (data, content.source.failure) {
+        (Ok(data), _) => data,
+        (Err(_), Some(Error::Gone)) => return Ok(None),
+        (Err(_), failure) => return Err(failure.unwrap_or(Error::Fault(Fault::Closed))),
+    };
+    let (uid, flags, modseq) = (message.uid, message.flags.clone(), message.modseq);
+    Ok(Some(Row {
+        uid,
+        flags,
+        modseq,
+        newly_seen: false,
+        data,
+    }))
+}
+
+fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Result<Datum> {
+    Ok(match item {
+        Item::Flags | Item::ModSeq => Datum::InRow,
+        Item::InternalDate => Datum::Date(message.date),
+        Item::Size => Datum::Number(message.size),
+        Item::EmailId => Datum::ObjectId(message.email_id.to_string().into()),
+        Item::SaveDate => {
+            let saved = gatepost_wire::imap::ask::InternalDate {
+                unix: message.saved,
+                offset_minutes: 0,
+            };
+            Datum::Date(saved)
+        }
+        Item::Envelope => {
+            let (part, source) = content.tree(false, message.size)?;
+            let length = usize::try_from(part.header.end)
+                .unwrap_or(HEADER_LIMIT)
+                .min(HEADER_LIMIT);
+            Datum::Envelope(Box::new(envelope(&source.read(0, length)?)))
+        }
+        Item::BodyStructure { extended } => {
+            let (part, source) = content.tree(true, message.size)?;
+            Datum::BodyStructure(Box::new(structure(part, source, *extended)?))
+        }
+        Item::Section(wanted) => {
+            let (part, source) = content.tree(needs_tree(item), message.size)?;
+            section(part, source, wanted)?
+        }
+        Item::Binary {
+            part: numbers,
+            partial,
+        } => {
+            let (part, source) = content.tree(needs_tree(item), message.size)?;
+            binary(part, source, numbers, *partial)?
+        }
+        Item::BinarySize { part: numbers } => {
+            let (part, source) = content.tree(needs_tree(item), message.size)?;
+            binary_size(part, source, numbers)?
+        }
+    })
+}
+
+/// Whether the item takes the tree of parts, not just the border between header and body.
+fn needs_tree(item: &Item) -> bool {
+    match item {
+        Item::BodyStructure { .. } => true,
+        Item::Section(Section { part, .. })
+        | Item::Binary { part, .. }
+        | Item::BinarySize { part } => !part.is_empty(),
+        _ => false,
+    }
+}
+
+fn weight(datum: &Datum) -> usize {
+    match datum {
+        Datum::Bytes(octets) => octets.len(),
+        Datum::BodyStructure(structure) => parts(structure),
+        // What is left for the session to read ends the answer: nothing is gained by looking ahead.
+        Datum::Stored { .. } => INLINE_LIMIT,
+        Datum::Envelope(envelope) => PART_WEIGHT + addresses(envelope) * ADDRESS_WEIGHT,
+        _ => 32,
+    }
+}
+
+fn addresses(envelope: &imap_types::envelope::Envelope<'_>) -> usize {
+    let imap_types::envelope::Envelope {
+        from,
+        sender,
+        reply_to,
+        to,
+        cc,
+        bcc,
+        ..
+    } = envelope;
+    [from, sender, reply_to, to, cc, bcc]
+        .into_iter()
+        .map(Vec::len)
+        .sum()
+}
+
+/// The weight of a structure.
+fn parts(structure: &imap_types::body::BodyStructure<'_>) -> usize {
+    use imap_types::body::{BodyStructure, SpecificFields};
+    match structure {
+        BodyStructure::Multi { bodies, .. } => {
+            PART_WEIGHT + bodies.as_ref().iter().map(parts).sum::<usize>()
+        }
+        BodyStructure::Single { body, .. } => {
+            let parameters = body.basic.parameter_list.iter();
+            let own = PART_WEIGHT
+                + parameters
+                    .map(|(_, value)| PARAMETER_WEIGHT + value.as_ref().len())
+                    .sum::<usize>();
+            match &body.specific {
+                SpecificFields::Message {
+                    body_structure,
+                    envelope,
+                    ..
+                } => own + addresses(envelope) * ADDRESS_WEIGHT + parts(body_structure),
+                _ => own,
+            }
+        }
+    }
+}
+
+/// A message's octets and, once asked for, its tree.
+struct Content<'a> {
+    source: Stored<'a>,
+    part: Option<Part>,
+    /// Whether `part` is the tree of all parts.
+    whole: bool,
+}
+
+impl<'a> Content<'a> {
+    fn tree(&mut self, whole: bool, size: u64) -> io::Result<(&Part, &mut Stored<'a>)> {
+        if self.part.is_none() && !whole {
+            self.part = shallow(&mut self.source, size)?;
+        }
+        if self.part.is_none() || (whole && !self.whole) {
+            self.part = Some(scan(&mut self.source)?);
+            self.whole = true;
+        }
+        match &self.part {
+            Some(part) => Ok((part, &mut self.source)),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// A stored message as a source. What was read last is kept, so small messages are read once.
+#[derive(Debug)]
+pub struct Stored<'a> {
+    store: &'a Store,
+    message: &'a Message,
+    kept: Vec<u8>,
+    kept_from: u64,
+    /// What the store said when it could not read.
+    pub failure: Option<Error>,
+}
+
+/// How much is read from the store at least.
+const READ_AHEAD: usize = 8 * 1024;
+/// How much is read at the most.
+const READ_LIMIT: usize = 64 * 1024;
+
+impl<'a> Stored<'a> {
+    /// The octets of a message.
+    pub fn new(store: &'a Store, message: &'a Message) -> Self {
+        Self {
+            store,
+            message,
+            kept: Vec::new(),
+            kept_from: 0,
+            failure: None,
+        }
+    }
+
+    fn kept(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.kept_from)?).ok()?;
+        let to_end = self.kept_from + self.kept.len() as u64 >= self.message.size;
+        let end = if to_end {
+            self.kept.len().min(from.checked_add(length)?)
+        } else {
+            from.checked_add(length)?
+        };
+        self.kept.get(from.min(end)..end)
+    }
+
+    fn refill(&mut self, offset: u64, length: usize) -> io::Result<()> {
+        let length = u32::try_from(length.clamp(READ_AHEAD, READ_LIMIT)).unwrap_or(u32::MAX);
+        match self.store.read(&self.message.body, offset, length) {
+            Ok(octets) => {
+                self.kept = octets;
+                self.kept_from = offset;
+                Ok(())
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+}
+
+impl Source for Stored<'_> {
+    fn read(&mut self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let length = length.min(READ_LIMIT);
+        if offset >= self.message.size || length == 0 {
+            return Ok(Vec::new());
+        }
+        if self.kept(offset, length).is_none() {
+            self.refill(offset, length)?;
+        }
+        Ok(self.kept(offset, length).unwrap_or_default().to_vec())
+    }
+}

@@ -1,0 +1,174 @@
+//! The embedded mailbox: the backends that put SMTP, IMAP and POP3 sessions onto the store, and judge logins.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`account`], [`throttle`] | logins: SCRAM keys, passwords, delays |
+//! | [`directory`] | which address is whose |
+//! | [`smtp`], [`imap`], [`pop3`] | one backend per session of each protocol |
+//! | [`mime`], [`fetch`], [`search`] | what IMAP tells about messages |
+//! | [`date`] | dates as mail writes them |
+//!
+//! Reads of the store block, so they run on the runtime's blocking threads, a bounded number of long ones at a time. The way
+//! there and back costs some tens of microseconds, about as much as a small read itself; it is paid for every read, because
+//! one whose pages are not in memory would hold up all sessions of a runtime thread for milliseconds. The way of a delivery has
+//! no such read: addresses are remembered for a while. Writes are queued in the store and answer through a channel. A session holds little while it is idle: a few words and, in IMAP, its
+//! place among the mailbox's listeners.
+
+pub mod account;
+pub mod date;
+pub mod directory;
+pub mod fetch;
+pub mod imap;
+pub mod mime;
+pub mod pop3;
+pub mod search;
+pub mod smtp;
+pub mod throttle;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gatepost_net::driver::Event;
+use gatepost_store::{AccountId, Error, Fault, Store};
+use tokio::sync::{Semaphore, oneshot};
+
+use account::{AccountKeeper, Login};
+use directory::Directory;
+
+/// What the backends are told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's own name, for `Received:` and Message-ID.
+    pub host: String,
+    /// Mail domains besides those of the accounts, in lower case.
+    pub domains: Vec<String>,
+    /// The account that gets mail for postmaster; none: the first one.
+    pub postmaster: Option<String>,
+    /// The largest message taken, in octets. The store must allow a little more, for the fields this server adds
+    /// ([`smtp::ADDED_LIMIT`]).
+    pub message_size: u64,
+}
+
+/// What all backends share.
+#[derive(Debug)]
+pub struct Shared {
+    store: Store,
+    keeper: Arc<AccountKeeper>,
+    directory: Directory,
+    config: Config,
+    /// Maildrops that a POP3 session has open (RFC 1939 4).
+    maildrops: Mutex<HashSet<AccountId>>,
+    /// Long reads at a time (searches, structures of large messages): the rest of the blocking threads stays free.
+    long_reads: Semaphore,
+}
+
+/// What a session did, for its log line.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Who is logged in.
+    pub login: Option<Login>,
+    /// Logins refused.
+    pub login_failures: u32,
+    /// Messages taken.
+    pub messages_in: u32,
+    /// Messages handed out (IMAP: whose content was).
+    pub messages_out: u32,
+    /// What else happened on the connection. At most one of each kind.
+    pub events: Vec<Event>,
+}
+
+impl Shared {
+    /// Brings them together.
+    pub fn new(store: Store, keeper: Arc<AccountKeeper>, config: Config) -> Arc<Self> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(Self {
+            directory: Directory::new(store.clone(), &config),
+            store,
+            keeper,
+            config,
+            maildrops: Mutex::default(),
+            long_reads: Semaphore::new(2 * processors),
+        })
+    }
+
+    /// A long read: waits until few enough others run.
+    async fn read_long<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let _permit = self
+            .long_reads
+            .acquire()
+            .await
+            .map_err(|_| Error::Fault(Fault::Closed))?;
+        block(read).await
+    }
+}
+
+impl Summary {
+    fn note(&mut self, event: Event) {
+        if self.events.len() < 4 {
+            self.events.push(event);
+        }
+    }
+
+    /// Takes note of the keeper's judgement.
+    fn judged(&mut self, judged: account::Judged) -> gatepost_wire::sasl::AccountAnswer {
+        self.login_failures += u32::from(judged.failed);
+        if judged.login.is_some() {
+            self.login = judged.login;
+        }
+        judged.answer
+    }
+}
+
+/// An open maildrop; dropping it lets others open it.
+#[derive(Debug)]
+struct Locked {
+    shared: Arc<Shared>,
+    account: AccountId,
+}
+
+impl Locked {
+    /// None when somebody has it open.
+    fn take(shared: &Arc<Shared>, account: AccountId) -> Option<Self> {
+        let mut open = shared
+            .maildrops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        open.insert(account).then(|| Self {
+            shared: Arc::clone(shared),
+            account,
+        })
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        self.shared
+            .maildrops
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.account);
+    }
+}
+
+/// Runs a read of the store on a blocking thread.
+async fn block<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(read)
+        .await
+        .unwrap_or(Err(Error::Fault(Fault::Closed)))
+}
+
+/// Runs a write of the store: `start` hands it over, with the callback given.
+async fn write<T: Send + 'static>(start: impl FnOnce(Done<T>)) -> Result<T, Error> {
+    let (sender, receiver) = oneshot::channel();
+    // Nobody waits any more when the session has ended: then the result is of no interest.
+    start(Box::new(move |result| drop(sender.send(result))));
+    receiver.await.unwrap_or(Err(Error::Fault(Fault::Closed)))
+}
+
+/// A callback of the store.
+type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;

@@ -1,0 +1,214 @@
+//! The certificates of all services: read at the start, again on SIGHUP and when their files change, daily for the local CA.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
+use gatepost_trust::identity::Identity;
+use gatepost_trust::local_ca;
+use gatepost_trust::profile::{self, Mode};
+use tokio::sync::{mpsc, watch};
+
+use super::error::StartError;
+use crate::log::Log;
+use crate::services::{Protocol, SERVICES, Service};
+use crate::settings::Settings;
+
+/// How often the files are looked at. A renewed certificate is in use this soon.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// How often the local CA is asked whether its certificate needs renewing.
+const RENEWAL_ROUNDS: u32 = 360;
+
+/// The certificates of all services.
+#[derive(Debug)]
+pub(super) struct Certificates {
+    source: Source,
+    services: BTreeMap<&'static str, Arc<ServiceTls>>,
+    log: Log,
+}
+
+#[derive(Debug)]
+enum Source {
+    Local {
+        folder: PathBuf,
+        ca: PathBuf,
+        names: Vec<String>,
+    },
+    Files {
+        files: Vec<(PathBuf, PathBuf)>,
+        host: String,
+    },
+}
+
+type Stamps = Vec<Option<SystemTime>>;
+
+impl Certificates {
+    pub(super) fn open(settings: &Settings, log: Log) -> Result<Self, StartError> {
+        let source = if settings.certificates.is_empty() {
+            let names = vec![settings.host.clone()];
+            let files = local_ca::ensure(&settings.data, &names, SystemTime::now())
+                .map_err(StartError::LocalCa)?;
+            Source::Local {
+                folder: settings.data.clone(),
+                ca: files.ca,
+                names,
+            }
+        } else {
+            Source::Files {
+                files: settings.certificates.clone(),
+                host: settings.host.clone(),
+            }
+        };
+        let identities = source.load(&log)?;
+        let mut services = BTreeMap::new();
+        for service in SERVICES {
+            let tls =
+                ServiceTls::new(options(service), &identities).map_err(|_| StartError::Tls)?;
+            services.insert(service.name, Arc::new(tls));
+        }
+        Ok(Self {
+            source,
+            services,
+            log,
+        })
+    }
+
+    /// The TLS of a service.
+    pub(super) fn service(&self, service: Service) -> Arc<ServiceTls> {
+        Arc::clone(&self.services[service.name])
+    }
+
+    /// The local CA's certificate, if it is used.
+    pub(super) fn local_ca(&self) -> Option<&Path> {
+        match &self.source {
+            Source::Local { ca, .. } => Some(ca),
+            Source::Files { .. } => None,
+        }
+    }
+
+    /// Reads the certificates again when told to, and when a file changed, until the server stops.
+    pub(super) async fn keep_fresh(
+        self: Arc<Self>,
+        mut orders: mpsc::Receiver<()>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut stamps = self.source.stamps();
+        for round in 1_u32.. {
+            let ordered = tokio::select! {
+                order = orders.recv() => order.is_some(),
+                () = tokio::time::sleep(LOOK) => false,
+                _ = stopping.changed() => return,
+            };
+            if round % RENEWAL_ROUNDS == 0 {
+                self.renew();
+            }
+            let now = self.source.stamps();
+            if ordered || now != stamps {
+                stamps = now;
+                self.reload();
+            }
+        }
+    }
+
+    fn renew(&self) {
+        if let Source::Local { folder, names, .. } = &self.source
+            && let Err(error) = local_ca::ensure(folder, names, SystemTime::now())
+        {
+            self.log.notice(
+                "certificate_not_renewed",
+                &format!("the local certificate authority cannot be used: {error}"),
+            );
+        }
+    }
+
+    /// What is good is taken over by all services; what is bad leaves everything as it is.
+    fn reload(&self) {
+        match self.source.load(&self.log) {
+            Ok(identities) => {
+                for tls in self.services.values() {
+                    if tls.replace(&identities).is_err() {
+                        self.log
+                            .notice("certificate_not_loaded", &StartError::Tls.to_string());
+                        return;
+                    }
+                }
+                self.log.notice(
+                    "certificate_loaded",
+                    "certificates were read again; sessions go on",
+                );
+            }
+            Err(error) => self.log.notice(
+                "certificate_not_loaded",
+                &format!("{error}; the previous one stays in use"),
+            ),
+        }
+    }
+}
+
+impl Source {
+    fn files(&self) -> Vec<(PathBuf, PathBuf)> {
+        match self {
+            Self::Local { folder, .. } => vec![(folder.join("cert.pem"), folder.join("key.pem"))],
+            Self::Files { files, .. } => files.clone(),
+        }
+    }
+
+    fn load(&self, log: &Log) -> Result<Vec<Arc<Identity>>, StartError> {
+        let host = match self {
+            Self::Local { .. } => None,
+            Self::Files { host, .. } => Some(host.as_str()),
+        };
+        let mut identities = Vec::new();
+        for (index, (chain, key)) in self.files().iter().enumerate() {
+            // Only the default certificate has to cover the server's own name; others are chosen by theirs.
+            let host = host.filter(|_| index == 0);
+            let (identity, warnings) = Identity::load(chain, key, host, SystemTime::now())
+                .map_err(StartError::Certificate)?;
+            for warning in warnings {
+                log.notice("certificate_warning", &warning.to_string());
+            }
+            identities.push(Arc::new(identity));
+        }
+        Ok(identities)
+    }
+
+    /// When the files were last changed.
+    fn stamps(&self) -> Stamps {
+        self.files()
+            .iter()
+            .flat_map(|(chain, key)| [chain.clone(), key.clone()])
+            .map(|path| {
+                std::fs::metadata(path)
+                    .and_then(|facts| facts.modified())
+                    .ok()
+            })
+            .collect()
+    }
+}
+
+fn options(service: Service) -> Options {
+    let tls_service = match service.protocol {
+        Protocol::Smtp => profile::Service::Smtp,
+        Protocol::Submission => profile::Service::Submission,
+        Protocol::Imap => profile::Service::Imap,
+        Protocol::Pop3 => profile::Service::Pop3,
+    };
+    Options {
+        service: tls_service,
+        mode: if service.implicit_tls {
+            Mode::Implicit
+        } else {
+            Mode::StartTls
+        },
+        // [CONF-02] a wrong name on a port for implicit TLS is an error; by STARTTLS a client may know us by its MX name.
+        unknown_name: if service.implicit_tls {
+            UnknownName::Refuse
+        } else {
+            UnknownName::FallBack
+        },
+        bindings: service.protocol != Protocol::Smtp,
+    }
+}

@@ -1,0 +1,80 @@
+//! Why a server does not start: what is wrong, who is at fault, what to do.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use gatepost_trust::identity::IdentityError;
+use gatepost_trust::local_ca::LocalCaError;
+
+/// Why a server does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data folder's store cannot be opened.
+    Store(PathBuf, gatepost_store::Error),
+    /// A configured certificate cannot be used.
+    Certificate(IdentityError),
+    /// The local CA cannot be made or read.
+    LocalCa(LocalCaError),
+    /// The TLS library lacks what the profile needs.
+    Tls,
+    /// A port cannot be had.
+    Bind(&'static str, SocketAddr, io::Error),
+    /// A standard port plus the offset is beyond 65535.
+    PortOffset(u16),
+    /// The sockets handed over by the service manager cannot be used.
+    Inherited(io::Error),
+    /// The ready file cannot be written.
+    ReadyFile(PathBuf, io::Error),
+}
+
+impl StartError {
+    /// Whether the operator's configuration is at fault (exit code 2) rather than the machine (3).
+    pub const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Certificate(_) | Self::PortOffset(_))
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(folder, error) => write!(
+                f,
+                "cannot open the mail store in {}: {error}",
+                folder.display()
+            ),
+            Self::Certificate(error) => error.fmt(f),
+            Self::LocalCa(error) => {
+                write!(f, "the local certificate authority cannot be used: {error}")
+            }
+            Self::Tls => f.write_str(
+                "the TLS library cannot be set up with the required suites; this build is damaged",
+            ),
+            Self::Bind(service, address, error) => {
+                write!(f, "cannot listen on {address} for {service}: {error}")?;
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => f.write_str("; another program has this port: stop it, or choose another --port-offset"),
+                    io::ErrorKind::PermissionDenied => {
+                        f.write_str("; ports under 1024 need a right (see contrib/systemd), or choose another --port-offset")
+                    }
+                    io::ErrorKind::AddrNotAvailable => f.write_str("; this machine does not have that address"),
+                    _ => Ok(()),
+                }
+            }
+            Self::PortOffset(offset) => write!(
+                f,
+                "with --port-offset {offset} a port is beyond 65535; the greatest offset is 64540"
+            ),
+            Self::Inherited(error) => write!(
+                f,
+                "the sockets handed over by the service manager cannot be used: {error}"
+            ),
+            Self::ReadyFile(path, error) => {
+                write!(f, "cannot write the ready file {}: {error}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

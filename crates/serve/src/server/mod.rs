@@ -1,0 +1,337 @@
+//! A server from its settings to its end: open, start, run, stop.
+//!
+//! 1. [`Server::open`] opens the store and the certificates: everything that can be wrong with data and configuration shows
+//!    here, before a port is taken.
+//! 2. [`Server::start`] binds all ports and accepts.
+//! 3. [`Running::announce_ready`] tells the ready file and the service manager.
+//! 4. [`Running::stop`] says farewell to all sessions and waits for them.
+
+mod certificates;
+mod error;
+mod session;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_net::driver::{Context, Limits};
+use gatepost_net::listen::{self, Door, DoorLimits};
+use gatepost_store::{Accounts, Store};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use crate::log::Log;
+use crate::mailbox::{self, account::AccountKeeper};
+use crate::metrics::{self, Metrics};
+use crate::services::{SERVICES, Service};
+use crate::settings::Settings;
+
+use certificates::Certificates;
+pub use error::StartError;
+use session::Listener;
+
+/// A server whose data and certificates are good, and that does not listen yet.
+#[derive(Debug)]
+pub struct Server {
+    settings: Arc<Settings>,
+    store: Store,
+    certificates: Certificates,
+    log: Log,
+    metrics: Arc<Metrics>,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) backends: Arc<mailbox::Shared>,
+    pub(crate) log: Log,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// A server that listens.
+#[derive(Debug)]
+pub struct Running {
+    shared: Arc<Shared>,
+    services: Vec<Listening>,
+    certificates: Arc<Certificates>,
+    shutdown: watch::Sender<bool>,
+    /// Every session holds the sending half; it is closed when the last one has ended.
+    sessions: mpsc::Receiver<()>,
+    reload: mpsc::Sender<()>,
+}
+
+/// A service that is listened for.
+#[derive(Debug, Clone, Copy)]
+pub struct Listening {
+    /// Its name.
+    pub name: &'static str,
+    /// The port, on every address.
+    pub port: u16,
+    /// The TLS mode and policy in a few words.
+    pub tls: &'static str,
+}
+
+impl Server {
+    /// Opens the store and the certificates.
+    ///
+    /// # Errors
+    /// What is wrong with them, in words for the operator.
+    pub fn open(settings: Settings) -> Result<Self, StartError> {
+        let log = Log::to_stderr(settings.log);
+        let options = gatepost_store::Options {
+            min_free: settings.disk_floor,
+            max_message: settings.message_size + mailbox::smtp::ADDED_LIMIT,
+            ..Default::default()
+        };
+        let store = Store::open(&settings.data, options)
+            .map_err(|error| StartError::Store(settings.data.clone(), error))?;
+        let certificates = Certificates::open(&settings, log.clone())?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            store,
+            certificates,
+            log,
+            metrics: Arc::new(Metrics::new()),
+        })
+    }
+
+    /// The accounts.
+    pub fn accounts(&self) -> &Accounts {
+        self.store.accounts()
+    }
+
+    /// The quota of new accounts, in octets.
+    pub fn quota(&self) -> u64 {
+        self.settings.quota
+    }
+
+    /// Binds every port and begins to accept. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A port that cannot be had.
+    pub fn start(self) -> Result<Running, StartError> {
+        let keeper = Arc::new(AccountKeeper::new(self.store.clone()));
+        let backends = mailbox::Shared::new(self.store, keeper, backend_config(&self.settings));
+        let shared = Arc::new(Shared {
+            settings: self.settings,
+            backends,
+            log: self.log,
+            metrics: self.metrics,
+        });
+        let certificates = Arc::new(self.certificates);
+        let (shutdown, stopping) = watch::channel(false);
+        let (alive, sessions) = mpsc::channel(1);
+        let sockets = bind_all(&shared.settings)?;
+        start_metrics(&shared)?;
+        let services = accept_all(&shared, &certificates, sockets, &stopping, &alive);
+        let (reload, orders) = mpsc::channel(1);
+        tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping));
+        Ok(Running {
+            shared,
+            services,
+            certificates,
+            shutdown,
+            sessions,
+            reload,
+        })
+    }
+}
+
+fn backend_config(settings: &Settings) -> mailbox::Config {
+    mailbox::Config {
+        host: settings.host.clone(),
+        domains: settings.domains.clone(),
+        postmaster: settings.postmaster.clone(),
+        message_size: settings.message_size,
+    }
+}
+
+type Sockets = Vec<(Service, Vec<TcpListener>)>;
+
+/// Sockets of every service: handed over by the service manager, or bound here.
+fn bind_all(settings: &Settings) -> Result<Sockets, StartError> {
+    let mut inherited: BTreeMap<u16, Vec<TcpListener>> = BTreeMap::new();
+    for socket in listen::inherited().map_err(StartError::Inherited)? {
+        let port = socket.local_addr().map_err(StartError::Inherited)?.port();
+        inherited.entry(port).or_default().push(socket);
+    }
+    let mut sockets = Vec::new();
+    for service in SERVICES {
+        let port = service
+            .port
+            .checked_add(settings.port_offset)
+            .ok_or(StartError::PortOffset(settings.port_offset))?;
+        let own = match inherited.remove(&port) {
+            Some(handed_over) => handed_over,
+            None => settings
+                .bind
+                .iter()
+                .map(|address| {
+                    let address = SocketAddr::new(*address, port);
+                    listen::bind(address)
+                        .map_err(|error| StartError::Bind(service.name, address, error))
+                })
+                .collect::<Result<_, _>>()?,
+        };
+        sockets.push((service, own));
+    }
+    Ok(sockets)
+}
+
+fn start_metrics(shared: &Arc<Shared>) -> Result<(), StartError> {
+    let Some(address) = shared.settings.metrics else {
+        return Ok(());
+    };
+    let listener =
+        listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))?;
+    tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
+    Ok(())
+}
+
+fn accept_all(
+    shared: &Arc<Shared>,
+    certificates: &Certificates,
+    sockets: Sockets,
+    stopping: &watch::Receiver<bool>,
+    alive: &mpsc::Sender<()>,
+) -> Vec<Listening> {
+    let settings = &shared.settings;
+    let door = Door::new(DoorLimits {
+        total: settings.connections,
+        per_address: settings.connections_per_address,
+    });
+    let context = Context {
+        shutdown: stopping.clone(),
+        limits: Limits {
+            implicit_handshake: settings.handshake_time,
+            starttls_handshake: settings.handshake_time,
+            ..Limits::default()
+        },
+        handshakes: Arc::new(Semaphore::new(settings.handshakes)),
+    };
+    let mut services = Vec::new();
+    for (service, sockets) in sockets {
+        let port = sockets
+            .first()
+            .and_then(|socket| socket.local_addr().ok())
+            .map_or(service.port, |address| address.port());
+        services.push(Listening {
+            name: service.name,
+            port,
+            tls: service.tls_words(settings.mx_requires_tls),
+        });
+        let listener = Arc::new(Listener::new(
+            service,
+            Arc::clone(shared),
+            certificates.service(service),
+            context.clone(),
+        ));
+        for socket in sockets {
+            tokio::spawn(Arc::clone(&listener).accept(socket, Arc::clone(&door), alive.clone()));
+        }
+    }
+    services
+}
+
+impl Running {
+    /// The services and their ports.
+    pub fn services(&self) -> &[Listening] {
+        &self.services
+    }
+
+    /// The addresses listened on.
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.shared.settings.bind
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.shared.settings.data
+    }
+
+    /// The local CA's certificate, if it is used.
+    pub fn ca(&self) -> Option<&Path> {
+        self.certificates.local_ca()
+    }
+
+    /// A name a client on this machine can use that the certificate covers.
+    pub fn client_host(&self) -> &str {
+        if self.ca().is_some() {
+            "localhost"
+        } else {
+            &self.shared.settings.host
+        }
+    }
+
+    /// Writes the ready file and tells the service manager.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn announce_ready(&self) -> Result<(), StartError> {
+        if let Some(path) = &self.shared.settings.ready_file {
+            write_whole(path, &self.ready_json())
+                .map_err(|error| StartError::ReadyFile(path.clone(), error))?;
+        }
+        if let Err(error) = gatepost_net::systemd::notify("READY=1") {
+            self.shared.log.notice(
+                "notify_failed",
+                &format!("the service manager could not be told: {error}"),
+            );
+        }
+        Ok(())
+    }
+
+    fn ready_json(&self) -> String {
+        let ports: serde_json::Map<String, serde_json::Value> = self
+            .services
+            .iter()
+            .map(|service| (service.name.to_owned(), service.port.into()))
+            .collect();
+        let ca = self
+            .ca()
+            .map(|ca| std::path::absolute(ca).unwrap_or_else(|_| ca.to_path_buf()));
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "ports": ports,
+            "ca": ca.map(|ca| ca.display().to_string()),
+        })
+        .to_string()
+    }
+
+    /// Reads the certificates again, without touching a session.
+    pub fn reload(&self) {
+        // One order waiting is enough: it reads everything.
+        let _ = self.reload.try_send(());
+    }
+
+    /// Says farewell (421, BYE) to every session, lets what is being stored be finished, and waits for the sessions at the
+    /// longest for `patience`.
+    pub async fn stop(mut self, patience: Duration) {
+        let _ = gatepost_net::systemd::notify("STOPPING=1");
+        let _ = self.shutdown.send(true);
+        if tokio::time::timeout(patience, self.sessions.recv())
+            .await
+            .is_err()
+        {
+            self.shared.log.notice(
+                "stopped_early",
+                "some sessions did not end in time and were cut off",
+            );
+        }
+        if let Some(path) = &self.shared.settings.ready_file {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Writes a file so that a reader sees all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut beside = PathBuf::from(path).into_os_string();
+    beside.push(".new");
+    std::fs::write(&beside, text)?;
+    std::fs::rename(&beside, path)
+}

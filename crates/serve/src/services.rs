@@ -1,0 +1,86 @@
+//! The services and their ports.
+
+/// A protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// Between servers.
+    Smtp,
+    /// From users.
+    Submission,
+    /// Mailbox access.
+    Imap,
+    /// Mailbox retrieval.
+    Pop3,
+}
+
+/// A service: a protocol on a port in a TLS mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// Its name in logs, metrics and the ready file.
+    pub name: &'static str,
+    /// The standard port.
+    pub port: u16,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Whether TLS comes first; otherwise it comes by STARTTLS.
+    pub implicit_tls: bool,
+}
+
+/// All services, in the order they are shown.
+/// Ports: RFC 5321 (25), RFC 6409 (587), RFC 8314 (465, 993, 995), RFC 9051 (143), RFC 1939 (110).
+pub const SERVICES: [Service; 7] = [
+    Service {
+        name: "smtp",
+        port: 25,
+        protocol: Protocol::Smtp,
+        implicit_tls: false,
+    },
+    Service {
+        name: "submission",
+        port: 587,
+        protocol: Protocol::Submission,
+        implicit_tls: false,
+    },
+    Service {
+        name: "submissions",
+        port: 465,
+        protocol: Protocol::Submission,
+        implicit_tls: true,
+    },
+    Service {
+        name: "imap",
+        port: 143,
+        protocol: Protocol::Imap,
+        implicit_tls: false,
+    },
+    Service {
+        name: "imaps",
+        port: 993,
+        protocol: Protocol::Imap,
+        implicit_tls: true,
+    },
+    Service {
+        name: "pop3",
+        port: 110,
+        protocol: Protocol::Pop3,
+        implicit_tls: false,
+    },
+    Service {
+        name: "pop3s",
+        port: 995,
+        protocol: Protocol::Pop3,
+        implicit_tls: true,
+    },
+];
+
+impl Service {
+    /// The TLS mode and policy in a few words.
+    pub const fn tls_words(self, mx_requires_tls: bool) -> &'static str {
+        match (self.implicit_tls, self.protocol) {
+            (true, _) => "implicit TLS",
+            (false, Protocol::Smtp) if !mx_requires_tls => "STARTTLS offered",
+            (false, Protocol::Smtp) => "STARTTLS required for mail",
+            (false, _) => "STARTTLS required before login",
+        }
+    }
+}

@@ -1,0 +1,238 @@
+use std::time::{Duration, Instant};
+
+use gatepost_serve::mailbox::account::{ITERATIONS, RecordError, record};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramKeys};
+
+use crate::world::{ANN, BOB, CLIENT, PASSWORD, World, credential, granted, login};
+
+async fn judge(world: &World, ask: AccountAsk) -> AccountAnswer {
+    world.keeper.answer(ask, CLIENT).await.answer
+}
+
+async fn keys(world: &World, user: &str) -> ScramKeys {
+    match judge(world, AccountAsk::ScramKeys { user: user.into() }).await {
+        AccountAnswer::ScramKeys(keys) => keys,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn proof(user: &str, proven: bool) -> AccountAsk {
+    AccountAsk::Login(Attempt::Scram {
+        user: user.into(),
+        proven,
+        mechanism: Mechanism::ScramSha256,
+    })
+}
+
+/// [SMTP-AUTH-13] one answer for all that is wrong
+#[tokio::test]
+async fn passwords_are_judged() {
+    let world = World::new();
+    assert_eq!(judge(&world, login(ANN, PASSWORD)).await, granted(ANN));
+    assert_eq!(
+        judge(&world, login("ANN@Example.org", PASSWORD)).await,
+        granted(ANN)
+    );
+    assert_eq!(
+        judge(&world, login(ANN, "correct horsE")).await,
+        AccountAnswer::Denied
+    );
+    assert_eq!(
+        judge(&world, login("nobody@example.org", PASSWORD)).await,
+        AccountAnswer::Denied
+    );
+    assert_eq!(
+        judge(&world, login("ann", PASSWORD)).await,
+        AccountAnswer::Denied
+    );
+    let judged = world.keeper.answer(login(ANN, PASSWORD), CLIENT).await;
+    let login = judged.login.unwrap();
+    assert_eq!(
+        (login.account, &*login.address, login.mechanism),
+        (world.account(ANN), ANN, Mechanism::Plain)
+    );
+}
+
+#[tokio::test]
+async fn proofs_are_judged() {
+    let world = World::new();
+    assert_eq!(judge(&world, proof(ANN, true)).await, granted(ANN));
+    assert_eq!(
+        judge(&world, proof(ANN, false)).await,
+        AccountAnswer::Denied
+    );
+    assert_eq!(
+        judge(&world, proof("nobody@example.org", false)).await,
+        AccountAnswer::Denied
+    );
+    assert_eq!(
+        judge(&world, proof("nobody@example.org", true)).await,
+        AccountAnswer::Denied,
+        "there is nobody to log in"
+    );
+}
+
+/// [SASL-SCRAM-02] unknown users
+#[tokio::test]
+async fn keys_of_unknown_users_look_real_and_stay_the_same() {
+    let world = World::new();
+    let (first, again) = (
+        keys(&world, "nobody@example.org").await,
+        keys(&world, "Nobody@Example.org").await,
+    );
+    assert_eq!(
+        (&first.salt, first.iterations, &first.stored_key),
+        (&again.salt, again.iterations, &again.stored_key)
+    );
+    assert_ne!(first.nonce, again.nonce);
+    assert!(
+        first.nonce.len() >= 18
+            && first
+                .nonce
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b',')
+    );
+    assert_ne!(first.salt, keys(&world, "other@example.org").await.salt);
+    world
+        .store
+        .accounts()
+        .add("new@example.org", &record("x").unwrap(), None)
+        .unwrap();
+    let real = keys(&world, "new@example.org").await;
+    assert_eq!(
+        (first.salt.len(), first.iterations),
+        (real.salt.len(), real.iterations)
+    );
+}
+
+/// [SASL-SCRAM-02] salts and iterations of new records
+#[test]
+fn records_are_salted_and_slow() {
+    let (one, other) = (record("secret").unwrap(), record("secret").unwrap());
+    assert_ne!(one.salt, other.salt);
+    assert!(one.salt.len() >= 16 && one.iterations >= 15_000);
+    assert_eq!(one.iterations, ITERATIONS);
+    assert_eq!(record(""), Err(RecordError::Password(Preparation::Empty)));
+}
+
+#[tokio::test]
+async fn a_changed_password_counts_at_once() {
+    let world = World::new();
+    assert_eq!(judge(&world, login(ANN, PASSWORD)).await, granted(ANN));
+    assert_eq!(
+        judge(&world, login(ANN, PASSWORD)).await,
+        granted(ANN),
+        "remembered"
+    );
+    world
+        .store
+        .accounts()
+        .set_credential(ANN, &credential("another"))
+        .unwrap();
+    assert_eq!(
+        judge(&world, login(ANN, PASSWORD)).await,
+        AccountAnswer::Denied
+    );
+    assert_eq!(judge(&world, login(ANN, "another")).await, granted(ANN));
+    world.store.accounts().remove(ANN).unwrap();
+    assert_eq!(
+        judge(&world, login(ANN, "another")).await,
+        AccountAnswer::Denied
+    );
+}
+
+#[tokio::test]
+async fn a_password_that_was_right_is_quick() {
+    let world = World::new();
+    world
+        .store
+        .accounts()
+        .set_credential(ANN, &record(PASSWORD).unwrap())
+        .unwrap();
+    let mut times = Vec::new();
+    for _ in 0..4 {
+        let begun = Instant::now();
+        assert_eq!(judge(&world, login(ANN, PASSWORD)).await, granted(ANN));
+        times.push(begun.elapsed());
+    }
+    times[1..].sort();
+    assert!(times[1] * 2 < times[0], "{times:?}");
+}
+
+/// [SASL-RATE-01]
+#[tokio::test]
+async fn failures_make_an_address_wait() {
+    let world = World::new();
+    for user in ["a@example.org", "b@example.org", BOB, ANN] {
+        assert_eq!(
+            judge(&world, proof(user, false)).await,
+            AccountAnswer::Denied
+        );
+    }
+    let begun = Instant::now();
+    assert_eq!(judge(&world, proof(ANN, true)).await, granted(ANN));
+    assert!(
+        begun.elapsed() >= Duration::from_millis(450),
+        "{:?}",
+        begun.elapsed()
+    );
+    let begun = Instant::now();
+    assert_eq!(
+        judge(&world, proof(BOB, true)).await,
+        granted(BOB),
+        "the good login cleared the address"
+    );
+    assert!(
+        begun.elapsed() < Duration::from_millis(450),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+/// [SMTP-AUTH-13] similar timing: medians within a factor that a person with a stop-watch on the network could not use,
+/// measured from an address each, so that nothing is throttled.
+#[tokio::test]
+async fn unknown_users_take_as_long_as_wrong_passwords() {
+    let world = World::new();
+    world
+        .store
+        .accounts()
+        .set_credential(ANN, &record(PASSWORD).unwrap())
+        .unwrap();
+    let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
+    for round in 0..5_u8 {
+        for (user, times) in [
+            (ANN.to_owned(), &mut wrong),
+            (format!("no{round}@example.org"), &mut unknown),
+        ] {
+            // The account is known to each address, so that its failures elsewhere cost nothing.
+            let client = std::net::IpAddr::from([203, 0, 113, round]);
+            assert!(
+                world
+                    .keeper
+                    .answer(proof(ANN, true), client)
+                    .await
+                    .login
+                    .is_some()
+            );
+            let begun = Instant::now();
+            assert!(
+                world
+                    .keeper
+                    .answer(login(&user, "wrong"), client)
+                    .await
+                    .failed
+            );
+            times.push(begun.elapsed());
+        }
+    }
+    let median = |times: &mut Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (wrong, unknown) = (median(&mut wrong), median(&mut unknown));
+    assert!(
+        unknown * 10 > wrong * 7 && wrong * 10 > unknown * 7,
+        "wrong {wrong:?}, unknown {unknown:?}"
+    );
+}

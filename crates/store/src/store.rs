@@ -1,0 +1,358 @@
+//! The store: what its callers see of it.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use gatepost_wire::imap::ask::{
+    Changes, Copied, FlagChange, Mailbox, ModSeq, Selected, SpecialUse, Status, StoreOutcome, Uid,
+};
+use gatepost_wire::secret::Secret;
+
+use crate::db::{Turn, make_folder, open_writer, server_secret};
+use crate::incoming::Spool;
+use crate::listen::Listeners;
+use crate::ops::{self, Work};
+use crate::read::{self, Readers};
+use crate::segments::{Bodies, Segments};
+use crate::writer::{self, Jobs, Writer, job};
+use crate::{
+    AccountId, Accounts, BodyRef, Delivery, Error, Fault, Incoming, MailboxId, Message, Options,
+    Placed, Subscription,
+};
+
+/// The mail store of one data folder. Clones share it; it closes when the last one is dropped, after what is queued is done.
+///
+/// Reads block and return; writes are queued and answered by their `done`, called on the store's own thread once the
+/// change is on disk: it must be short and must not block.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    accounts: Accounts,
+    readers: Arc<Readers>,
+    bodies: Arc<Bodies>,
+    listeners: Arc<Listeners>,
+    spool: Arc<Spool>,
+    secret: Secret<[u8; 32]>,
+    /// Each is there until the store closes.
+    jobs: Option<Jobs>,
+    sealer: Option<Sender<Sealing>>,
+    /// In the order in which they end.
+    threads: Vec<JoinHandle<()>>,
+    /// Keeps other processes out. The writer thread holds it too.
+    _lock: Arc<File>,
+}
+
+/// Makes a large message durable and sends it on.
+type Sealing = Box<dyn FnOnce() + Send>;
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inner")
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop((self.sealer.take(), self.jobs.take()));
+        for thread in self.threads.drain(..) {
+            // The last clone may be dropped in an answer, on the writer's own thread, which ends after it.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder, which is made (mode 0700) if it is not there, and repairs what a crash left behind.
+    pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
+        make_folder(dir)?;
+        let lock = Arc::new(take_lock(dir)?);
+        let readers = Readers::new(dir, options.readers);
+        let accounts = Accounts::open(dir)?.with_readers(readers);
+        let db = open_writer(dir)?;
+        let secret = Secret::new(server_secret(&db)?);
+        let segments = Segments::open(dir, &db, options.segment_size)?;
+        let spool = Arc::new(Spool::open(dir, options)?);
+        let bodies = Arc::new(Bodies::new(dir));
+        let listeners = Arc::new(Listeners::default());
+        let (jobs, writing) = writer::start(Writer {
+            db,
+            segments,
+            bodies: Arc::clone(&bodies),
+            listeners: Arc::clone(&listeners),
+            options,
+            dir: dir.to_path_buf(),
+            turn: Turn::open(dir)?,
+            lock: Arc::clone(&lock),
+        })?;
+        let (sealer, sealings) = channel::<Sealing>();
+        let seal = move || sealings.into_iter().for_each(|sealing| sealing());
+        let sealing = thread::Builder::new()
+            .name("store-sealer".into())
+            .spawn(seal)?;
+        let readers = accounts.readers();
+        let inner = Inner {
+            accounts,
+            readers,
+            bodies,
+            listeners,
+            spool,
+            secret,
+            jobs: Some(jobs),
+            sealer: Some(sealer),
+            threads: vec![sealing, writing],
+            _lock: lock,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// The accounts.
+    pub fn accounts(&self) -> &Accounts {
+        &self.inner.accounts
+    }
+
+    /// Random octets made when the store was, for salts of users that do not exist.
+    pub fn server_secret(&self) -> Secret<[u8; 32]> {
+        self.inner.secret.clone()
+    }
+
+    /// Begins a message. Refused with [`Error::DiskFull`] when the disk is nearly full.
+    pub fn incoming(&self) -> Result<Incoming, Error> {
+        Incoming::new(Arc::clone(&self.inner.spool))
+    }
+
+    /// Keeps a message in all the mailboxes named, or in none. The octets are kept once.
+    pub fn deliver(
+        &self,
+        incoming: Incoming,
+        to: Vec<Delivery>,
+        done: impl FnOnce(Result<Vec<Placed>, Error>) + Send + 'static,
+    ) {
+        let Some(jobs) = self.inner.jobs.clone() else {
+            return done(Err(Error::Fault(Fault::Closed)));
+        };
+        let spooled = incoming.is_spooled();
+        let seal_and_send = move || match incoming.seal() {
+            Ok(message) => {
+                // A file needs no time in the batch; octets in memory are still to be written.
+                let octets = if spooled { 0 } else { message.size() };
+                jobs.send(job(
+                    octets,
+                    move |work| ops::deliver(work, message, &to),
+                    done,
+                ));
+            }
+            Err(error) => done(Err(error)),
+        };
+        match &self.inner.sealer {
+            Some(sealer) if spooled => drop(sealer.send(Box::new(seal_and_send))),
+            _ => seal_and_send(),
+        }
+    }
+
+    /// Opens a mailbox by name.
+    pub fn select(&self, account: AccountId, name: &str) -> Result<(MailboxId, Selected), Error> {
+        self.inner.readers.ask(|db| read::select(db, account, name))
+    }
+
+    /// What changed in a mailbox after a modification sequence. [`Error::Gone`] when the mailbox was deleted.
+    pub fn changes(&self, mailbox: MailboxId, since: ModSeq) -> Result<Changes, Error> {
+        self.inner
+            .readers
+            .ask(|db| read::changes(db, mailbox, since))
+    }
+
+    /// Messages by UID, ascending; those that are gone are left out.
+    pub fn messages(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Message>, Error> {
+        self.inner
+            .readers
+            .ask(|db| read::messages(db, mailbox, uids))
+    }
+
+    /// The first `limit` messages with UIDs above `after`, ascending: for going through a mailbox piece by piece.
+    pub fn messages_after(
+        &self,
+        mailbox: MailboxId,
+        after: Uid,
+        limit: usize,
+    ) -> Result<Vec<Message>, Error> {
+        self.inner
+            .readers
+            .ask(|db| read::messages_after(db, mailbox, after, limit))
+    }
+
+    /// All messages of a mailbox, ascending by UID. Some 150 octets of memory each.
+    pub fn all(&self, mailbox: MailboxId) -> Result<Vec<Message>, Error> {
+        self.messages_after(mailbox, 0, usize::MAX)
+    }
+
+    /// Octets of a message from `offset`, at most `length`; fewer only at its end. What is returned was verified against
+    /// its checksum ([`Error::Damaged`]). [`Error::Gone`] when no copy of the message is kept any more.
+    pub fn read(&self, body: &BodyRef, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
+        self.inner.bodies.read(body, offset, length)
+    }
+
+    /// Changes flags.
+    pub fn store_flags(
+        &self,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        change: FlagChange,
+        unchanged_since: Option<ModSeq>,
+        done: impl FnOnce(Result<StoreOutcome, Error>) + Send + 'static,
+    ) {
+        self.change(
+            move |work| ops::store_flags(work, mailbox, &uids, &change, unchanged_since),
+            done,
+        );
+    }
+
+    /// Copies messages to a mailbox, also of another account; with `remove` they are moved.
+    /// [`Error::NoSuchMailbox`] is about the destination, [`Error::Gone`] about the source.
+    pub fn copy(
+        &self,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        to: (AccountId, String),
+        remove: bool,
+        done: impl FnOnce(Result<Copied, Error>) + Send + 'static,
+    ) {
+        self.change(
+            move |work| ops::copy(work, mailbox, &uids, (to.0, &to.1), remove),
+            done,
+        );
+    }
+
+    /// Removes messages marked `\Deleted`: only these, or all. Answers with the removed ones, ascending.
+    pub fn expunge(
+        &self,
+        mailbox: MailboxId,
+        only: Option<Vec<Uid>>,
+        done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
+    ) {
+        self.change(
+            move |work| ops::expunge(work, mailbox, only.as_deref()),
+            done,
+        );
+    }
+
+    /// Removes messages whatever their flags (POP3 DELE), all or none. Answers with those that were there, ascending.
+    pub fn remove(
+        &self,
+        mailbox: MailboxId,
+        uids: Vec<Uid>,
+        done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
+    ) {
+        self.change(move |work| ops::remove(work, mailbox, &uids), done);
+    }
+
+    /// All mailboxes of an account, by name; also names that only have children or are only subscribed to.
+    /// [`Error::Gone`] when the account was removed.
+    pub fn list(&self, account: AccountId) -> Result<Vec<Mailbox>, Error> {
+        self.inner.readers.ask(|db| read::list(db, account))
+    }
+
+    /// Facts about a mailbox.
+    pub fn status(&self, account: AccountId, name: &str) -> Result<Status, Error> {
+        self.inner.readers.ask(|db| read::status(db, account, name))
+    }
+
+    /// Creates a mailbox and those above it. Nothing is subscribed.
+    pub fn create(
+        &self,
+        account: AccountId,
+        name: &str,
+        special_use: Option<SpecialUse>,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        let name = name.to_owned();
+        self.change(
+            move |work| ops::create(work, account, &name, special_use),
+            done,
+        );
+    }
+
+    /// Deletes a mailbox and its messages; mailboxes below it stay.
+    pub fn delete(
+        &self,
+        account: AccountId,
+        name: &str,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        let name = name.to_owned();
+        self.change(move |work| ops::delete(work, account, &name), done);
+    }
+
+    /// Renames a mailbox and those below it. From INBOX the messages move, and INBOX stays (RFC 9051 6.3.6).
+    pub fn rename(
+        &self,
+        account: AccountId,
+        from: &str,
+        to: &str,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.change(move |work| ops::rename(work, account, &from, &to), done);
+    }
+
+    /// Subscribes to a name, which need not be a mailbox, or ends that.
+    pub fn set_subscribed(
+        &self,
+        account: AccountId,
+        name: &str,
+        subscribed: bool,
+        done: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        let name = name.to_owned();
+        self.change(
+            move |work| ops::set_subscribed(work, account, &name, subscribed),
+            done,
+        );
+    }
+
+    /// Calls `listener` after every change of a mailbox, also after its end; on the store's own thread, after those who
+    /// made the change have their answers. It must be short and must not block. Changes by other processes (an account
+    /// removed) are told within seconds.
+    pub fn subscribe(
+        &self,
+        mailbox: MailboxId,
+        listener: Arc<dyn Fn() + Send + Sync>,
+    ) -> Subscription {
+        self.inner.listeners.add(mailbox, listener)
+    }
+
+    fn change<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Work<'_>) -> Result<T, Error> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        match &self.inner.jobs {
+            Some(jobs) => jobs.send(job(0, run, done)),
+            None => done(Err(Error::Fault(Fault::Closed))),
+        }
+    }
+}
+
+/// Keeps every other server out of the folder. The lock is the operating system's: it ends with the process.
+fn take_lock(dir: &Path) -> Result<File, Error> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,301 @@
+//! Killed at random points under load, the store opens again and holds every acknowledged message once and intact.
+//!
+//! The test runs itself as a child process which delivers, copies, flags and expunges from several threads and prints each
+//! change once it is acknowledged; the parent kills it (SIGKILL) and checks. `GATEPOST_CRASH_ROUNDS` says how often.
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use common::{content, credential, delivery, flags, wait};
+use gatepost_store::{AccountId, Error, MailboxId, Options, Store};
+use gatepost_wire::imap::ask::{FlagChange, Flags};
+
+/// Set in the child: the data folder.
+const CHILD: &str = "GATEPOST_CRASH_CHILD";
+const THREADS: u64 = 4;
+
+/// Small files, so that rounds also fall on a change of segments and on spooled messages.
+fn options() -> Options {
+    Options {
+        min_free: 0,
+        segment_size: 256 << 10,
+        spool_above: 32 << 10,
+        ..Options::default()
+    }
+}
+
+/// A message that says which it is, and whose every octet follows from that.
+fn message(id: u64) -> Vec<u8> {
+    let size = match id % 23 {
+        0 => 40_000,
+        n => 200 + usize::try_from(n).unwrap() * 300,
+    };
+    let mut octets = format!("{id:016x}\r\n").into_bytes();
+    let mut state = id;
+    while octets.len() < size {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        octets.extend_from_slice(&state.to_le_bytes());
+    }
+    octets
+}
+
+/// Which message this is, if it is whole.
+fn identify(octets: &[u8]) -> Option<u64> {
+    let id = u64::from_str_radix(std::str::from_utf8(octets.get(..16)?).ok()?, 16).ok()?;
+    (message(id) == octets).then_some(id)
+}
+
+/// Not a test of its own: what the child does. In the ordinary run of tests it ends at once.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CHILD) else {
+        return;
+    };
+    let store = Store::open(Path::new(&dir), options()).unwrap();
+    let account = store
+        .accounts()
+        .find("me@gatepost.test")
+        .unwrap()
+        .unwrap()
+        .id;
+    let seed = u64::from(std::process::id()) << 32;
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let store = &store;
+            scope.spawn(move || work(store, account, seed | thread << 24));
+        }
+    });
+}
+
+/// Delivers until killed; says what was acknowledged. Every eighth message is removed again, every ninth one flagged.
+fn work(store: &Store, account: AccountId, first: u64) {
+    for id in first.. {
+        let mut incoming = store.incoming().unwrap();
+        incoming.write(&message(id)).unwrap();
+        let to = vec![
+            delivery(account, "INBOX", Flags::default()),
+            delivery(account, "Archive", Flags::default()),
+        ];
+        let placed = wait(|done| store.deliver(incoming, to, done)).unwrap();
+        say(&format!("kept {id} {} {}", placed[0].uid, placed[1].uid));
+        if id % 8 == 0 {
+            say(&format!("removing {id}"));
+            wait(|done| store.remove(placed[0].mailbox, vec![placed[0].uid], done)).unwrap();
+            say(&format!("removed {id}"));
+        } else if id % 9 == 0 {
+            let change = FlagChange::Add(flags(true, false, &["Crash"]));
+            wait(|done| {
+                store.store_flags(placed[0].mailbox, vec![placed[0].uid], change, None, done);
+            })
+            .unwrap();
+            say(&format!("flagged {id}"));
+        }
+    }
+}
+
+/// One line, in one write.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(format!("\n#{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+/// What the store must hold of a message.
+#[derive(Debug, Default, Clone, Copy)]
+struct Promise {
+    inbox: u32,
+    archive: u32,
+    removing: bool,
+    removed: bool,
+    flagged: bool,
+}
+
+#[test]
+fn nothing_acknowledged_is_lost() {
+    if std::env::var_os(CHILD).is_some() {
+        return;
+    }
+    let rounds = std::env::var("GATEPOST_CRASH_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(40);
+    let mut promises = 0;
+    let mut folder = tempfile::tempdir().unwrap();
+    let mut made: HashMap<u64, Promise> = HashMap::new();
+    for round in 0_u64..rounds {
+        // Anew now and then: the check reads everything, and the first start is to be killed too.
+        if round % 20 == 0 {
+            folder = tempfile::tempdir().unwrap();
+            made.clear();
+            let store = Store::open(folder.path(), options()).unwrap();
+            store
+                .accounts()
+                .add("me@gatepost.test", &credential(), None)
+                .unwrap();
+        }
+        // Unevenly over a twelfth of a second, beginning while the child opens the store.
+        run_and_kill(
+            folder.path(),
+            Duration::from_micros(round * 7_919 % 80_000),
+            &mut made,
+        );
+        check(folder.path(), &made).unwrap_or_else(|error| panic!("round {round}: {error}"));
+        promises = promises.max(made.len());
+    }
+    assert!(promises > 10, "the load was no load: {promises} messages");
+}
+
+fn run_and_kill(dir: &Path, after: Duration, made: &mut HashMap<u64, Promise>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(CHILD, dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let (sender, receiver) = channel();
+    let reader = std::thread::spawn(move || {
+        for line in out.split(b'\n') {
+            let Ok(line) = line else { break };
+            let _ = sender.send(String::from_utf8(line).unwrap());
+        }
+    });
+    kill_after(&mut child, after);
+    reader.join().unwrap();
+    for line in receiver {
+        note(&line, made);
+    }
+}
+
+fn kill_after(child: &mut Child, after: Duration) {
+    let begin = Instant::now();
+    while begin.elapsed() < after {
+        std::thread::sleep(Duration::from_micros(200));
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the child ended by itself"
+        );
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn note(line: &str, made: &mut HashMap<u64, Promise>) {
+    let mut words = line.split(' ');
+    let (Some(word), Some(id)) = (
+        words.next(),
+        words.next().and_then(|word| word.parse().ok()),
+    ) else {
+        return;
+    };
+    let mut number = || words.next().and_then(|word| word.parse().ok());
+    match word {
+        "#kept" => {
+            // A line torn by the kill has no second number: it was not acknowledged to anybody.
+            if let (Some(inbox), Some(archive)) = (number(), number()) {
+                let promise = Promise {
+                    inbox,
+                    archive,
+                    ..Promise::default()
+                };
+                assert!(
+                    made.insert(id, promise).is_none(),
+                    "message {id} acknowledged twice"
+                );
+            }
+        }
+        "#removing" => made.get_mut(&id).unwrap().removing = true,
+        "#removed" => made.get_mut(&id).unwrap().removed = true,
+        "#flagged" => made.get_mut(&id).unwrap().flagged = true,
+        _ => {}
+    }
+}
+
+fn check(dir: &Path, made: &HashMap<u64, Promise>) -> Result<(), String> {
+    let store = Store::open(dir, options()).map_err(|error| format!("does not open: {error}"))?;
+    let account = store
+        .accounts()
+        .find("me@gatepost.test")
+        .unwrap()
+        .unwrap()
+        .id;
+    let (inbox, archive) = (
+        contents(&store, account, "INBOX")?,
+        contents(&store, account, "Archive")?,
+    );
+    for (id, promise) in made {
+        if archive.get(id).map(|found| found.0) != Some(promise.archive) {
+            return Err(format!("message {id} is not in Archive"));
+        }
+        match inbox.get(id) {
+            Some(_) if promise.removed => return Err(format!("message {id} came back")),
+            Some((uid, _)) if *uid != promise.inbox => {
+                return Err(format!("message {id} has another UID"));
+            }
+            Some((_, seen)) if promise.flagged && !seen => {
+                return Err(format!("message {id} lost its flag"));
+            }
+            None if !promise.removing => return Err(format!("message {id} is lost")),
+            _ => {}
+        }
+    }
+    check_sums(&store, account)
+}
+
+/// All messages of a mailbox by what they say they are, with UID and `\Seen`; each once and whole.
+fn contents(
+    store: &Store,
+    account: AccountId,
+    name: &str,
+) -> Result<HashMap<u64, (u32, bool)>, String> {
+    let (mailbox, _) = store.select(account, name).unwrap();
+    let mut found = HashMap::new();
+    for message in store.all(mailbox).unwrap() {
+        let octets = read(store, mailbox, message.uid)
+            .map_err(|error| format!("UID {}: {error}", message.uid))?;
+        let id = identify(&octets)
+            .ok_or_else(|| format!("UID {} of {name} is not whole", message.uid))?;
+        if found
+            .insert(id, (message.uid, message.flags.seen))
+            .is_some()
+        {
+            return Err(format!("message {id} is in {name} twice"));
+        }
+    }
+    Ok(found)
+}
+
+fn read(store: &Store, mailbox: MailboxId, uid: u32) -> Result<Vec<u8>, Error> {
+    content(store, mailbox, uid)
+}
+
+/// The sums kept beside the messages fit the messages.
+fn check_sums(store: &Store, account: AccountId) -> Result<(), String> {
+    for name in ["INBOX", "Archive"] {
+        let (mailbox, _) = store.select(account, name).unwrap();
+        let all = store.all(mailbox).unwrap();
+        let status = store.status(account, name).unwrap();
+        let size: u64 = all.iter().map(|message| message.size).sum();
+        let unseen = all.iter().filter(|message| !message.flags.seen).count();
+        let last = all.last().map_or(0, |message| message.uid);
+        if (
+            status.messages as usize,
+            status.unseen as usize,
+            status.size,
+        ) != (all.len(), unseen, size)
+            || status.uidnext <= last
+        {
+            return Err(format!("the sums of {name} are wrong: {status:?}"));
+        }
+    }
+    Ok(())
+}

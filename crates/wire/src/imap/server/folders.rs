@@ -1,0 +1,135 @@
+//! Answers to commands about mailboxes: LIST, STATUS, CREATE and the like (RFC 9051 6.3).
+
+use std::collections::VecDeque;
+
+use super::io::Io;
+use super::list::List;
+use super::mailbox::{Job, Mailbox};
+use super::status::StatusItems;
+use super::table::Verb;
+use crate::imap::ask::{self, Ask, Refusal, Status};
+
+impl Mailbox {
+    pub(super) fn listed(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        list: List,
+        result: Result<Vec<ask::Mailbox>, Refusal>,
+    ) {
+        let mailboxes = match result {
+            Ok(mailboxes) => mailboxes,
+            Err(refusal) => return self.refused(io, &tag, refusal, false),
+        };
+        let names = list.tell(&mut io.output, &mailboxes, self.names());
+        let verb = list.verb();
+        match list.status {
+            Some(items) => self.next_status(io, tag, items, names.into()),
+            None => self.finish(io, format!("{tag} OK {} completed\r\n", verb.name()), true),
+        }
+    }
+
+    fn next_status(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        items: StatusItems,
+        mut left: VecDeque<String>,
+    ) {
+        match left.pop_front() {
+            Some(current) => {
+                let ask = Ask::Status {
+                    mailbox: current.clone(),
+                };
+                self.put(
+                    ask,
+                    Job::ListStatus {
+                        tag,
+                        items,
+                        current,
+                        left,
+                    },
+                );
+            }
+            None => self.finish(io, format!("{tag} OK LIST completed\r\n"), true),
+        }
+    }
+
+    pub(super) fn list_status(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        items: StatusItems,
+        (current, left): (&str, VecDeque<String>),
+        result: Result<Status, Refusal>,
+    ) {
+        match result {
+            Ok(status) => self.tell_status(io, &items, current, &status),
+            Err(Refusal::Gone) => return self.refused(io, &tag, Refusal::Gone, false),
+            // RFC 5819 2: what cannot be told of one mailbox is left out.
+            Err(_) => {}
+        }
+        self.next_status(io, tag, items, left);
+    }
+
+    pub(super) fn status_told(
+        &mut self,
+        io: &mut Io,
+        tag: &str,
+        items: &StatusItems,
+        mailbox: &str,
+        result: Result<Status, Refusal>,
+    ) {
+        match result {
+            Ok(status) => {
+                self.tell_status(io, items, mailbox, &status);
+                self.finish(io, format!("{tag} OK STATUS completed\r\n"), true);
+            }
+            Err(refusal) => self.refused(io, tag, refusal, false),
+        }
+    }
+
+    fn tell_status(&self, io: &mut Io, items: &StatusItems, mailbox: &str, status: &Status) {
+        items.tell(
+            &mut io.output,
+            mailbox,
+            status,
+            self.names(),
+            io.config.append_limit,
+        );
+    }
+
+    /// The mailbox is made: its id belongs into the reply (RFC 8474 4.1), so it is asked for.
+    pub(super) fn created(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        mailbox: String,
+        result: Result<(), Refusal>,
+    ) {
+        match result {
+            Ok(()) => self.put(Ask::Status { mailbox }, Job::Created { tag }),
+            Err(refusal) => self.refused(io, &tag, refusal, false),
+        }
+    }
+
+    /// Another session may have deleted it already: then there is no id to tell.
+    pub(super) fn created_id(&mut self, io: &mut Io, tag: &str, status: Option<Status>) {
+        let code = status.map(|it| format!("[MAILBOXID ({})] ", it.mailbox_id));
+        let code = code.unwrap_or_default();
+        self.finish(io, format!("{tag} OK {code}CREATE completed\r\n"), true);
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        io: &mut Io,
+        tag: &str,
+        verb: Verb,
+        result: Result<(), Refusal>,
+    ) {
+        match result {
+            Ok(()) => self.finish(io, format!("{tag} OK {} completed\r\n", verb.name()), true),
+            Err(refusal) => self.refused(io, tag, refusal, false),
+        }
+    }
+}

@@ -1,0 +1,383 @@
+//! SEARCH: criteria, result options and results (RFC 9051 6.4.4, 7.3.4; RFC 7162 3.1.5; RFC 8474 4.3).
+//!
+//! The codec knows neither `RETURN`, `$`, EMAILID nor sizes over 32 bits, so the keys are read here, from a table. Nesting is
+//! limited; sequence numbers become UIDs at once, so the backend never sees one.
+
+use super::arguments::{Bad, date};
+use super::cursor::Cursor;
+use super::list::options;
+use super::reply;
+use super::view::{Set, View};
+use crate::imap::ask::{Criterion, Found, SystemFlag, Uid};
+
+/// How deep NOT, OR and parentheses may nest.
+const DEPTH: u8 = 32;
+
+/// What the client wants to be told (RFC 9051 6.4.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent option of the standard"
+)]
+pub(super) struct Return {
+    /// RETURN was said.
+    pub(super) extended: bool,
+    min: bool,
+    max: bool,
+    all: bool,
+    count: bool,
+    /// Keep the result for `$`.
+    pub(super) save: bool,
+}
+
+/// A search as asked for.
+#[derive(Debug, PartialEq)]
+pub(super) struct Search {
+    pub(super) want: Return,
+    pub(super) criteria: Criterion,
+    /// MODSEQ is mentioned, so the highest one is wanted in the result.
+    pub(super) modseq: bool,
+}
+
+/// Options alone, read first: they decide what a failing search does to `$`.
+pub(super) fn parse_return(cursor: &mut Cursor<'_>) -> Result<Return, Bad> {
+    let mut want = Return::default();
+    let mut ahead = *cursor;
+    ahead.space()?;
+    if !ahead.eat_word("RETURN") {
+        return Ok(want);
+    }
+    want.extended = true;
+    ahead.space()?;
+    options(&mut ahead, |option, _| {
+        match option {
+            "MIN" => want.min = true,
+            "MAX" => want.max = true,
+            "ALL" => want.all = true,
+            "COUNT" => want.count = true,
+            "SAVE" => want.save = true,
+            _ => return Err(Bad::Syntax),
+        }
+        Ok(())
+    })?;
+    *cursor = ahead;
+    want.all |= !(want.min || want.max || want.count || want.save);
+    Ok(want)
+}
+
+/// The arguments of SEARCH behind the result options.
+pub(super) fn parse(mut cursor: Cursor<'_>, want: Return, view: &View) -> Result<Search, Bad> {
+    cursor.space()?;
+    if cursor.eat_word("CHARSET") {
+        cursor.space()?;
+        let charset = cursor.text()?;
+        if !["UTF-8", "US-ASCII"]
+            .iter()
+            .any(|known| charset.eq_ignore_ascii_case(known))
+        {
+            return Err(Bad::Charset);
+        }
+        cursor.space()?;
+    }
+    let mut keys = Keys {
+        cursor,
+        view,
+        modseq: false,
+    };
+    let criteria = keys.all()?;
+    keys.cursor.end()?;
+    Ok(Search {
+        want,
+        criteria,
+        modseq: keys.modseq,
+    })
+}
+
+struct Keys<'a> {
+    cursor: Cursor<'a>,
+    view: &'a View,
+    modseq: bool,
+}
+
+fn not(criterion: Criterion) -> Criterion {
+    Criterion::Not(Box::new(criterion))
+}
+
+impl Keys<'_> {
+    fn all(&mut self) -> Result<Criterion, Bad> {
+        self.list(DEPTH)
+    }
+
+    fn list(&mut self, depth: u8) -> Result<Criterion, Bad> {
+        let first = self.key(depth)?;
+        if self.cursor.peek() != Some(b' ') {
+            return Ok(first);
+        }
+        let mut keys = vec![first];
+        while self.cursor.eat(b' ') {
+            keys.push(self.key(depth)?);
+        }
+        Ok(Criterion::And(keys))
+    }
+
+    fn key(&mut self, depth: u8) -> Result<Criterion, Bad> {
+        let depth = depth.checked_sub(1).ok_or(Bad::Syntax)?;
+        if self.cursor.eat(b'(') {
+            let inner = self.list(depth)?;
+            self.cursor.expect(b')')?;
+            return Ok(inner);
+        }
+        if matches!(self.cursor.peek(), Some(b'$' | b'*' | b'0'..=b'9')) {
+            return self.set(false);
+        }
+        let name = self.cursor.atom()?.to_ascii_uppercase();
+        match name.as_str() {
+            "NOT" => {
+                self.cursor.space()?;
+                Ok(not(self.key(depth)?))
+            }
+            "OR" => {
+                self.cursor.space()?;
+                let one = self.key(depth)?;
+                self.cursor.space()?;
+                Ok(Criterion::Or(Box::new(one), Box::new(self.key(depth)?)))
+            }
+            other => match flag_key(other) {
+                Some(criterion) => Ok(criterion),
+                None => self.key_with_argument(other),
+            },
+        }
+    }
+
+    fn key_with_argument(&mut self, name: &str) -> Result<Criterion, Bad> {
+        self.cursor.space()?;
+        let cursor = &mut self.cursor;
+        Ok(match name {
+            "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => {
+                Criterion::Header(name.into(), cursor.text()?)
+            }
+            "HEADER" => {
+                let field = cursor.text()?;
+                cursor.space()?;
+                Criterion::Header(field, cursor.text()?)
+            }
+            "BODY" => Criterion::Body(cursor.text()?),
+            "TEXT" => Criterion::Text(cursor.text()?),
+            "BEFORE" => Criterion::Before(date(cursor)?),
+            "ON" => Criterion::On(date(cursor)?),
+            "SINCE" => Criterion::Since(date(cursor)?),
+            "SENTBEFORE" => Criterion::SentBefore(date(cursor)?),
+            "SENTON" => Criterion::SentOn(date(cursor)?),
+            "SENTSINCE" => Criterion::SentSince(date(cursor)?),
+            "LARGER" => Criterion::Larger(cursor.number()?),
+            "SMALLER" => Criterion::Smaller(cursor.number()?),
+            "KEYWORD" => Criterion::Keyword(cursor.atom()?.into()),
+            "UNKEYWORD" => not(Criterion::Keyword(cursor.atom()?.into())),
+            "EMAILID" => Criterion::EmailId(cursor.atom()?.into()),
+            // There are no threads to be in (RFC 8474 4.3).
+            "THREADID" => cursor.atom().map(|_| not(Criterion::All))?,
+            "UID" => return self.set(true),
+            "MODSEQ" => return self.modseq(),
+            _ => return Err(Bad::Syntax),
+        })
+    }
+
+    fn set(&mut self, by_uid: bool) -> Result<Criterion, Bad> {
+        let set = Set::parse(&mut self.cursor)?;
+        Ok(Criterion::Uids(self.view.uid_ranges(&set, by_uid)?))
+    }
+
+    /// `MODSEQ ["/flags/\\draft" all] 620162338`: we keep one modification sequence for all of a message, so the entry named
+    /// changes nothing (RFC 7162 3.1.5).
+    fn modseq(&mut self) -> Result<Criterion, Bad> {
+        if self.cursor.peek() == Some(b'"') {
+            self.cursor.string()?;
+            self.cursor.space()?;
+            let kind = self.cursor.atom()?.to_ascii_lowercase();
+            if !["priv", "shared", "all"].contains(&kind.as_str()) {
+                return Err(Bad::Syntax);
+            }
+            self.cursor.space()?;
+        }
+        self.modseq = true;
+        Ok(Criterion::ModSeq(self.cursor.number()?))
+    }
+}
+
+/// Keys without an argument.
+fn flag_key(name: &str) -> Option<Criterion> {
+    use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
+    let flag = Criterion::Flag;
+    Some(match name {
+        "ALL" | "OLD" => Criterion::All,
+        "ANSWERED" => flag(Answered),
+        "DELETED" => flag(Deleted),
+        "DRAFT" => flag(Draft),
+        "FLAGGED" => flag(Flagged),
+        "SEEN" => flag(Seen),
+        "UNANSWERED" => not(flag(Answered)),
+        "UNDELETED" => not(flag(Deleted)),
+        "UNDRAFT" => not(flag(Draft)),
+        "UNFLAGGED" => not(flag(Flagged)),
+        "UNSEEN" => not(flag(Seen)),
+        // No message is ever recent here.
+        "NEW" | "RECENT" => not(Criterion::All),
+        _ => return None,
+    })
+}
+
+impl Return {
+    /// What `$` shall hold (RFC 5182 2.1): with only MIN or MAX asked for, only those.
+    pub(super) fn saved(self, found: &[Uid]) -> Vec<Uid> {
+        if self.all || self.count || !(self.min || self.max) {
+            return found.to_vec();
+        }
+        let first = found.first().filter(|_| self.min);
+        let last = found.last().filter(|_| self.max);
+        let mut saved: Vec<Uid> = first.into_iter().chain(last).copied().collect();
+        saved.dedup();
+        saved
+    }
+
+    /// Whether there is anything to be told.
+    fn tells(self) -> bool {
+        self.min || self.max || self.all || self.count
+    }
+}
+
+/// Where and how a result is told.
+pub(super) struct Telling<'a> {
+    pub(super) tag: &'a str,
+    pub(super) by_uid: bool,
+    /// ESEARCH instead of SEARCH: RETURN was said, or IMAP4rev2 is enabled.
+    pub(super) extended: bool,
+}
+
+/// Writes the result (RFC 9051 7.3.4, RFC 3501 7.2.5).
+pub(super) fn tell(
+    out: &mut Vec<u8>,
+    telling: &Telling<'_>,
+    mut want: Return,
+    found: &Found,
+    view: &View,
+) {
+    let numbers: Vec<u32> = if telling.by_uid {
+        found.uids.clone()
+    } else {
+        found
+            .uids
+            .iter()
+            .filter_map(|uid| view.number(*uid))
+            .collect()
+    };
+    if !telling.extended {
+        reply::put(out, format_args!("* SEARCH"));
+        for number in &numbers {
+            reply::put(out, format_args!(" {number}"));
+        }
+        if let (Some(modseq), false) = (found.modseq, numbers.is_empty()) {
+            reply::put(out, format_args!(" (MODSEQ {modseq})"));
+        }
+        out.extend_from_slice(b"\r\n");
+        return;
+    }
+    want.all |= !want.extended;
+    if want.tells() {
+        tell_extended(out, telling, want, &numbers, found);
+    }
+}
+
+fn tell_extended(
+    out: &mut Vec<u8>,
+    telling: &Telling<'_>,
+    want: Return,
+    numbers: &[u32],
+    found: &Found,
+) {
+    reply::put(out, format_args!("* ESEARCH (TAG "));
+    reply::quoted(out, telling.tag);
+    out.push(b')');
+    if telling.by_uid {
+        out.extend_from_slice(b" UID");
+    }
+    if let (true, Some(first)) = (want.min, numbers.first()) {
+        reply::put(out, format_args!(" MIN {first}"));
+    }
+    if let (true, Some(last)) = (want.max, numbers.last()) {
+        reply::put(out, format_args!(" MAX {last}"));
+    }
+    if want.all && !numbers.is_empty() {
+        reply::put(
+            out,
+            format_args!(" ALL {}", reply::set(numbers.iter().copied())),
+        );
+    }
+    if want.count {
+        reply::put(out, format_args!(" COUNT {}", numbers.len()));
+    }
+    if let (Some(modseq), false) = (found.modseq, numbers.is_empty()) {
+        reply::put(out, format_args!(" MODSEQ {modseq}"));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn search(text: &str) -> Result<Search, Bad> {
+        let view = View::new(vec![10, 20, 30], 1, false);
+        let text = format!("{text}\r\n");
+        let mut cursor = Cursor::new(text.as_bytes());
+        let want = parse_return(&mut cursor)?;
+        parse(cursor, want, &view)
+    }
+
+    #[test]
+    fn the_example_of_rfc_9051() {
+        let it = search(" RETURN (MIN COUNT) FLAGGED SINCE 1-Feb-1994 NOT FROM \"Smith\"").unwrap();
+        assert!(it.want.min && it.want.count && !it.want.all);
+        let from = Criterion::Header("FROM".into(), "Smith".into());
+        let expected = vec![
+            Criterion::Flag(SystemFlag::Flagged),
+            Criterion::Since(8797),
+            not(from),
+        ];
+        assert_eq!(it.criteria, Criterion::And(expected));
+    }
+
+    #[test]
+    fn sets_become_uids() {
+        let it = search(" OR 2:* (UID 5:15 UNSEEN)").unwrap();
+        let unseen = not(Criterion::Flag(SystemFlag::Seen));
+        let both = Criterion::And(vec![Criterion::Uids(vec![(5, 15)]), unseen]);
+        let expected = Criterion::Or(Box::new(Criterion::Uids(vec![(20, 30)])), Box::new(both));
+        assert_eq!(it.criteria, expected);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for bad in [
+            "",
+            " ",
+            " FROB",
+            " NOT",
+            " OR SEEN",
+            " (SEEN",
+            " SEEN ",
+            " BEFORE x",
+            " RETURN (FOO) ALL",
+            " FROM \"\u{0}\"",
+        ] {
+            assert_eq!(search(bad), Err(Bad::Syntax), "{bad}");
+        }
+        assert_eq!(search(" CHARSET KOI8-R ALL"), Err(Bad::Charset));
+        assert_eq!(search(" 4"), Err(Bad::Number));
+        assert_eq!(
+            search(&format!(" {}ALL", "NOT ".repeat(32))),
+            Err(Bad::Syntax),
+            "depth is limited"
+        );
+        assert!(search(&format!(" {}ALL", "NOT ".repeat(31))).is_ok());
+    }
+}

@@ -1,0 +1,101 @@
+//! Carrying out commands, and the capabilities.
+
+use super::super::ask::Ask;
+use super::super::command::{Command, Phase, Situation, Verb, argument, split};
+use super::super::reply::{self, Refusal};
+use super::{Server, State};
+use crate::sasl::{Mechanism, offered};
+use crate::session::Why;
+
+impl Server {
+    pub(super) fn on_command(&mut self, line: &[u8]) -> Result<(), Refusal> {
+        let (keyword, rest) = split(line);
+        let command = Command::find(keyword).ok_or(Refusal::UnknownCommand)?;
+        let phase = if matches!(self.state, State::Transaction(_)) {
+            Phase::Transaction
+        } else {
+            Phase::Authorization
+        };
+        let leave = self.channel.may_read_credentials().is_some();
+        let verb = command.permit(Situation { phase, leave })?;
+        let argument = argument(rest)?;
+        match (verb, argument) {
+            (Verb::Capa, None) => self.list_capabilities(phase),
+            (Verb::Stls, None) => self.start_tls()?,
+            (Verb::Quit, None) => self.quit(),
+            (Verb::User, Some(name)) => {
+                self.state = State::Authorization {
+                    user: Some(name.trim_end_matches(' ').into()),
+                };
+                // The same for every name, whether there is an account or not.
+                reply::ok(&mut self.output, format_args!("say PASS"));
+            }
+            (Verb::Pass, Some(password)) => self.on_password(password)?,
+            (Verb::Auth, Some(text)) => self.begin_exchange(text)?,
+            (Verb::Capa | Verb::Stls | Verb::Quit | Verb::User | Verb::Pass | Verb::Auth, _) => {
+                return Err(Refusal::Syntax);
+            }
+            _ => {
+                let State::Transaction(transaction) = &mut self.state else {
+                    return Err(Refusal::WrongState);
+                };
+                transaction.on(verb, argument, &mut self.output)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn list_capabilities(&mut self, phase: Phase) {
+        let output = &mut self.output;
+        reply::ok(output, format_args!("capabilities follow"));
+        // [POP-TLS-01] only where it can be used now
+        if phase == Phase::Authorization && self.config.starttls && !self.channel.is_encrypted() {
+            reply::line(output, format_args!("STLS"));
+        }
+        // [POP-TLS-04] [POP-AUTH-04] [SASL-PLAIN-01] no way to log in is announced in clear
+        let mechanisms = offered(&self.channel);
+        if !mechanisms.is_empty() {
+            reply::line(output, format_args!("USER"));
+            // [POP-AUTH-01] in both states
+            let names: Vec<_> = mechanisms.into_iter().map(Mechanism::name).collect();
+            reply::line(output, format_args!("SASL {}", names.join(" ")));
+        }
+        for capability in [
+            "TOP",
+            "UIDL",
+            "PIPELINING",
+            "RESP-CODES",
+            "AUTH-RESP-CODE",
+            "EXPIRE NEVER",
+            "IMPLEMENTATION Gatepost",
+            ".",
+        ] {
+            reply::line(output, format_args!("{capability}"));
+        }
+    }
+
+    fn start_tls(&mut self) -> Result<(), Refusal> {
+        if self.channel.is_encrypted() {
+            return Err(Refusal::AlreadyTls);
+        }
+        if !self.config.starttls {
+            return Err(Refusal::TlsUnavailable);
+        }
+        // [POP-TLS-02] TLS begins right behind this line
+        reply::ok(&mut self.output, format_args!("begin TLS"));
+        self.state = State::Upgrade;
+        Ok(())
+    }
+
+    fn quit(&mut self) {
+        if let State::Transaction(transaction) = &self.state {
+            self.question = Some(Ask::Update {
+                deleted: transaction.deleted(),
+            });
+            self.state = State::Updating;
+        } else {
+            reply::ok(&mut self.output, format_args!("goodbye"));
+            self.state = State::Leaving(Why::Quit);
+        }
+    }
+}

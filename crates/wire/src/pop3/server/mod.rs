@@ -1,0 +1,444 @@
+//! The POP3 server session.
+//!
+//! ```text
+//!                        ┌──────────── refused ◀───────────┐
+//!                        ▼                                  │
+//! Greet ──▶ Authorization ──USER, PASS──▶ Judging ──▶ Opening ──▶ Transaction ──QUIT──▶ Updating ──▶ Leaving
+//!              │     ▲  └──AUTH──▶ Exchange ─▲ │
+//!              │     └───── refused ──────────┘ (a round of challenge and response)
+//!              └──STLS──▶ Upgrade ──▶ (Fresh) ──▶ Greet is skipped: Authorization
+//! ```
+//!
+//! 1. The greeting is written. On a port for implicit TLS there is no session before the handshake [IMPL-01].
+//! 2. In clear, USER, PASS and AUTH are refused before their arguments are looked at [POP-TLS-04]; STLS leads to TLS, and
+//!    nothing said before counts after [POP-TLS-05].
+//! 3. A login opens the maildrop, which stays as it is until the session ends. A client certificate never logs in [IMPL-02].
+//! 4. Messages marked by DELE are removed when QUIT is answered, and never otherwise [POP-TLS-06].
+//!
+//! Commands are carried out in the order they came, however they were cut into segments [POP-PIPE-01]. When the session ends
+//! in any way but QUIT the backend unlocks the maildrop by itself.
+
+mod commands;
+mod logins;
+
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroize as _;
+
+use super::ask::{Answer, Ask};
+use super::command::is_http;
+use super::reply::{self, Refusal};
+use super::transaction::{Need, Transaction};
+use crate::inbox::{Inbox, Line};
+use crate::sasl::Exchange;
+use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
+use crate::session::{Fresh as FreshSession, Machine, Next, Why};
+
+/// The longest command line in octets; RFC 2449 4 asks for 255, PLAIN with an initial response can be longer.
+const LONGEST_COMMAND: usize = 2048;
+/// The longest line of a SASL response in octets (RFC 5034 4, as RFC 4954 4).
+const LONGEST_RESPONSE: usize = 12_288;
+/// Output that is written before more is made.
+const PORTION: usize = 64 * 1024;
+
+/// What the sessions of a listener share.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This server's name, for the greeting.
+    pub host: Box<str>,
+    /// What the greeting says behind the name. Characters that would end the line or announce APOP are left out.
+    pub greeting: Box<str>,
+    /// Whether TLS can be offered: on a listener in clear, that STLS is announced and works.
+    pub starttls: bool,
+    /// Limits.
+    pub limits: Limits,
+}
+
+/// How long and how often.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a client that has not logged in may be silent. Default 60 s.
+    pub login_idle: Duration,
+    /// How long a client that has logged in may be silent. Default 10 min, the least RFC 1939 3 allows.
+    pub idle: Duration,
+    /// The bad command that ends the session. Default 10.
+    pub bad_commands: u8,
+    /// The failed login that ends the session. Default 3.
+    pub failed_logins: u8,
+    /// How many commands may come before a login. Default 100.
+    pub commands_before_login: u16,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            login_idle: Duration::from_secs(60),
+            // [POP-TLS-06]
+            idle: Duration::from_secs(600),
+            bad_commands: 10,
+            failed_logins: 3,
+            commands_before_login: 100,
+        }
+    }
+}
+
+/// A session before it has begun: configuration and counters.
+#[derive(Debug)]
+pub struct Fresh {
+    config: Arc<Config>,
+    counters: Counters,
+    greets: bool,
+}
+
+/// What is counted against the limits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    commands: u16,
+    bad_commands: u8,
+    failed_logins: u8,
+}
+
+/// The session.
+pub struct Server {
+    config: Arc<Config>,
+    channel: Channel,
+    counters: Counters,
+    state: State,
+    inbox: Inbox,
+    output: Vec<u8>,
+    /// A question decided on and not yet asked.
+    question: Option<Ask>,
+    /// When the client's silence has lasted too long.
+    until: Option<Instant>,
+    /// The rest of a line that was too long is being dropped.
+    skipping: bool,
+    /// The peer has closed; what it said before still counts.
+    closed: Option<Why>,
+    stopping: bool,
+}
+
+enum State {
+    Greet,
+    Authorization {
+        user: Option<Box<str>>,
+    },
+    /// A challenge was sent.
+    Exchange(Box<Exchange>),
+    /// The keeper of the accounts was asked; in a SASL exchange this is it.
+    Judging(Option<Box<Exchange>>),
+    /// The maildrop was asked for.
+    Opening,
+    Transaction(Box<Transaction>),
+    /// The removal was asked for.
+    Updating,
+    Upgrade,
+    Leaving(Why),
+}
+
+impl Fresh {
+    /// A session on a port for implicit TLS: it greets inside TLS.
+    pub fn implicit(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            counters: Counters::default(),
+            greets: true,
+        }
+    }
+}
+
+impl FreshSession for Fresh {
+    type Session = Server;
+
+    fn secured(self, facts: TlsFacts) -> Server {
+        // RFC 2595 4: no second greeting after STLS.
+        let state = if self.greets {
+            State::Greet
+        } else {
+            State::Authorization { user: None }
+        };
+        Server::new(
+            self.config,
+            Channel::Encrypted(Encrypted::new(facts)),
+            self.counters,
+            state,
+        )
+    }
+}
+
+impl Server {
+    /// A session in clear. `exception` lets this client log in without TLS.
+    pub fn clear(config: Arc<Config>, exception: Option<ClearLogin>, now: Instant) -> Self {
+        let until = now + config.limits.login_idle;
+        let session = Self::new(
+            config,
+            Channel::Clear(exception),
+            Counters::default(),
+            State::Greet,
+        );
+        Self {
+            until: Some(until),
+            ..session
+        }
+    }
+
+    fn new(config: Arc<Config>, channel: Channel, counters: Counters, state: State) -> Self {
+        Self {
+            config,
+            channel,
+            counters,
+            state,
+            inbox: Inbox::default(),
+            output: Vec::new(),
+            question: None,
+            until: None,
+            skipping: false,
+            closed: None,
+            stopping: false,
+        }
+    }
+}
+
+impl Machine for Server {
+    type Ask = Ask;
+    type Answer = Answer;
+    type Fresh = Fresh;
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.inbox.push(bytes);
+    }
+
+    fn next(&mut self, now: Instant) -> Next<Ask> {
+        loop {
+            if let Some(question) = self.question.take() {
+                self.until = None;
+                return Next::Ask(question);
+            }
+            if let Some(next) = self.step(now) {
+                return next;
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        // Whatever does not fit ends the session.
+        match (
+            mem::replace(&mut self.state, State::Leaving(Why::Fault)),
+            answer,
+        ) {
+            (State::Judging(None), Answer::Account(answer)) => self.judged(&answer),
+            (State::Judging(Some(mut exchange)), Answer::Account(answer)) => {
+                let step = exchange.answer(answer);
+                self.follow(exchange, step);
+            }
+            (State::Opening, Answer::Opened(result)) => self.opened(result),
+            (State::Updating, Answer::Updated(result)) => {
+                match result {
+                    Ok(()) => reply::ok(&mut self.output, format_args!("goodbye")),
+                    Err(_) => reply::err(&mut self.output, Refusal::NotRemoved),
+                }
+                self.state = State::Leaving(Why::Quit);
+            }
+            (State::Transaction(mut transaction), Answer::Octets(result)) => {
+                let taken = transaction.octets(result, &mut self.output);
+                self.state = taken.map_or(State::Leaving(Why::Fault), |()| {
+                    State::Transaction(transaction)
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    fn shutdown(&mut self) {
+        self.stopping = true;
+    }
+
+    fn peer_closed(&mut self, clean: bool) {
+        self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
+    }
+
+    fn upgrade(mut self) -> (Fresh, Leftover) {
+        // [POP-TLS-05] of the session only configuration and counters go on
+        let fresh = Fresh {
+            config: self.config,
+            counters: self.counters,
+            greets: false,
+        };
+        (fresh, Leftover::new(self.inbox.take()))
+    }
+}
+
+/// Steps.
+impl Server {
+    /// Takes a step; none means that another can follow at once.
+    fn step(&mut self, now: Instant) -> Option<Next<Ask>> {
+        match &mut self.state {
+            State::Leaving(why) => return Some(Next::Close(*why)),
+            State::Upgrade => return Some(Next::Upgrade),
+            // A question was asked and has no answer: the driver may not go on.
+            State::Judging(_) | State::Opening | State::Updating => {
+                return Some(Next::Close(Why::Fault));
+            }
+            _ if self.output.len() >= PORTION => return Some(self.write()),
+            State::Greet => self.greet(),
+            State::Transaction(transaction) if transaction.is_busy() => {
+                match transaction.work(&mut self.output) {
+                    Need::Nothing => {}
+                    Need::Write => return Some(self.write()),
+                    Need::Ask(ask) => self.question = Some(ask),
+                    Need::Answer => return Some(Next::Close(Why::Fault)),
+                }
+            }
+            _ => return self.listen(now),
+        }
+        None
+    }
+
+    fn greet(&mut self) {
+        self.state = State::Authorization { user: None };
+        if !self.stopping {
+            let (host, text) = (
+                reply::harmless(&self.config.host),
+                reply::harmless(&self.config.greeting),
+            );
+            reply::ok(&mut self.output, format_args!("{host} {text}"));
+        }
+    }
+
+    /// Between two commands.
+    fn listen(&mut self, now: Instant) -> Option<Next<Ask>> {
+        if self.stopping {
+            self.leave(Refusal::Stopping, Why::Shutdown);
+            return None;
+        }
+        // [IMPL-04]
+        let first = self.counters.commands == 0 && !self.channel.is_encrypted();
+        if first && self.inbox.waiting().first() == Some(&TLS_HANDSHAKE_RECORD) {
+            self.state = State::Leaving(Why::TlsOnPlaintextPort);
+            return None;
+        }
+        if self.skipping {
+            self.skipping = !self.inbox.skip_line();
+            if self.skipping {
+                return self.wait(now);
+            }
+        }
+        let limit = if matches!(self.state, State::Exchange(_)) {
+            LONGEST_RESPONSE
+        } else {
+            LONGEST_COMMAND
+        };
+        match self.inbox.line(limit) {
+            Line::Incomplete => return self.wait(now),
+            Line::Complete(mut line) => {
+                self.count_command();
+                self.on_line(&line);
+                line.zeroize();
+            }
+            Line::TooLong => {
+                self.count_command();
+                self.skip_line();
+            }
+        }
+        self.until = None;
+        None
+    }
+
+    /// There is no complete line: writes what waits, or waits for more.
+    fn wait(&mut self, now: Instant) -> Option<Next<Ask>> {
+        if !self.output.is_empty() {
+            return Some(self.write());
+        }
+        if let Some(why) = self.closed {
+            self.state = State::Leaving(why);
+            return None;
+        }
+        let limits = &self.config.limits;
+        let patience = if matches!(self.state, State::Transaction(_)) {
+            limits.idle
+        } else {
+            limits.login_idle
+        };
+        let until = *self.until.get_or_insert(now + patience);
+        if now >= until {
+            // [POP-TLS-06] without a word and without removing anything (RFC 1939 3)
+            self.state = State::Leaving(Why::Timeout);
+            return None;
+        }
+        self.output = Vec::new();
+        Some(Next::Read { until })
+    }
+
+    fn write(&mut self) -> Next<Ask> {
+        self.until = None;
+        Next::Write
+    }
+
+    fn count_command(&mut self) {
+        self.counters.commands = self.counters.commands.saturating_add(1);
+    }
+
+    fn skip_line(&mut self) {
+        self.skipping = !self.inbox.skip_line();
+        if let State::Exchange(_) = self.state {
+            self.state = State::Authorization { user: None };
+        }
+        self.refuse(Refusal::LineTooLong);
+    }
+
+    fn on_line(&mut self, line: &[u8]) {
+        if self.counters.commands == 1 && is_http(line) {
+            self.state = State::Leaving(Why::HttpRequest);
+            return;
+        }
+        let logged_in = matches!(self.state, State::Transaction(_));
+        if !logged_in && self.counters.commands > self.config.limits.commands_before_login {
+            self.leave(Refusal::TooManyCommands, Why::LimitExceeded);
+            return;
+        }
+        match mem::replace(&mut self.state, State::Leaving(Why::Fault)) {
+            State::Exchange(exchange) => self.on_response(exchange, line),
+            state => {
+                self.state = state;
+                self.on_command(line)
+                    .unwrap_or_else(|refusal| self.refuse(refusal));
+            }
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        if refusal.is_bad() {
+            self.counters.bad_commands = self.counters.bad_commands.saturating_add(1);
+            if self.counters.bad_commands >= self.config.limits.bad_commands {
+                return self.leave(Refusal::TooManyErrors, Why::TooManyErrors);
+            }
+        }
+        if refusal == Refusal::WrongCredentials {
+            self.counters.failed_logins = self.counters.failed_logins.saturating_add(1);
+            if self.counters.failed_logins >= self.config.limits.failed_logins {
+                return self.leave(refusal, Why::TooManyLoginFailures);
+            }
+        }
+        reply::err(&mut self.output, refusal);
+    }
+
+    fn leave(&mut self, refusal: Refusal, why: Why) {
+        reply::err(&mut self.output, refusal);
+        self.state = State::Leaving(why);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        assert!(size_of::<Server>() <= 400, "{}", size_of::<Server>());
+    }
+}

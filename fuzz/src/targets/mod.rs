@@ -1,0 +1,66 @@
+//! The targets, by protocol.
+
+use std::sync::LazyLock;
+
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
+
+pub mod hello;
+pub mod imap;
+pub mod inbox;
+pub mod pop3;
+pub mod sasl;
+pub mod smtp;
+
+/// The password of every account.
+const PASSWORD: &str = "pencil";
+/// The salt of every account.
+const SALT: &[u8; 16] = b"0123456789abcdef";
+/// The server's half of every nonce.
+const NONCE: &str = "servernonceservernonce";
+
+/// The keeper of the accounts: every user has the same password, but those whose name begins with `x` do not exist, and those
+/// with `u` cannot be told.
+fn account(ask: AccountAsk) -> AccountAnswer {
+    match ask {
+        AccountAsk::ScramKeys { .. } => AccountAnswer::ScramKeys(keys()),
+        AccountAsk::Login(Attempt::Password { user, password, .. }) => {
+            judge(&user, password.expose() == PASSWORD)
+        }
+        AccountAsk::Login(Attempt::Scram { user, proven, .. }) => judge(&user, proven),
+    }
+}
+
+fn judge(user: &str, right: bool) -> AccountAnswer {
+    if user.starts_with('u') {
+        AccountAnswer::Unavailable
+    } else if right && !user.starts_with('x') {
+        AccountAnswer::Granted {
+            account: user.into(),
+        }
+    } else {
+        AccountAnswer::Denied
+    }
+}
+
+fn keys() -> ScramKeys {
+    static RECORD: LazyLock<ScramRecord> = LazyLock::new(|| {
+        ScramRecord::derive(PASSWORD, SALT.to_vec(), 4096).expect("the password can be prepared")
+    });
+    ScramKeys {
+        salt: RECORD.salt.clone(),
+        iterations: RECORD.iterations,
+        stored_key: RECORD.stored_key.clone(),
+        server_key: RECORD.server_key.clone(),
+        nonce: NONCE.to_owned(),
+    }
+}
+
+/// Octets of a message from `offset`, at most `length`.
+fn piece(message: &[u8], offset: u64, length: u32) -> Vec<u8> {
+    let from = usize::try_from(offset).map_or(message.len(), |offset| offset.min(message.len()));
+    let rest = &message[from..];
+    rest[..rest
+        .len()
+        .min(usize::try_from(length).unwrap_or(usize::MAX))]
+        .to_vec()
+}

@@ -1,0 +1,41 @@
+"""Installs the mail programs the tests drive, when it can: as root, on a system with apt."""
+
+import os
+import shutil
+import subprocess
+
+# Program to look for, and the Debian package it comes in.
+PROGRAMS = {
+    "openssl": "openssl",
+    "curl": "curl",
+    "swaks": "swaks",
+    "msmtp": "msmtp",
+    "mbsync": "isync",
+    "fetchmail": "fetchmail",
+    "getmail": "getmail6",
+    "neomutt": "neomutt",
+}
+# Perl's TLS, which swaks only recommends.
+WITH = {"swaks": ["libnet-ssleay-perl"]}
+
+
+def install_missing():
+    """Installs what is missing; what cannot be installed is named by the cases that are skipped."""
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if not missing:
+        return
+    print(f"missing: {', '.join(missing)}", flush=True)
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        print("not root on a system with apt: they are left out", flush=True)
+        return
+    packages = [PROGRAMS[program] for program in missing] + [extra for program in missing for extra in WITH.get(program, [])]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for command in (["apt-get", "-q", "update"], ["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages]):
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            print(f"{' '.join(command[:3])} took too long", flush=True)
+            return
+        if done.returncode != 0:
+            print(f"{' '.join(command[:3])} failed: {done.stderr.decode(errors='replace')[-300:]}", flush=True)
+            return

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""Runs the server against real mail programs and live attacks.
+
+usage: run.py --binary PATH [--keep] [--list] [--no-install] [PATTERN]...
+
+PATTERN picks cases by name (`curl-*`). The last line is `N passed, N failed` with `, N skipped` if there were any.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import attacks  # noqa: F401  (registers its cases)
+import clients  # noqa: F401
+import fetchers  # noqa: F401
+import install
+import life  # noqa: F401
+import world
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--binary", required=True, help="the program under test")
+    parser.add_argument("--keep", action="store_true", help="keep the folder with mail, configuration and the server's log")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
+    parser.add_argument("--no-install", action="store_true", help="install nothing")
+    parser.add_argument("patterns", nargs="*")
+    options = parser.parse_args()
+    if options.list:
+        print("\n".join(name for name, _, _ in world.CASES))
+        return 0
+    if not options.no_install:
+        install.install_missing()
+    folder = Path(tempfile.mkdtemp(prefix="gatepost-interop."))
+    failed = 1
+    here = None
+    try:
+        here = world.World(Path(options.binary).resolve(), folder)
+        passed, failed, skipped = world.run_cases(here, options.patterns)
+        print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
+    finally:
+        if here is not None:
+            here.server.kill()
+        if failed:
+            log = next(folder.glob("server.*/server.log"), None)
+            if log is not None:
+                print(f"the end of the server's log:\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
+        if options.keep:
+            print(f"kept: {folder}", file=sys.stderr)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
