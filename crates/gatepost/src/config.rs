@@ -288,7 +288,7 @@ fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
             .all(|text| text.parse::<std::net::IpAddr>().is_ok()),
         Kind::Networks => texts
             .iter()
-            .all(|text| gatepost_serve::settings::Network::parse(text).is_some()),
+            .all(|text| gatepost_net::network::Network::parse(text).is_some()),
         _ => false,
     };
     good.then_some(Value::List(texts))

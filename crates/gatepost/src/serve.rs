@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
-use gatepost_serve::settings::{LogFormat, Network, Settings};
+use gatepost_serve::settings::{LogFormat, Settings};
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;

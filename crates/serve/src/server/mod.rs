@@ -233,6 +233,7 @@ fn accept_all(
     let door = Door::new(DoorLimits {
         total: settings.connections,
         per_address: settings.connections_per_address,
+        exempt: settings.unlimited.clone(),
     });
     let context = Context {
         shutdown: stopping.clone(),
