@@ -8,9 +8,9 @@
 
 use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
 use gatepost_trust::exporter::Captured;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 use gatepost_wire::tls::{
-    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS13, alert,
+    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
 use tokio::sync::Semaphore;
 
@@ -78,6 +78,10 @@ pub(crate) async fn serve(
     }
     let bindings = tls.options().bindings;
     let facts = work.facts(hello.sni.as_deref(), &choice, bindings)?;
+    if facts.version == TlsVersion::Tls13 {
+        // The handshake is over for the peer too: only a ticket can be in line.
+        connection.let_pending_wait();
+    }
     connection.link = Link::Encrypted(Box::new(work.engine));
     Ok(Secured {
         facts,
@@ -138,6 +142,11 @@ fn choose(
     tls: &ServiceTls,
     hello: &ClientHello,
 ) -> Result<Choice, Failed> {
+    // [TLS-VER-01] The engine says `handshake_failure` when an old hello also lacks a suite of ours; this says what it is.
+    if !hello.offers(TLS13) && !hello.offers(TLS12) {
+        refuse(connection, AlertDescription::ProtocolVersion);
+        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
+    }
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
