@@ -10,7 +10,7 @@ use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
 use gatepost_trust::exporter::Captured;
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 use gatepost_wire::tls::{
-    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS13, alert,
+    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
 use tokio::sync::Semaphore;
 
@@ -58,6 +58,11 @@ pub(crate) async fn serve(
     permits: &Semaphore,
 ) -> Result<Secured, Failed> {
     let (hello, bytes) = read_hello(connection, first).await?;
+    if !hello.offers(TLS13) && !hello.offers(TLS12) {
+        // [TLS-VER-01] Here, for the engine may find something else amiss first and name that.
+        refuse(connection, AlertDescription::ProtocolVersion);
+        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
+    }
     let choice = choose(connection, tls, &hello)?;
     let mut work = Work::new(&choice)?;
     let mut input = bytes;
