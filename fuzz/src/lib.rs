@@ -27,6 +27,8 @@ pub struct Target {
 /// Every target.
 pub const TARGETS: &[Target] = &[
     targets::smtp::SESSION,
+    targets::imap::SESSION,
+    targets::pop3::SESSION,
     targets::smtp::COMMAND,
     targets::sasl::EXCHANGE,
     targets::hello::READER,

@@ -113,15 +113,15 @@ fn run(options: &Options) -> ExitCode {
 fn fuzz(target: &Target, share: Duration, seed: u64) -> Result<(), (Vec<u8>, String)> {
     let end = Instant::now() + share;
     let mut random = Random::new(seed);
-    let mut seen = HashSet::new();
+    let mut known = HashSet::new();
     let mut pool = (target.seeds)();
     for input in &pool {
-        seen.insert(attempt(target, input)?);
+        known.insert(attempt(target, input)?);
     }
     let mut count = pool.len();
     while Instant::now() < end {
         let input = mutate(&mut random, &pool, target.words);
-        let new = seen.insert(attempt(target, &input)?);
+        let new = known.insert(attempt(target, &input)?);
         if new && pool.len() < MOST_KEPT {
             pool.push(input);
         }
@@ -130,7 +130,7 @@ fn fuzz(target: &Target, share: Duration, seed: u64) -> Result<(), (Vec<u8>, Str
     println!(
         "{:<14} {count} inputs, {} behaviours, {:.1} s",
         target.name,
-        seen.len(),
+        known.len(),
         share.as_secs_f64()
     );
     Ok(())

@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -21,7 +21,7 @@ impl Random {
     /// A number below `bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX);
-        usize::try_from(self.next().checked_rem(bound).unwrap_or(0)).unwrap_or(0)
+        usize::try_from(self.draw().checked_rem(bound).unwrap_or(0)).unwrap_or(0)
     }
 
     /// One of the items.
@@ -54,7 +54,7 @@ fn once(random: &mut Random, data: &mut Vec<u8>, pool: &[Vec<u8>], words: &[&str
         1 | 2 => set(data, at, random.pick(BYTES).copied().unwrap_or_default()),
         3 => data.insert(at, random.pick(BYTES).copied().unwrap_or_default()),
         4 => drop(data.drain(at..end)),
-        5 => insert(data, at, &data[at..end].to_vec()),
+        5 => data.extend_from_within(at..end),
         6 | 7 => insert(
             data,
             at,
@@ -113,9 +113,9 @@ mod tests {
                 .map(|_| mutate(&mut random, &pool, &["NOOP"]))
                 .collect::<Vec<_>>()
         };
-        let made = make();
-        assert_eq!(made, make());
-        assert!(made.iter().filter(|data| !pool.contains(data)).count() > 100);
+        let inputs = make();
+        assert_eq!(inputs, make());
+        assert!(inputs.iter().filter(|data| !pool.contains(data)).count() > 100);
     }
 
     #[test]

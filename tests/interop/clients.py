@@ -270,6 +270,8 @@ def neomutt_config(world, folder, mode, trusted=True):
         f'set smtp_url="{smtp}://{quoted}@{HOST}:{world.port(SUBMISSION[mode])}/" smtp_pass="{read}"\n'
         f'set folder="{imap}://{quoted}@{HOST}:{imap_port}/" spoolfile=+INBOX imap_pass="{read}"\n'
         "set copy=no confirmcreate=no confirmappend=no quit=yes\n"
+        # Left to itself it takes SCRAM-SHA-256-PLUS, gives its library no channel binding, and stops when that fails.
+        'set smtp_authenticators="plain" imap_authenticators="plain"\n'
         f'set ssl_starttls=yes ssl_force_tls=yes certificate_file="{folder}/certificates"\n'
         + (f'set ssl_ca_certificates_file="{world.ca}"\n' if trusted else ""),
     )

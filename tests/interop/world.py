@@ -83,8 +83,8 @@ def run_cases(world, patterns):
 class Server:
     """The program under test, in a folder of its own."""
 
-    def __init__(self, binary, folder, users):
-        self.binary, self.folder, self.users = binary, Path(folder), users
+    def __init__(self, binary, folder, users, flags=()):
+        self.binary, self.folder, self.users, self.flags = binary, Path(folder), users, flags
         self.data = self.folder / "data"
         self.ready_file = self.folder / "ready.json"
         self.log = open(self.folder / "server.log", "ab")
@@ -106,7 +106,7 @@ class Server:
         command = [self.binary, "serve", "--data", self.data, "--bind", "127.0.0.1", "--port-offset", str(self.offset)]
         for user in self.users:
             command += ["--account", f"{user}@{DOMAIN}", "--password-file", self.password_file(user)]
-        command += ["--ready-file", self.ready_file]
+        command += ["--ready-file", self.ready_file, *self.flags]
         start = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.folder)
         while not self._is_ready():
@@ -121,8 +121,13 @@ class Server:
         except (FileNotFoundError, json.JSONDecodeError):
             return False
         self.ports = {service: int(port) for service, port in facts["ports"].items()}
-        self.ca = str(self.folder / next(value for value in facts.values() if str(value).endswith("ca.pem")))
+        # There is none when the certificates are the operator's own.
+        self.ca = facts["ca"]
         return True
+
+    def port(self, service):
+        """The port of a service."""
+        return self.ports[service]
 
     def last_words(self):
         """The end of the program's output."""
@@ -169,7 +174,7 @@ class World:
 
     def port(self, service):
         """The port of a service."""
-        return self.server.ports[service]
+        return self.server.port(service)
 
     @property
     def ca(self):
@@ -331,7 +336,8 @@ def secret_file(path, text):
 def free_offset():
     """An offset that leaves every port of the server free."""
     for _ in range(100):
-        offset = random.randrange(12000, 50000, 1000)
+        # Below the ports the system gives to outgoing connections.
+        offset = random.randrange(11000, 31000, 1000)
         try:
             for port in SERVICES.values():
                 with socket.socket() as probe:

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gatepost_wire::sasl::Mechanism;
+
 /// Everything a server needs to know to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -41,6 +43,8 @@ pub struct Settings {
     pub handshake_time: Duration,
     /// Networks whose clients may log in without TLS.
     pub clear_login: Vec<Network>,
+    /// The mechanisms allowed for logins.
+    pub mechanisms: Vec<Mechanism>,
     /// How session lines look.
     pub log: LogFormat,
     /// Where OpenMetrics are served.

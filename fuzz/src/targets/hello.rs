@@ -25,13 +25,13 @@ pub fn reader(data: &[u8]) {
     // Cut, the reader stops at the first segment that decides; whole, it may decide differently only about later bytes.
     match (&whole, &cut) {
         (Progress::Hello(one), Progress::Hello(other)) => {
-            assert_eq!(one, other, "the cut changes the hello")
+            assert_eq!(one, other, "the cut changes the hello");
         }
         (Progress::NeedMore, other) => {
-            assert_eq!(*other, Progress::NeedMore, "the cut changes the verdict")
+            assert_eq!(*other, Progress::NeedMore, "the cut changes the verdict");
         }
         (Progress::NotTls, other) => {
-            assert_eq!(*other, Progress::NotTls, "the cut changes the verdict")
+            assert_eq!(*other, Progress::NotTls, "the cut changes the verdict");
         }
         _ => {}
     }

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 
 pub mod hello;
+pub mod imap;
 pub mod inbox;
+pub mod pop3;
 pub mod sasl;
 pub mod smtp;
 
@@ -51,4 +53,14 @@ fn keys() -> ScramKeys {
         server_key: RECORD.server_key.clone(),
         nonce: NONCE.to_owned(),
     }
+}
+
+/// Octets of a message from `offset`, at most `length`.
+fn piece(message: &[u8], offset: u64, length: u32) -> Vec<u8> {
+    let from = usize::try_from(offset).map_or(message.len(), |offset| offset.min(message.len()));
+    let rest = &message[from..];
+    rest[..rest
+        .len()
+        .min(usize::try_from(length).unwrap_or(usize::MAX))]
+        .to_vec()
 }

@@ -2,6 +2,9 @@
 //!
 //! One transaction asks, in this order: [`Ask::Mail`], [`Ask::Recipient`] once or more, [`Ask::Begin`], any number of
 //! [`Ask::Content`], [`Ask::Commit`]. [`Ask::Abort`] may come at any point between and forgets the transaction.
+//!
+//! A refusal of [`Ask::Mail`], [`Ask::Begin`], [`Ask::Content`] or [`Ask::Commit`] ends the transaction: nothing more is asked about
+//! it, not even [`Ask::Abort`]. A session that ends in the middle of one asks nothing either: dropping the backend forgets it.
 
 use super::path::{ForwardPath, ReversePath};
 use crate::sasl::{AccountAnswer, AccountAsk};

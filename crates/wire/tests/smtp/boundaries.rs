@@ -78,6 +78,21 @@ fn long_lines_and_messages() {
     );
 }
 
+// [SMTP-8BIT-01] offered and meant: octets over 127 are kept as they came, with BODY=8BITMIME and without.
+#[test]
+fn eight_bits_are_kept() {
+    let content = b"Subject: \xc3\xa4\r\n\r\n\xff\x80\r\n";
+    for mail in [MAIL, "MAIL FROM:<you@example.org> BODY=8BITMIME\r\n"] {
+        let mut talk = greeted();
+        assert_eq!(
+            codes(&talk.say([mail, RCPT, "DATA\r\n"].concat())),
+            [250, 250, 354]
+        );
+        assert_eq!(codes(&talk.say([&content[..], b".\r\n"].concat())), [250]);
+        assert_eq!(talk.mailbox.stored[0].content, content);
+    }
+}
+
 #[test]
 fn a_line_over_the_bound_is_refused() {
     let mut talk = at_content(mx());

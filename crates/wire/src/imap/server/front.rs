@@ -9,12 +9,13 @@ use zeroize::Zeroize;
 
 use super::Step;
 use super::cursor::{Cursor, Syntax};
-use super::io::{Command, Input, Io, privacy_required};
+use super::io::{Command, Input, Io};
 use super::table::{Phase, Verb};
 use crate::imap::ask::{Answer, Ask};
 use crate::sasl::{
     AccountAnswer, AccountAsk, Attempt, Exchange, Failure, Mechanism, Step as SaslStep,
-    decode_base64, encode_base64, offered, prepare_name, prepare_password,
+    decode_base64, encode_base64, offered, password_commands_offered, prepare_name,
+    prepare_password,
 };
 use crate::seam::MayReadCredentials;
 use crate::session::Why;
@@ -51,10 +52,10 @@ pub(super) fn capabilities(io: &Io) -> String {
         list.push_str(" STARTTLS");
     }
     // [IMAP-TLS-09] [SASL-PLAIN-01] [SASL-SEC-01]: no mechanism is listed that would not be read.
-    if io.channel.may_read_credentials().is_none() {
+    if !password_commands_offered(&io.channel, &io.config.mechanisms) {
         list.push_str(" LOGINDISABLED");
     }
-    for mechanism in offered(&io.channel) {
+    for mechanism in offered(&io.channel, &io.config.mechanisms) {
         let _ = write!(list, " AUTH={}", mechanism.name());
     }
     list
@@ -99,12 +100,16 @@ impl Front {
     }
 
     fn login(&mut self, io: &mut Io, command: &Command) -> Step {
-        // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
+        if !password_commands_offered(&io.channel, &io.config.mechanisms) {
+            io.line(format_args!(
+                "{} NO [CANNOT] LOGIN is disabled",
+                command.tag
+            ));
+            return Step::Again;
+        }
         match credentials(command.arguments(), may) {
             Err(Syntax) => io.bad(Some(&command.tag), "LOGIN takes a name and a password"),
             Ok(None) => denied(io, &command.tag),
@@ -117,8 +122,6 @@ impl Front {
 
     fn authenticate(&mut self, io: &mut Io, command: &Command) -> Step {
         let Some(may) = io.channel.may_read_credentials() else {
-            io.output
-                .extend_from_slice(privacy_required(&command.tag).as_bytes());
             return Step::Again;
         };
         let Ok((name, initial)) = mechanism_and_initial(command.arguments()) else {
@@ -128,8 +131,8 @@ impl Front {
                 "AUTHENTICATE takes a mechanism and base64",
             );
         };
-        let known =
-            Mechanism::from_name(name.as_bytes()).filter(|it| offered(&io.channel).contains(it));
+        let known = Mechanism::from_name(name.as_bytes())
+            .filter(|it| offered(&io.channel, &io.config.mechanisms).contains(it));
         let Some(mechanism) = known else {
             // [IMAP-AUTH-01] [SASL-SEC-01]
             io.line(format_args!(
@@ -146,7 +149,7 @@ impl Front {
 
     /// The client's next line in a SASL exchange.
     fn response(&mut self, io: &mut Io) -> Step {
-        let line = match io.plain_line() {
+        let mut line = match io.plain_line() {
             Ok(line) => line,
             Err(step) => return step,
         };
@@ -162,6 +165,7 @@ impl Front {
             Ok(octets) => job.1.response(&octets),
             Err(_) => SaslStep::Failed(Failure::Malformed),
         };
+        line.zeroize();
         self.sasl(io, step)
     }
 
@@ -255,7 +259,7 @@ pub(super) fn completed(io: &mut Io, command: &Command) -> Step {
 
 /// STARTTLS (RFC 9051 6.2.1).
 fn start_tls(io: &mut Io, command: &Command) -> Step {
-    // [IMAP-TLS-03] BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
+    // [IMAP-TLS-03] [REPLY-01] [REPLY-02] [REPLY-03] [REPLY-04]: BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
     if command.arguments().end().is_err() {
         return io.bad(Some(&command.tag), "STARTTLS takes no arguments");
     }
@@ -330,6 +334,7 @@ fn denied(io: &mut Io, tag: &str) -> Step {
 }
 
 fn failed(io: &mut Io, tag: &str, failure: Failure) -> Step {
+    // [REPLY-08]
     match failure {
         // [IMAP-AUTH-01]
         Failure::Malformed => io.bad(Some(tag), "The exchange breaks the mechanism's rules"),

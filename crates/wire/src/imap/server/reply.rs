@@ -181,7 +181,7 @@ mod tests {
         date_time(
             &mut out,
             InternalDate {
-                unix: 837_592_993,
+                unix: 837_595_793,
                 offset_minutes: -420,
             },
         );
@@ -199,6 +199,29 @@ mod tests {
             let (year, month, date) = civil(day);
             assert_eq!(days(year, month, date), Some(day));
         }
+    }
+
+    #[test]
+    fn structures_are_the_codecs() {
+        use imap_types::core::NString;
+        use imap_types::envelope::Envelope;
+        let envelope = Envelope {
+            date: NString::try_from("Wed, 17 Jul 1996 02:23:25 -0700").unwrap(),
+            subject: NString::try_from("a) \"b\"").unwrap(),
+            from: vec![],
+            sender: vec![],
+            reply_to: vec![],
+            to: vec![],
+            cc: vec![],
+            bcc: vec![],
+            in_reply_to: NString(None),
+            message_id: NString::try_from("<x@y>").unwrap(),
+        };
+        let mut out = Vec::new();
+        structure(&mut out, MessageDataItem::Envelope(envelope));
+        let expected =
+            r#"("Wed, 17 Jul 1996 02:23:25 -0700" "a) \"b\"" NIL NIL NIL NIL NIL NIL NIL "<x@y>")"#;
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]

@@ -19,6 +19,9 @@ pub struct Limits {
     pub skipped_octets: usize,
     /// Bad commands before the session ends: 20, as Postfix has it. A program that guesses is not a mail client.
     pub bad_commands: u32,
+    /// Recipients that do not exist or are not ours before the session ends: 100. A list with stale addresses stays far below,
+    /// who looks for addresses that exist does not.
+    pub unknown_recipients: u32,
     /// Failed logins before the session ends: 3, the least that RFC 4954 9 allows [SMTP-AUTH-10].
     pub failed_logins: u32,
     /// How long to wait for a whole command: 5 minutes (RFC 5321 4.5.3.2.7) [SMTP-BASE-11]. Octets of an unfinished line do
@@ -43,6 +46,7 @@ impl Default for Limits {
             response_octets: 12_288,
             skipped_octets: 64 * 1024,
             bad_commands: 20,
+            unknown_recipients: 100,
             failed_logins: 3,
             command_wait: Duration::from_secs(5 * 60),
             content_wait: Duration::from_secs(5 * 60),

@@ -1,4 +1,4 @@
-//! The AUTH command and the exchange it begins (RFC 4954).
+//! The AUTH command and the exchange it begins (RFC 4954) [SMTP-AUTH-02].
 //!
 //! Nothing of an argument or response is decoded without leave to read credentials ([`crate::seam::MayReadCredentials`]), so
 //! in clear right and wrong passwords get the same answer and no question is asked [SMTP-AUTH-01]. Lines that may hold
@@ -33,7 +33,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
         return core.bad(reply::ALREADY_LOGGED_IN, Rest::Ready);
     }
     let Some(leave) = core.channel.may_read_credentials() else {
-        // CONF-15: where TLS is not required there is just no mechanism.
+        // [CONF-15] where TLS is not required there is just no mechanism.
         return core.bad(reply::MECHANISM_UNAVAILABLE, Rest::Ready);
     };
     let mut words = argument.split(|octet| *octet == b' ');
@@ -41,7 +41,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
     if words.next().is_some() {
         return core.bad(Syntax::BadArgument.into(), Rest::Ready);
     }
-    let offered = sasl::offered(&core.channel);
+    let offered = sasl::offered(&core.channel, &core.config.mechanisms);
     let Some(mechanism) =
         Mechanism::from_name(name).filter(|mechanism| offered.contains(mechanism))
     else {
@@ -120,6 +120,7 @@ impl Login {
     }
 }
 
+/// [SMTP-AUTH-04] each failure has its answer, and [SMTP-AUTH-13] a wrong name the same as a wrong password.
 fn failed(failure: Failure, core: &mut Core) -> Turn {
     match failure {
         Failure::Malformed => core.bad(reply::BAD_RESPONSE, Rest::Ready),

@@ -125,6 +125,7 @@ fn on_rcpt(rest: Rest, path: ForwardPath, core: &mut Core) -> Turn {
     if let Err(reply) = check_recipient(&path, &transaction, core) {
         return core.reply(reply, refused_one(transaction));
     }
+    // [SMTP-BASE-22] whom it serves is the backend's to say; a route or a `%` in the address opens nothing.
     Turn::Ask(
         Ask::Recipient(path.clone()),
         Asked::Recipient(transaction, path),

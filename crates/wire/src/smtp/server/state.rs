@@ -14,7 +14,7 @@ use super::intake::Intake;
 use super::login::Login;
 use crate::inbox::Inbox;
 use crate::session::Why;
-use crate::smtp::ask::{Answer, Ask, MailFrom};
+use crate::smtp::ask::{Answer, Ask, MailFrom, Refusal};
 use crate::smtp::path::ForwardPath;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::table::Phase;
@@ -70,6 +70,19 @@ pub(super) struct Transaction {
     pub(super) recipients: Vec<ForwardPath>,
     /// Whether a recipient was refused.
     pub(super) some_refused: bool,
+}
+
+impl Transaction {
+    fn refuse_one(mut self: Box<Self>, refusal: Refusal, core: &mut Core) -> Turn {
+        self.some_refused = true;
+        if matches!(refusal, Refusal::NoSuchMailbox | Refusal::NoRelay) {
+            core.counters.unknown_recipients += 1;
+        }
+        if core.counters.unknown_recipients > core.config.limits.unknown_recipients {
+            return core.leave(reply::TOO_MANY_UNKNOWN, Why::TooManyErrors);
+        }
+        core.reply(refusal.into(), Rest::Mail(self))
+    }
 }
 
 /// A question the backend is thinking about, and what the session needs to go on.
@@ -159,9 +172,8 @@ impl Asked {
                 transaction.recipients.push(path);
                 core.reply(reply::RECIPIENT_OK, Rest::Mail(transaction))
             }
-            (Self::Recipient(mut transaction, _), Answer::Verdict(Err(refusal))) => {
-                transaction.some_refused = true;
-                core.reply(refusal.into(), Rest::Mail(transaction))
+            (Self::Recipient(transaction, _), Answer::Verdict(Err(refusal))) => {
+                transaction.refuse_one(refusal, core)
             }
             (Self::Begin(intake), Answer::Verdict(verdict)) => intake.begun(verdict, core),
             (Self::Content(intake), Answer::Verdict(verdict)) => intake.answered(verdict),

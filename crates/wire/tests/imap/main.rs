@@ -1,0 +1,86 @@
+//! Dialogues with the IMAP server session, whole and cut at every byte, and the matrix of its commands.
+
+mod injection;
+mod property;
+mod sessions;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gatepost_testkit::imap::Maildrop;
+use gatepost_testkit::{facts, talk};
+use gatepost_wire::imap::ask::{Answer, Ask};
+use gatepost_wire::imap::server::{Config, Fresh, Limits, Server, table};
+use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::session::Fresh as _;
+
+fn config(starttls: bool) -> Arc<Config> {
+    Arc::new(Config {
+        host: "mail.gatepost.test".into(),
+        starttls,
+        append_limit: 200_000,
+        mechanisms: Mechanism::ALL.to_vec(),
+        limits: Limits::default(),
+    })
+}
+
+fn clear_session() -> Server {
+    Server::clear(config(true), None, Instant::now())
+}
+
+fn implicit_session() -> Server {
+    Fresh::implicit(config(false)).secured(facts())
+}
+
+fn maildrop() -> Maildrop {
+    Maildrop::with(&[
+        "Subject: first, message\r\n\r\nHello\r\n",
+        "Subject: second message\r\n\r\nWorld\r\n",
+        "Subject: third message\r\n\r\nAgain\r\n",
+    ])
+}
+
+fn backend() -> impl FnMut(Ask) -> Answer {
+    let mut access = maildrop().access();
+    move |ask| access.handle(ask)
+}
+
+fn file(name: &str) -> String {
+    format!("{}/tests/talk/imap/{name}.talk", env!("CARGO_MANIFEST_DIR"))
+}
+
+macro_rules! dialogues {
+    ($($name:ident $make:ident,)*) => {
+        $(#[test]
+        fn $name() {
+            talk::run_cut(&file(stringify!($name)), $make, backend);
+        })*
+    };
+}
+
+dialogues! {
+    clear clear_session,
+    upgrade clear_session,
+    authenticate implicit_session,
+    login implicit_session,
+    failed_logins implicit_session,
+    mailbox implicit_session,
+    fetch implicit_session,
+    store implicit_session,
+    search implicit_session,
+    condstore implicit_session,
+    rev2 implicit_session,
+    list implicit_session,
+    append implicit_session,
+    idle implicit_session,
+    silent clear_session,
+    slow clear_session,
+    bad_commands clear_session,
+    literals implicit_session,
+}
+
+/// Which command is allowed where: name, not authenticated, authenticated, selected, any effect before TLS, source.
+#[test]
+fn the_matrix_of_commands() {
+    assert_eq!(table::matrix(), include_str!("matrix.txt"));
+}

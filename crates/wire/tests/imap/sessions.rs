@@ -1,0 +1,387 @@
+//! Several sessions on one mailbox, streaming, and what happens when the backend fails.
+
+use std::time::Instant;
+
+use gatepost_testkit::imap::{Access, Maildrop};
+use gatepost_testkit::talk::{End, outcome};
+use gatepost_wire::imap::ask::{Answer, Ask, Refusal, Rows};
+use gatepost_wire::imap::server::Server;
+use gatepost_wire::session::{Machine, Next, Why};
+
+use super::{backend, implicit_session, maildrop};
+
+/// A client with its session and its access to the mailbox.
+struct Client {
+    session: Server,
+    access: Access,
+}
+
+impl Client {
+    fn new(maildrop: &Maildrop) -> Self {
+        let mut client = Self {
+            session: implicit_session(),
+            access: maildrop.access(),
+        };
+        client.run();
+        client.say("a LOGIN me sesame");
+        let selected = client.say("b SELECT INBOX");
+        assert!(
+            selected.ends_with("b OK [READ-WRITE] Selected\r\n"),
+            "{selected}"
+        );
+        client
+    }
+
+    fn run(&mut self) -> String {
+        let mut said = Vec::new();
+        loop {
+            match self.session.next(Instant::now()) {
+                Next::Ask(ask) => self.session.answer(self.access.handle(ask)),
+                Next::Write => said.append(self.session.output()),
+                Next::Read { .. } => return String::from_utf8(said).unwrap(),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn say(&mut self, line: &str) -> String {
+        self.session.receive(format!("{line}\r\n").as_bytes());
+        self.run()
+    }
+
+    fn news(&mut self) -> String {
+        self.session.news();
+        self.run()
+    }
+}
+
+/// RFC 9051 7.5.1: numbers stay what they were until EXPUNGE is told, and it is not told by FETCH, STORE or SEARCH.
+#[test]
+fn two_sessions_one_expunges() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    one.say("c STORE 1 +FLAGS.SILENT (\\Deleted)");
+    assert_eq!(
+        one.say("d EXPUNGE"),
+        "* 1 EXPUNGE\r\nd OK EXPUNGE completed\r\n"
+    );
+    maildrop.deliver(b"Subject: new\r\n\r\nNew\r\n");
+
+    assert_eq!(
+        other.news(),
+        "",
+        "nothing is told while no command is under way"
+    );
+    let fetched = other.say("c FETCH 1:3 (UID)");
+    assert_eq!(
+        fetched,
+        "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\n* 4 EXISTS\r\n* 0 RECENT\r\nc NO [EXPUNGEISSUED] Some of the messages are gone\r\n"
+    );
+    assert_eq!(
+        other.say("d SEARCH ALL"),
+        "* SEARCH 2 3 4\r\nd OK SEARCH completed\r\n"
+    );
+    assert_eq!(
+        other.say("e UID SEARCH ALL"),
+        "* SEARCH 2 3 4\r\n* 1 EXPUNGE\r\ne OK UID SEARCH completed\r\n"
+    );
+    assert_eq!(
+        other.say("f FETCH 1 UID"),
+        "* 1 FETCH (UID 2)\r\nf OK FETCH completed\r\n"
+    );
+    assert_eq!(other.say("g NOOP"), "g OK NOOP completed\r\n");
+}
+
+/// Not even by a FETCH or STORE that turns out to be about nothing.
+#[test]
+fn nothing_fetched_tells_no_expunge() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    other.say("c SEARCH RETURN (SAVE) KEYWORD nothing");
+    one.say("c STORE 1 +FLAGS.SILENT (\\Deleted)");
+    one.say("d EXPUNGE");
+    other.news();
+    assert_eq!(other.say("d FETCH $ FLAGS"), "d OK FETCH completed\r\n");
+    assert_eq!(other.say("e STORE $ FLAGS ()"), "e OK STORE completed\r\n");
+    assert_eq!(
+        other.say("f UID FETCH $ FLAGS"),
+        "* 1 EXPUNGE\r\nf OK UID FETCH completed\r\n"
+    );
+}
+
+#[test]
+fn flags_and_new_messages_are_told_while_idle() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    assert_eq!(other.say("c IDLE"), "+ idling\r\n");
+    one.say("c STORE 2 +FLAGS (\\Flagged)");
+    assert_eq!(other.news(), "* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\n");
+    maildrop.deliver(b"x");
+    assert_eq!(other.news(), "* 4 EXISTS\r\n* 0 RECENT\r\n");
+    one.say("d STORE 1:2 +FLAGS.SILENT (\\Deleted)");
+    one.say("e EXPUNGE");
+    assert_eq!(other.news(), "* 2 EXPUNGE\r\n* 1 EXPUNGE\r\n");
+    assert_eq!(other.say("DONE"), "c OK IDLE completed\r\n");
+    assert_eq!(
+        other.say("d FETCH * UID"),
+        "* 2 FETCH (UID 4)\r\nd OK FETCH completed\r\n"
+    );
+}
+
+/// A message that came and went between two looks is never told of.
+#[test]
+fn a_message_that_came_and_went_is_not_told() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    maildrop.deliver(b"x");
+    one.say("c NOOP");
+    one.say("d STORE 4 +FLAGS.SILENT (\\Deleted)");
+    one.say("e EXPUNGE");
+    assert_eq!(other.say("f NOOP"), "f OK NOOP completed\r\n");
+}
+
+/// An own change is not told a second time.
+#[test]
+fn own_changes_are_told_once() {
+    let mut one = Client::new(&maildrop());
+    one.say("c STORE 1 +FLAGS.SILENT (\\Seen)");
+    assert_eq!(one.say("d NOOP"), "d OK NOOP completed\r\n");
+    one.say("e FETCH 2 BODY[]");
+    assert_eq!(one.say("f NOOP"), "f OK NOOP completed\r\n");
+}
+
+/// Output is written before more is read: memory does not grow with the message.
+#[test]
+fn a_large_message_is_streamed_with_back_pressure() {
+    let maildrop = Maildrop::default();
+    let large = vec![b'x'; 1_000_003];
+    maildrop.deliver(&large);
+    maildrop.deliver(&large);
+    let mut client = Client::new(&maildrop);
+    client.session.receive(b"c FETCH 1:2 BODY.PEEK[]\r\n");
+    let (mut told, mut most) = (0, 0);
+    loop {
+        match client.session.next(Instant::now()) {
+            Next::Ask(ask) => client.session.answer(client.access.handle(ask)),
+            Next::Write => {
+                most = most.max(client.session.output().len());
+                told += std::mem::take(client.session.output()).len();
+            }
+            Next::Read { .. } => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(told > 2 * large.len());
+    assert!(most <= 2 * 64 * 1024 + 100, "{most} octets waited at once");
+}
+
+/// In the middle of a literal nothing may be said: whatever it is, it would be taken for the message.
+#[test]
+fn a_torn_message_closes_the_connection_without_a_word() {
+    let maildrop = maildrop();
+    let mut client = Client::new(&maildrop);
+    maildrop.tear();
+    client.session.receive(b"c FETCH 1 BODY.PEEK[]\r\n");
+    loop {
+        match client.session.next(Instant::now()) {
+            Next::Ask(ask) => client.session.answer(client.access.handle(ask)),
+            Next::Close(why) => {
+                assert_eq!(why, Why::Fault);
+                let output = String::from_utf8(std::mem::take(client.session.output())).unwrap();
+                assert_eq!(output, "* 1 FETCH (BODY[] {34}\r\n");
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// APPEND hands over pieces of one size, whatever the segments, and its message is never held whole.
+#[test]
+fn an_append_is_streamed_in_even_pieces() {
+    let message = vec![b'm'; 150_000];
+    let mut input = b"a LOGIN me sesame\r\nb APPEND INBOX {150000}\r\n".to_vec();
+    input.extend_from_slice(&message);
+    input.extend_from_slice(b"\r\nc NOOP\r\n");
+    for size in [150_100, 70_000, 1_000] {
+        let maildrop = Maildrop::default();
+        let mut access = maildrop.access();
+        let segments: Vec<&[u8]> = input.chunks(size).collect();
+        let it = outcome(implicit_session(), &segments, |ask| access.handle(ask));
+        assert!(
+            it.output
+                .ends_with(b"b OK [APPENDUID 1 1] APPEND completed\r\nc OK NOOP completed\r\n")
+        );
+        assert_eq!(maildrop.contents("INBOX"), std::slice::from_ref(&message));
+        let pieces = maildrop
+            .asked()
+            .iter()
+            .filter(|name| *name == "AppendContent")
+            .count();
+        assert_eq!(pieces, 3, "64 KiB each, cut into segments of {size}");
+    }
+}
+
+/// A client that vanishes in the middle of APPEND leaves nothing behind.
+#[test]
+fn a_broken_append_keeps_nothing() {
+    let maildrop = Maildrop::default();
+    let mut access = maildrop.access();
+    let mut session = implicit_session();
+    session.receive(b"a LOGIN me sesame\r\nb APPEND INBOX {100}\r\nhalf of it");
+    session.peer_closed(false);
+    let end = loop {
+        match session.next(Instant::now()) {
+            Next::Ask(ask) => session.answer(access.handle(ask)),
+            Next::Write => session.output().clear(),
+            Next::Close(why) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(end, Why::Broken);
+    assert!(maildrop.contents("INBOX").is_empty());
+}
+
+#[test]
+fn a_mailbox_that_vanishes_ends_the_session() {
+    let mut access = maildrop().access();
+    let it = outcome(
+        implicit_session(),
+        &[b"a LOGIN me sesame\r\nb SELECT INBOX\r\nc NOOP\r\nd NOOP\r\n"],
+        |ask| match ask {
+            Ask::Changes { .. } => Answer::Changes(Err(Refusal::Gone)),
+            other => access.handle(other),
+        },
+    );
+    assert_eq!(it.end, End::Closed(Why::Gone));
+    assert!(
+        it.output
+            .ends_with(b"* BYE The mailbox or the account is gone\r\n")
+    );
+}
+
+#[test]
+fn an_answer_that_does_not_fit_ends_the_session() {
+    let it = outcome(
+        implicit_session(),
+        &[b"a LOGIN me sesame\r\nb NOOP\r\n"],
+        |_| Answer::Done,
+    );
+    assert_eq!(it.end, End::Closed(Why::Fault));
+    assert!(
+        !it.output
+            .windows(6)
+            .any(|it| it == b"a OK [" || it == b"b OK N")
+    );
+}
+
+/// A line without end, before and after login.
+#[test]
+fn an_endless_line_ends_the_session() {
+    for before in ["", "a LOGIN me sesame\r\n"] {
+        let endless = format!("{before}b {}", "x".repeat(70_000));
+        let it = outcome(implicit_session(), &[endless.as_bytes()], backend());
+        assert_eq!(it.end, End::Closed(Why::LimitExceeded));
+        assert!(it.output.ends_with(b"* BYE The command is too long\r\n"));
+    }
+}
+
+/// [IMAP-AUTH-03] the line buffer holds 12 KiB of initial response: it is judged, not cut.
+#[test]
+fn a_large_initial_response_is_read() {
+    let line = format!("a AUTHENTICATE PLAIN {}\r\n", "QUFB".repeat(3072));
+    let it = outcome(implicit_session(), &[line.as_bytes()], backend());
+    assert!(!matches!(it.end, End::Closed(Why::LimitExceeded)));
+    assert!(String::from_utf8(it.output).unwrap().contains("\r\na "));
+}
+
+/// An idle session holds nothing but its list of messages.
+#[test]
+fn an_idle_session_holds_no_output() {
+    let mut client = Client::new(&maildrop());
+    client.say("c IDLE");
+    assert_eq!(client.session.output().capacity(), 0);
+}
+
+/// LITERAL- (RFC 7888 5): what comes unasked is at most 4096 octets; more is dropped, and refused.
+#[test]
+fn a_literal_that_does_not_wait_is_short() {
+    let say = |length: usize| {
+        let name = "x".repeat(length);
+        let input = format!("a LOGIN me sesame\r\nb SELECT {{{length}+}}\r\n{name}\r\nc NOOP\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        String::from_utf8(it.output).unwrap()
+    };
+    assert!(say(4096).ends_with("b NO [NONEXISTENT] No such mailbox\r\nc OK NOOP completed\r\n"));
+    assert!(say(4097).ends_with(
+        "b BAD A literal over 4096 octets must wait (LITERAL-)\r\nc OK NOOP completed\r\n"
+    ));
+    let append = format!(
+        "a LOGIN me sesame\r\nb APPEND INBOX {{4097+}}\r\n{}\r\nc NOOP\r\n",
+        "x".repeat(4097)
+    );
+    let it = outcome(implicit_session(), &[append.as_bytes()], backend());
+    assert!(it.output.ends_with(
+        b"b BAD A literal over 4096 octets must wait (LITERAL-)\r\nc OK NOOP completed\r\n"
+    ));
+}
+
+/// All literals of a command together are at most 64 KiB.
+#[test]
+fn literals_are_limited_together() {
+    let first = "x".repeat(60_000);
+    let input =
+        format!("a LOGIN me sesame\r\nb RENAME {{60000}}\r\n{first} {{5537}}\r\nc NOOP\r\n");
+    let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+    assert!(
+        it.output
+            .ends_with(b"b BAD [TOOBIG] The literals are too long\r\nc OK NOOP completed\r\n")
+    );
+}
+
+#[test]
+fn twenty_bad_commands_after_login_are_enough() {
+    let input = format!("a LOGIN me sesame\r\n{}", "x FROB\r\n".repeat(20));
+    let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+    assert_eq!(it.end, End::Closed(Why::TooManyErrors));
+    let fewer = format!("a LOGIN me sesame\r\n{}b NOOP\r\n", "x FROB\r\n".repeat(19));
+    let it = outcome(implicit_session(), &[fewer.as_bytes()], backend());
+    assert!(it.output.ends_with(b"b OK NOOP completed\r\n"));
+}
+
+/// Rows that answer for nothing would be asked for for ever.
+#[test]
+fn rows_that_answer_nothing_end_the_session() {
+    let mut access = maildrop().access();
+    let input = b"a LOGIN me sesame\r\nb SELECT INBOX\r\nc FETCH 1:3 UID\r\n";
+    let it = outcome(implicit_session(), &[input], |ask| match ask {
+        Ask::Fetch { .. } => Answer::Rows(Ok(Rows::default())),
+        other => access.handle(other),
+    });
+    assert_eq!(it.end, End::Closed(Why::Fault));
+}
+
+/// What a command may ask for is limited: items, depth of parts, patterns.
+#[test]
+fn greedy_commands_are_refused() {
+    let deep = vec!["1"; 101].join(".");
+    let items: Vec<String> = (0..257).map(|start| format!("BODY[]<{start}.1>")).collect();
+    for (command, reply) in [
+        (format!("c FETCH 1 BODY[{deep}]"), "c BAD "),
+        (format!("c FETCH 1 ({})", items.join(" ")), "c BAD "),
+        (
+            format!("c LIST \"\" {}", "*%".repeat(2049)),
+            "c NO [CANNOT] ",
+        ),
+    ] {
+        let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\n{command}\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        let text = String::from_utf8(it.output).unwrap();
+        assert!(
+            text.lines()
+                .last()
+                .is_some_and(|line| line.starts_with(reply)),
+            "{command}"
+        );
+    }
+}
