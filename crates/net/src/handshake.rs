@@ -58,6 +58,11 @@ pub(crate) async fn serve(
     permits: &Semaphore,
 ) -> Result<Secured, Failed> {
     let (hello, bytes) = read_hello(connection, first).await?;
+    if !hello.offers(TLS13) && !hello.offers(TLS12) {
+        // [TLS-VER-01] Here, for the engine may find something else amiss first and name that.
+        refuse(connection, AlertDescription::ProtocolVersion);
+        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
+    }
     let choice = choose(connection, tls, &hello)?;
     let mut work = Work::new(&choice)?;
     let mut input = bytes;

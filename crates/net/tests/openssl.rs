@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use support::Server;
 
-/// What s_client says when it connects and says QUIT; none without openssl.
+/// What `s_client` says when it connects and says QUIT; none without openssl.
 fn s_client(server: &Server, options: &[&str]) -> Option<String> {
     let mut child = Command::new("openssl")
         .args([
@@ -101,9 +101,9 @@ fn it_is_refused_with_old_versions_and_old_suites() {
 
 #[test]
 fn its_renegotiation_is_refused() {
-    // [TLS-RENEG-01] `R` at the beginning of a line makes s_client ask for it.
+    // [TLS-RENEG-01] `R` at the beginning of a line makes `s_client` ask for it.
     let server = support::implicit();
-    let mut child = match Command::new("openssl")
+    let child = Command::new("openssl")
         .args([
             "s_client",
             "-tls1_2",
@@ -113,10 +113,10 @@ fn its_renegotiation_is_refused() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn()
-    {
-        Ok(child) => child,
-        Err(_) => return println!("skipped: openssl is not there"),
+        .spawn();
+    let Ok(mut child) = child else {
+        println!("skipped: openssl is not there");
+        return;
     };
     let mut stdin = child.stdin.take().unwrap();
     std::thread::sleep(std::time::Duration::from_millis(500));
