@@ -188,6 +188,7 @@ def injection(world, service, start, granted, command):
 
 
 def eager_hello(world, service, start, granted):
+    # [REPLY-01] leave to start TLS: 220, tagged OK, +OK
     with Wire(world, service) as wire:
         hello, parts = client_hello(world)
         wire.send(start + b"\r\n" + hello)
@@ -301,7 +302,7 @@ def one_answer(answers, expected, what):
 
 @case("no-login-in-clear-smtp")
 def no_clear_login_smtp(world):
-    # [SMTP-AUTH-01] [SVC-05] [CONF-15]
+    # [SMTP-AUTH-01] [SVC-05] [CONF-15] [REPLY-05] [REPLY-06]
     for service in ("smtp", "submission"):
         answers = []
         for user, password in variants(world):
@@ -319,7 +320,7 @@ def no_clear_login_smtp(world):
 
 @case("no-login-in-clear-imap")
 def no_clear_login_imap(world):
-    # [IMAP-TLS-09] [SVC-05]
+    # [IMAP-TLS-09] [SVC-05] [REPLY-06]
     answers, others = [], []
     for user, password in variants(world):
         with Wire(world, "imap") as wire:
@@ -333,7 +334,7 @@ def no_clear_login_imap(world):
 
 @case("no-login-in-clear-pop3")
 def no_clear_login_pop3(world):
-    # [POP-TLS-04] [SVC-05]
+    # [POP-TLS-04] [SVC-05] [REPLY-06]
     answers = []
     for user, password in variants(world):
         with Wire(world, "pop3") as wire:
@@ -352,7 +353,7 @@ def no_clear_login_pop3(world):
 
 @case("wrong-passwords-look-alike")
 def wrong_passwords(world):
-    # [SMTP-AUTH-13] [IMAP-TLS-17] an unknown user and a wrong password get the same words
+    # [SMTP-AUTH-13] [IMAP-TLS-17] [REPLY-08] an unknown user and a wrong password get the same words
     answers = {"smtp": set(), "imap": set(), "pop3": set()}
     for user, password in variants(world)[1:]:
         with smtplib.SMTP_SSL(HOST, world.port("submissions"), context=world.tls(), timeout=60) as connection:
@@ -447,6 +448,17 @@ def split_client_hello(world):
             time.sleep(0.001)
         finish_handshake(wire, parts)
         check(read_engine(wire, parts).startswith(b"* OK"), "no greeting inside TLS")
+
+
+@case("any-record-version")
+def record_version(world):
+    # [TLS-VER-03] the record's version says nothing; the transcript does not cover it
+    for minor in range(5):
+        with Wire(world, "imaps", greet=False) as wire:
+            hello, parts = client_hello(world)
+            wire.send(hello[:1] + bytes([3, minor]) + hello[3:])
+            finish_handshake(wire, parts)
+            check(read_engine(wire, parts).startswith(b"* OK"), f"no greeting after a record of version 3.{minor}")
 
 
 @case("http-is-turned-away")
