@@ -147,11 +147,6 @@ fn choose(
     tls: &ServiceTls,
     hello: &ClientHello,
 ) -> Result<Choice, Failed> {
-    // [TLS-VER-01] The engine says `handshake_failure` when an old hello also lacks a suite of ours; this says what it is.
-    if !hello.offers(TLS13) && !hello.offers(TLS12) {
-        refuse(connection, AlertDescription::ProtocolVersion);
-        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
-    }
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
