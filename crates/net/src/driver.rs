@@ -227,7 +227,8 @@ where
     loop {
         match session.converse(&mut machine).await {
             Turn::Upgrade => {
-                // The clear session ends here, and all that was said in it.
+                // The clear session ends here, and all that was said in it. What stands behind STARTTLS is for the TLS engine,
+                // or the end [CONF-03].
                 let (fresh, leftover) = machine.upgrade();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,

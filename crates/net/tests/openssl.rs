@@ -78,6 +78,27 @@ fn it_speaks_both_versions_over_starttls_and_at_once() {
 }
 
 #[test]
+fn its_resumption_has_a_fresh_key_exchange() {
+    // [TLS-TICK-02] `s_client` offers to do without one, and is not taken at its word.
+    let folder = tempfile::tempdir().unwrap();
+    let session = folder.path().join("session.pem");
+    let session = session.to_str().unwrap();
+    let server = support::implicit();
+    let offer = ["-tls1_3", "-groups", "P-256", "-allow_no_dhe_kex"];
+    expect(
+        &server,
+        &[&offer[..], &["-sess_out", session]].concat(),
+        &["New, TLSv1.3"],
+    );
+    let words = ["Reused, TLSv1.3", "Server Temp Key: ECDH"];
+    expect(
+        &server,
+        &[&offer[..], &["-sess_in", session]].concat(),
+        &words,
+    );
+}
+
+#[test]
 fn it_is_refused_with_old_versions_and_old_suites() {
     // [TLS-VER-01] [TLS-CIPH-02] [TLS-CIPH-04]
     let server = support::implicit();

@@ -87,7 +87,6 @@ fn is_resumed(server: &Server, config: &Arc<ClientConfig>, name: &str) -> bool {
 
 #[test]
 fn the_same_name_and_service_resume() {
-    // [TLS-TICK-02] rustls offers psk_dhe_ke, and the server takes nothing else.
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
         let server = support::implicit();
         let config = client(&Careless::new(), version);
