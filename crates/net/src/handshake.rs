@@ -10,7 +10,7 @@ use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
 use gatepost_trust::exporter::Captured;
 use gatepost_wire::seam::{ChannelBindings, TlsFacts};
 use gatepost_wire::tls::{
-    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS13, alert,
+    AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
 use tokio::sync::Semaphore;
 
@@ -138,6 +138,11 @@ fn choose(
     tls: &ServiceTls,
     hello: &ClientHello,
 ) -> Result<Choice, Failed> {
+    // [TLS-VER-01] The engine would miss the signature schemes first, which old clients do not send, and name another reason.
+    if !hello.offers(TLS12) && !hello.offers(TLS13) {
+        refuse(connection, AlertDescription::ProtocolVersion);
+        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
+    }
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
