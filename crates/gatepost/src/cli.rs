@@ -60,7 +60,7 @@ fn serve() -> Command {
 fn flag(directive: &'static Directive) -> Arg {
     let list = matches!(
         directive.kind,
-        Kind::Texts | Kind::Addresses | Kind::Networks
+        Kind::Texts | Kind::Mechanisms | Kind::Addresses | Kind::Networks
     );
     let name = directive.flag.unwrap_or_default();
     let repeat = if list { "; repeatable" } else { "" };

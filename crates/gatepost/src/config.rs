@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
+use gatepost_wire::sasl::Mechanism;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -138,7 +139,7 @@ impl Values {
     ) -> Result<(), Problem> {
         let list = matches!(
             directive.kind,
-            Kind::Texts | Kind::Addresses | Kind::Networks
+            Kind::Texts | Kind::Mechanisms | Kind::Addresses | Kind::Networks
         );
         let value = if list {
             understand_list(directive.kind, given.to_vec())
@@ -253,7 +254,13 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
                 .flatten()
         }
         DeValue::String(text) => match kind {
-            Kind::Switch | Kind::Count(..) | Kind::Texts | Kind::Addresses | Kind::Networks => None,
+            Kind::Switch
+            | Kind::Count(..)
+            | Kind::Texts
+            | Kind::Mechanisms
+            | Kind::Mechanisms
+            | Kind::Addresses
+            | Kind::Networks => None,
             _ => understand_text(kind, text),
         },
         DeValue::Array(items) => {
@@ -270,12 +277,18 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
 fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
     let good = match kind {
         Kind::Texts => true,
+        Kind::Mechanisms => {
+            !texts.is_empty()
+                && texts
+                    .iter()
+                    .all(|text| Mechanism::from_name(text.as_bytes()).is_some())
+        }
         Kind::Addresses => texts
             .iter()
             .all(|text| text.parse::<std::net::IpAddr>().is_ok()),
         Kind::Networks => texts
             .iter()
-            .all(|text| gatepost_serve::settings::Network::parse(text).is_some()),
+            .all(|text| gatepost_net::network::Network::parse(text).is_some()),
         _ => false,
     };
     good.then_some(Value::List(texts))
@@ -306,7 +319,7 @@ fn understand_text(kind: Kind, text: &str) -> Option<Value> {
         Kind::Text | Kind::Path => Some(Value::Text(text.to_owned())),
         Kind::Socket => (text.is_empty() || text.parse::<std::net::SocketAddr>().is_ok())
             .then(|| Value::Text(text.to_owned())),
-        Kind::Texts | Kind::Addresses | Kind::Networks => None,
+        Kind::Texts | Kind::Mechanisms | Kind::Addresses | Kind::Networks => None,
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) enum Kind {
     Path,
     /// A list of texts.
     Texts,
+    /// A list of SASL mechanisms.
+    Mechanisms,
     /// A list of IP addresses.
     Addresses,
     /// A list of networks in CIDR form.
@@ -42,7 +44,7 @@ impl Kind {
             Self::Choice(_) => "WORD",
             Self::Text => "NAME",
             Self::Path => "DIR",
-            Self::Texts => "VALUE",
+            Self::Texts | Self::Mechanisms => "VALUE",
             Self::Addresses => "IP",
             Self::Networks => "NETWORK",
             Self::Socket => "IP:PORT",
@@ -69,6 +71,9 @@ impl Kind {
             Self::Text => "text in quotes".into(),
             Self::Path => "a path in quotes".into(),
             Self::Texts => "a list of texts such as [\"example.org\"]".into(),
+            Self::Mechanisms => {
+                "a list of \"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"".into()
+            }
             Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".into(),
             Self::Networks => "a list of networks such as [\"192.0.2.0/24\"]".into(),
             Self::Socket => {
@@ -151,6 +156,13 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
         "Handshakes are the dearest thing a stranger can ask for; more than this wait their turn within the deadline."),
     directive("limits.handshake_time", Kind::Duration, "\"30 s\"", "How long a TLS handshake may take", ""),
     directive("limits.unlimited_networks", Kind::Networks, "[]", "Networks whose clients are not counted per address", ""),
+    directive(
+        "login.mechanisms",
+        Kind::Mechanisms,
+        "[\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]",
+        "SASL mechanisms offered for logins, always inside TLS",
+        "Without PLAIN, IMAP's LOGIN and POP3's USER are refused too. Take SCRAM-SHA-256-PLUS out for clients that choose it and then cannot bind to TLS 1.3, such as NeoMutt 2022.",
+    ),
     directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
         "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
     directive("log.format", Kind::Choice(&["human", "json"]), "\"human\"", "One line per session end, for people or for machines", "").flag("log"),

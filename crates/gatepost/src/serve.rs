@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ArgMatches;
+use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
-use gatepost_serve::settings::{LogFormat, Network, Settings};
+use gatepost_serve::settings::{LogFormat, Settings};
+use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
 use crate::config_verb;
@@ -117,6 +119,11 @@ fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
         handshakes: count(values, "limits.handshakes"),
         handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
         clear_login: networks(values, "login.clear_networks"),
+        mechanisms: values
+            .list("login.mechanisms")
+            .iter()
+            .filter_map(|text| Mechanism::from_name(text.as_bytes()))
+            .collect(),
         log: if values.text("log.format") == "json" {
             LogFormat::Json
         } else {

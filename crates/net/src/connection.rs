@@ -32,6 +32,8 @@ pub(crate) struct Connection {
     pending: Vec<u8>,
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
+    /// What is pending may wait for words to travel with: a ticket is no use to the peer before its next connection.
+    patient: bool,
     /// The peer has said that nothing more will come; whether cleanly.
     end: Option<bool>,
     /// The session has been told so.
@@ -91,6 +93,7 @@ impl Connection {
             stream,
             link,
             pending,
+            patient: false,
             bytes_in,
             bytes_out,
             end,
@@ -109,8 +112,14 @@ impl Connection {
         std::mem::replace(&mut self.told, true)
     }
 
-    pub(crate) fn has_pending(&self) -> bool {
-        !self.pending.is_empty()
+    /// Whether something must be written before the peer can go on.
+    pub(crate) fn has_urgent(&self) -> bool {
+        !self.pending.is_empty() && !self.patient
+    }
+
+    /// What is pending now may wait for the session's next words.
+    pub(crate) fn let_pending_wait(&mut self) {
+        self.patient = !self.pending.is_empty();
     }
 
     /// Puts bytes made by the TLS engine in line for the network.
@@ -299,6 +308,7 @@ impl Connection {
     fn shrink(&mut self) {
         if self.pending.is_empty() {
             self.pending = Vec::new();
+            self.patient = false;
         }
     }
 

@@ -299,8 +299,8 @@ impl<B> Session<'_, B> {
         let connection = &mut self.connection;
         let read = poll_fn(|cx| {
             let poll = connection.poll_read(cx, &mut |bytes| machine.receive(bytes));
-            if poll.is_pending() && connection.has_pending() {
-                // A ticket, or TLS' own housekeeping, without words to travel with.
+            if poll.is_pending() && connection.has_urgent() {
+                // TLS' own last words (the server's Finished of TLS 1.2), for which the peer waits.
                 return match connection.flush() {
                     Ok(true) => Poll::Pending,
                     Ok(false) => Poll::Ready(Ok(None)),

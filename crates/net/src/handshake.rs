@@ -8,7 +8,7 @@
 
 use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
 use gatepost_trust::exporter::Captured;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 use gatepost_wire::tls::{
     AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
@@ -58,6 +58,11 @@ pub(crate) async fn serve(
     permits: &Semaphore,
 ) -> Result<Secured, Failed> {
     let (hello, bytes) = read_hello(connection, first).await?;
+    if !hello.offers(TLS13) && !hello.offers(TLS12) {
+        // [TLS-VER-01] Here, for the engine may find something else amiss first and name that.
+        refuse(connection, AlertDescription::ProtocolVersion);
+        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
+    }
     let choice = choose(connection, tls, &hello)?;
     let mut work = Work::new(&choice)?;
     let mut input = bytes;
@@ -78,6 +83,10 @@ pub(crate) async fn serve(
     }
     let bindings = tls.options().bindings;
     let facts = work.facts(hello.sni.as_deref(), &choice, bindings)?;
+    if facts.version == TlsVersion::Tls13 {
+        // The handshake is over for the peer too: only a ticket can be in line.
+        connection.let_pending_wait();
+    }
     connection.link = Link::Encrypted(Box::new(work.engine));
     Ok(Secured {
         facts,
@@ -138,8 +147,13 @@ fn choose(
     tls: &ServiceTls,
     hello: &ClientHello,
 ) -> Result<Choice, Failed> {
+<<<<<<< HEAD
     // [TLS-VER-01] The engine would miss the signature schemes first, which old clients do not send, and name another reason.
     if !hello.offers(TLS12) && !hello.offers(TLS13) {
+=======
+    // [TLS-VER-01] The engine says `handshake_failure` when an old hello also lacks a suite of ours; this says what it is.
+    if !hello.offers(TLS13) && !hello.offers(TLS12) {
+>>>>>>> main
         refuse(connection, AlertDescription::ProtocolVersion);
         return Err(Failed::Tls(TlsFailure::NoCommonVersion));
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
+//! | [`network`] | IP networks |
 //! | [`systemd`] | readiness notification |
 
 mod connection;
@@ -12,5 +13,6 @@ mod engine;
 mod failure;
 mod handshake;
 pub mod listen;
+pub mod network;
 mod plaintext;
 pub mod systemd;

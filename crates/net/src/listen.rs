@@ -13,6 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::network::Network;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -25,12 +26,14 @@ const REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_secs(1);
 
 /// How many connections are allowed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct DoorLimits {
     /// In all.
     pub total: usize,
     /// Per address: an IPv4 address or an IPv6 /64.
     pub per_address: usize,
+    /// Networks whose clients are not counted per address, only in all.
+    pub exempt: Vec<Network>,
 }
 
 /// The door all listeners share: counts connections.
@@ -122,7 +125,8 @@ impl Door {
         let mut inside = self.inside();
         let from_there = inside.by_address.get(&visitor).copied().unwrap_or(0);
         // The narrower limit first: one who is over it learns that it is about them.
-        if from_there >= self.limits.per_address {
+        let exempt = || self.limits.exempt.iter().any(|it| it.contains(address));
+        if from_there >= self.limits.per_address && !exempt() {
             return Err(Refused::PerAddress);
         }
         if inside.total >= self.limits.total {
@@ -272,7 +276,11 @@ mod tests {
     use super::*;
 
     fn door(total: usize, per_address: usize) -> Arc<Door> {
-        Door::new(DoorLimits { total, per_address })
+        Door::new(DoorLimits {
+            total,
+            per_address,
+            exempt: vec![Network::parse("198.51.100.0/24").unwrap()],
+        })
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -309,6 +317,13 @@ mod tests {
             door.enter(ip("192.0.2.1")).unwrap_err(),
             Refused::PerAddress
         );
+    }
+
+    #[test]
+    fn a_listed_network_counts_only_in_all() {
+        let door = door(3, 1);
+        let _places = [1, 2, 3].map(|_| door.enter(ip("198.51.100.7")).unwrap());
+        assert_eq!(door.enter(ip("198.51.100.7")).unwrap_err(), Refused::Total);
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn the_refused_are_told_so_in_the_words_of_their_protocol() {
             DoorLimits {
                 total: 9,
                 per_address: 1,
+                exempt: Vec::new(),
             },
             farewell,
             "127.0.0.1:0",
@@ -105,6 +106,7 @@ fn on_a_port_for_implicit_tls_not_a_word_is_said() {
         DoorLimits {
             total: 0,
             per_address: 1,
+            exempt: Vec::new(),
         },
         Farewell::Silent,
         "[::1]:0",
@@ -119,6 +121,7 @@ fn it_stops_when_told() {
         DoorLimits {
             total: 1,
             per_address: 1,
+            exempt: Vec::new(),
         },
         Farewell::Smtp,
         "127.0.0.1:0",
@@ -134,6 +137,7 @@ fn the_families_do_not_share_a_socket() {
         DoorLimits {
             total: 1,
             per_address: 1,
+            exempt: Vec::new(),
         },
         Farewell::Smtp,
         "[::]:0",

@@ -32,6 +32,7 @@ fn the_loop_survives_the_lack_of_files() {
     let door = Door::new(DoorLimits {
         total: 99,
         per_address: 99,
+        exempt: Vec::new(),
     });
     runtime.spawn(async move {
         let serve = move |stream, _, place| enter.send((stream, place)).unwrap();

@@ -19,17 +19,18 @@ use support::client::{
 use support::{Setup, pki};
 
 fn bindings(tls: &support::client::Tls) -> String {
+    use std::fmt::Write;
     let exporter = tls
         .get_ref()
         .conn
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))
         .unwrap();
     let end_point = pki::shared().identity.end_point_hash();
-    exporter
-        .iter()
-        .chain(end_point)
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
+    let mut hex = String::new();
+    for octet in exporter.iter().chain(end_point) {
+        write!(hex, "{octet:02x}").unwrap();
+    }
+    hex
 }
 
 #[test]
@@ -120,6 +121,21 @@ fn the_ticket_travels_with_the_greeting() {
     let state = session.process_new_packets().unwrap();
     assert_eq!(state.plaintext_bytes_to_read(), "220 inside\r\n".len());
     assert_eq!(session.tls13_tickets_received(), 1);
+}
+
+#[test]
+fn without_a_greeting_the_ticket_travels_with_the_first_reply() {
+    let server = support::starttls();
+    let config = Arc::new(config_for(&[&rustls::version::TLS13]));
+    let mut tls = upgrade(&server, &config).unwrap();
+    let brief = Some(Duration::from_millis(200));
+    tls.get_ref().sock.set_read_timeout(brief).unwrap();
+    assert!(
+        tls.get_mut().sock.read(&mut [0; 1]).is_err(),
+        "nothing comes unasked"
+    );
+    assert_eq!(ask(&mut tls, "hello"), "250 hello\r\n");
+    assert_eq!(tls.get_ref().conn.tls13_tickets_received(), 1);
 }
 
 #[test]

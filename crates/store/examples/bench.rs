@@ -84,18 +84,18 @@ fn deliveries(store: &Store, accounts: &[AccountId], waiting: u32) -> f64 {
         });
     };
     let begin = Instant::now();
-    let mut begun = 0;
-    while begun < waiting {
-        send(begun);
-        begun += 1;
+    let mut asked = 0;
+    while asked < waiting {
+        send(asked);
+        asked += 1;
     }
     let mut count = 0_u32;
-    while count < begun {
+    while count < asked {
         assert!(receiver.recv().expect("answer"));
         count += 1;
         if begin.elapsed() < TIME {
-            send(begun);
-            begun += 1;
+            send(asked);
+            asked += 1;
         }
     }
     f64::from(count) / begin.elapsed().as_secs_f64()

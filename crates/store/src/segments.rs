@@ -72,6 +72,8 @@ impl Segments {
     pub(crate) fn open(dir: &Path, db: &Connection, limit: u64) -> Result<Self, Error> {
         let folder = folder(dir);
         make_folder(&folder)?;
+        // The folder itself must survive a loss of power before anything in it can.
+        File::open(dir)?.sync_all()?;
         remove_unknown(&folder, db)?;
         let mut segments = Self {
             folder,

@@ -61,9 +61,10 @@ impl fmt::Debug for Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         drop((self.sealer.take(), self.jobs.take()));
-        for thread in self.threads.drain(..) {
-            // The last clone may be dropped in an answer, on the writer's own thread, which ends after it.
-            if thread.thread().id() != thread::current().id() {
+        // The last clone may be dropped in an answer, on a thread of ours: they end by themselves after it.
+        let own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        if !self.threads.iter().any(own) {
+            for thread in self.threads.drain(..) {
                 let _ = thread.join();
             }
         }
@@ -155,7 +156,12 @@ impl Store {
             Err(error) => done(Err(error)),
         };
         match &self.inner.sealer {
-            Some(sealer) if spooled => drop(sealer.send(Box::new(seal_and_send))),
+            Some(sealer) if spooled => {
+                // Should the thread be gone, the caller waits.
+                if let Err(back) = sealer.send(Box::new(seal_and_send)) {
+                    (back.0)();
+                }
+            }
             _ => seal_and_send(),
         }
     }

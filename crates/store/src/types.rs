@@ -3,7 +3,8 @@
 use std::fmt;
 
 use gatepost_wire::imap::ask::{Flags, InternalDate, ModSeq, Uid};
-use gatepost_wire::secret::Secret;
+/// What is kept of a password.
+pub use gatepost_wire::sasl::ScramRecord as Credential;
 
 /// An account. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,19 +22,6 @@ impl fmt::Display for EmailId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "E{:016x}", self.0)
     }
-}
-
-/// What is kept of a password: the keys of SCRAM-SHA-256 (RFC 5802 3).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credential {
-    /// The salt.
-    pub salt: Vec<u8>,
-    /// The iteration count.
-    pub iterations: u32,
-    /// `StoredKey`.
-    pub stored_key: Secret<[u8; 32]>,
-    /// `ServerKey`.
-    pub server_key: Secret<[u8; 32]>,
 }
 
 /// An account, with what is needed to judge a login.
@@ -134,7 +122,7 @@ pub struct Options {
     pub spool_above: usize,
     /// A segment file that has reached this many octets gets no more messages.
     pub segment_size: u64,
-    /// The largest message taken, in octets.
+    /// The largest message taken, in octets, with the fields added on the way in: above the limit sessions announce.
     pub max_message: u64,
     /// How many mailboxes an account may have, and how many subscriptions.
     pub max_mailboxes: u32,
@@ -150,7 +138,7 @@ impl Default for Options {
             min_free: 128 << 20,
             spool_above: 256 << 10,
             segment_size: 64 << 20,
-            max_message: 50 << 20,
+            max_message: 64 << 20,
             max_mailboxes: 10_000,
             max_keywords: 500,
             readers: 4,

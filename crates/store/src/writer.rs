@@ -9,7 +9,7 @@
 //! 4. commit (one more, of the database's log);
 //! 5. answer every job, then tell the listeners of every mailbox that changed.
 //!
-//! Nothing is answered before 4, so an answer is a promise. When a sync fails, what the disk holds is not known: the thread
+//! Nothing is answered before 4, so an answer is a promise [SMTP-BASE-15]. When a sync fails, what the disk holds is not known: the thread
 //! is *poisoned*, rolls back and refuses every job from then on, because trying again can succeed without the data being
 //! there. When nothing waits, dead segments are removed and the log is moved into the database.
 
@@ -261,6 +261,8 @@ impl State {
             listeners,
             ..
         } = &mut self.writer;
+        // Read before sweeping: whoever is told finds the files of what was removed gone.
+        let version = data_version(db).unwrap_or(self.seen_version);
         if let Ok(dead) = segments.sweep(db)
             && !dead.is_empty()
         {
@@ -269,9 +271,7 @@ impl State {
         }
         // Moves what is in the log into the database, as far as no reader needs it.
         let _ = db.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Ok(version) = data_version(db)
-            && version != self.seen_version
-        {
+        if version != self.seen_version {
             self.seen_version = version;
             let _ = catch_unwind(AssertUnwindSafe(|| listeners.tell_all()));
         }

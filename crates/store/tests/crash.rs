@@ -1,4 +1,5 @@
-//! Killed at random points under load, the store opens again and holds every acknowledged message once and intact.
+//! Killed at random points under load, the store opens again and holds every acknowledged message once and intact
+//! [SMTP-BASE-15].
 //!
 //! The test runs itself as a child process which delivers, copies, flags and expunges from several threads and prints each
 //! change once it is acknowledged; the parent kills it (SIGKILL) and checks. `GATEPOST_CRASH_ROUNDS` says how often.

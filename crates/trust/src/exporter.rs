@@ -1,7 +1,7 @@
 //! The value for `tls-exporter` channel bindings (RFC 9266): label `EXPORTER-Channel-Binding`, an empty context, 32 octets.
 //!
 //! The engine's unbuffered connection, which is what makes an idle connection small, has no call for exporters. It does hand
-//! the exporter secret to its key log, during the call in which that secret comes to be. [`Tap`] is such a key log: it keeps
+//! the exporter secret to its key log, during the call in which that secret comes to be. `Tap` is such a key log: it keeps
 //! the secret of the call running on this thread for as long as [`capture`] lasts, and never writes it anywhere. Outside
 //! [`capture`] it keeps nothing. The secret is wiped when [`Captured`] is dropped.
 

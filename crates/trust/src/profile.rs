@@ -10,6 +10,10 @@
 //! | tickets | one, keys exchanged every 6 hours, taken for 12 at most | RFC 9325 3.4 |
 //! | renegotiation, compression, CBC, static RSA, finite-field DH | never | the engine has none of them |
 //!
+//! What the engine does not have cannot be turned on by mistake: renegotiation [TLS-RENEG-01], compression [TLS-COMP-01],
+//! resumption without a fresh key exchange [TLS-TICK-02]. It renews its keys long before the limits of their cipher
+//! [TLS-LIM-01].
+//!
 //! Tickets are only good for the service, mode and server name they were given for: each
 //! [`crate::certificates::ServiceTls`] has keys of its own, and the engine compares the name [TLS-SNI-03].
 
@@ -130,7 +134,7 @@ pub(crate) fn server_config(
         .iter()
         .map(|id| id.as_bytes().to_vec())
         .collect();
-    // [TLS-EMS-01]
+    // [TLS-EMS-01] [SASL-CB-02]
     config.require_ems = true;
     // [TLS-0RTT-01] [CONF-16]
     config.max_early_data_size = 0;

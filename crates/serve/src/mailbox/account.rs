@@ -22,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::throttle::{Keys, Table, Throttle, Wait};
 
-/// Rounds of the hash in new records. At least 15,000 [SASL-SCRAM-02]; it takes some 5 ms of a processor.
+/// Rounds of the hash in new records. At least 15,000 [SASL-SCRAM-02]; it takes some 2.5 ms of a processor.
 pub const ITERATIONS: u32 = 20_000;
 /// How long a password that was right is not judged again.
 const REMEMBERED: Duration = Duration::from_secs(10 * 60);

@@ -18,8 +18,12 @@ use super::mime::{HEADER_LIMIT, Part, Source};
 const INLINE_LIMIT: usize = 256 * 1024;
 /// Rows in one answer.
 const ROWS_LIMIT: usize = 1_024;
-/// A part tree counts as this much data for each part, roughly what BODYSTRUCTURE says of one.
+/// What a part or an envelope counts as beside what stands in its lists: roughly the memory it takes.
 const PART_WEIGHT: usize = 512;
+/// What an address of an envelope counts as.
+const ADDRESS_WEIGHT: usize = 256;
+/// What a parameter of a part counts as, with its text.
+const PARAMETER_WEIGHT: usize = 128;
 
 /// Whether messages must be read to their end for this: it may take long.
 pub fn is_long(items: &[Item]) -> bool {
@@ -153,22 +157,52 @@ fn needs_tree(item: &Item) -> bool {
 fn weight(datum: &Datum) -> usize {
     match datum {
         Datum::Bytes(octets) => octets.len(),
-        Datum::BodyStructure(structure) => parts(structure) * PART_WEIGHT,
+        Datum::BodyStructure(structure) => parts(structure),
         // What is left for the session to read ends the answer: nothing is gained by looking ahead.
         Datum::Stored { .. } => INLINE_LIMIT,
-        Datum::Envelope(_) => 2 * PART_WEIGHT,
+        Datum::Envelope(envelope) => PART_WEIGHT + addresses(envelope) * ADDRESS_WEIGHT,
         _ => 32,
     }
 }
 
+fn addresses(envelope: &imap_types::envelope::Envelope<'_>) -> usize {
+    let imap_types::envelope::Envelope {
+        from,
+        sender,
+        reply_to,
+        to,
+        cc,
+        bcc,
+        ..
+    } = envelope;
+    [from, sender, reply_to, to, cc, bcc]
+        .into_iter()
+        .map(Vec::len)
+        .sum()
+}
+
+/// The weight of a structure.
 fn parts(structure: &imap_types::body::BodyStructure<'_>) -> usize {
     use imap_types::body::{BodyStructure, SpecificFields};
     match structure {
-        BodyStructure::Multi { bodies, .. } => 1 + bodies.as_ref().iter().map(parts).sum::<usize>(),
-        BodyStructure::Single { body, .. } => match &body.specific {
-            SpecificFields::Message { body_structure, .. } => 1 + parts(body_structure),
-            _ => 1,
-        },
+        BodyStructure::Multi { bodies, .. } => {
+            PART_WEIGHT + bodies.as_ref().iter().map(parts).sum::<usize>()
+        }
+        BodyStructure::Single { body, .. } => {
+            let parameters = body.basic.parameter_list.iter();
+            let own = PART_WEIGHT
+                + parameters
+                    .map(|(_, value)| PARAMETER_WEIGHT + value.as_ref().len())
+                    .sum::<usize>();
+            match &body.specific {
+                SpecificFields::Message {
+                    body_structure,
+                    envelope,
+                    ..
+                } => own + addresses(envelope) * ADDRESS_WEIGHT + parts(body_structure),
+                _ => own,
+            }
+        }
     }
 }
 

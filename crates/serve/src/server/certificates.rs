@@ -9,6 +9,7 @@ use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
 use gatepost_trust::identity::Identity;
 use gatepost_trust::local_ca;
 use gatepost_trust::profile::{self, Mode};
+use gatepost_wire::sasl::Mechanism;
 use tokio::sync::{mpsc, watch};
 
 use super::error::StartError;
@@ -63,10 +64,11 @@ impl Certificates {
             }
         };
         let identities = source.load(&log)?;
+        let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let mut services = BTreeMap::new();
         for service in SERVICES {
-            let tls =
-                ServiceTls::new(options(service), &identities).map_err(|_| StartError::Tls)?;
+            let tls = ServiceTls::new(options(service, plus), &identities)
+                .map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));
         }
         Ok(Self {
@@ -189,7 +191,8 @@ impl Source {
     }
 }
 
-fn options(service: Service) -> Options {
+/// `plus`: whether logins may be bound to the TLS connection.
+fn options(service: Service, plus: bool) -> Options {
     let tls_service = match service.protocol {
         Protocol::Smtp => profile::Service::Smtp,
         Protocol::Submission => profile::Service::Submission,
@@ -209,6 +212,6 @@ fn options(service: Service) -> Options {
         } else {
             UnknownName::FallBack
         },
-        bindings: service.protocol != Protocol::Smtp,
+        bindings: plus && service.protocol != Protocol::Smtp,
     }
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use gatepost_net::driver::{Context, Limits};
 use gatepost_net::listen::{self, Door, DoorLimits};
 use gatepost_store::{Accounts, Store};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -124,6 +125,7 @@ impl Server {
         let certificates = Arc::new(self.certificates);
         let (shutdown, stopping) = watch::channel(false);
         let (alive, sessions) = mpsc::channel(1);
+        raise_file_limit(&shared);
         let sockets = bind_all(&shared.settings)?;
         start_metrics(&shared)?;
         let services = accept_all(&shared, &certificates, sockets, &stopping, &alive);
@@ -146,6 +148,35 @@ fn backend_config(settings: &Settings) -> mailbox::Config {
         domains: settings.domains.clone(),
         postmaster: settings.postmaster.clone(),
         message_size: settings.message_size,
+    }
+}
+
+/// File descriptors that are not connections: database, segments, listeners, log.
+const OTHER_FILES: u64 = 256;
+
+/// Raises the process's limit on file descriptors to what the system allows, and says so when it is too low for the
+/// configured number of connections.
+fn raise_file_limit(shared: &Shared) {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let granted = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    let needed = u64::try_from(shared.settings.connections)
+        .unwrap_or(u64::MAX)
+        .saturating_add(OTHER_FILES);
+    if granted.is_some_and(|granted| granted < needed) {
+        let text = format!(
+            "the system allows {} open files, but {} connections need {needed}: raise the limit (LimitNOFILE), or lower limits.connections",
+            granted.unwrap_or(0),
+            shared.settings.connections,
+        );
+        shared.log.notice("few_files", &text);
     }
 }
 
@@ -202,6 +233,7 @@ fn accept_all(
     let door = Door::new(DoorLimits {
         total: settings.connections,
         per_address: settings.connections_per_address,
+        exempt: settings.unlimited.clone(),
     });
     let context = Context {
         shutdown: stopping.clone(),

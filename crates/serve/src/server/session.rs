@@ -195,6 +195,7 @@ impl ProtocolConfig {
             Protocol::Submission => {
                 let mut config = smtp::server::Config::submission(settings.host.clone());
                 config.tls.offered = offered;
+                config.mechanisms.clone_from(&settings.mechanisms);
                 config.limits.message_octets = settings.message_size;
                 Self::Smtp(Arc::new(config), Role::Submission)
             }
@@ -202,11 +203,13 @@ impl ProtocolConfig {
                 host: settings.host.as_str().into(),
                 starttls: offered,
                 append_limit: settings.message_size,
+                mechanisms: settings.mechanisms.clone(),
                 limits: imap::server::Limits::default(),
             })),
             Protocol::Pop3 => Self::Pop3(Arc::new(pop3::server::Config {
                 host: settings.host.as_str().into(),
                 greeting: "Gatepost ready".into(),
+                mechanisms: settings.mechanisms.clone(),
                 starttls: offered,
                 limits: pop3::server::Limits::default(),
             })),

@@ -427,19 +427,20 @@ async fn mailboxes_are_administered_for_one_account_only() {
     );
 }
 
-#[tokio::test]
-async fn searches() {
-    let world = World::new();
+/// 1996-07-17 23:30 UTC.
+const LATE: i64 = 837_646_200;
+const SEARCHED: [&str; 3] = [
+    "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: a@b\r\nDate: Wed, 17 Jul 1996 02:23:25 -0700\r\n\r\nplain body\r\n",
+    "Subject: other\r\nX-Odd:\r\nContent-Transfer-Encoding: base64\r\n\r\naGlkZGVuIHdvcmQ=\r\n",
+    "Subject: third\r\nContent-Type: application/pdf\r\n\r\nhidden word\r\n",
+];
+
+/// Has [`SEARCHED`] in its INBOX: the first seen, the second on the next day, as its offset from UTC says.
+async fn searcher(world: &World) -> ImapBackend {
     let mut backend = world.imap(ANN).await;
-    let texts = [
-        "Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: a@b\r\nDate: Wed, 17 Jul 1996 02:23:25 -0700\r\n\r\nplain body\r\n",
-        "Subject: other\r\nX-Odd:\r\nContent-Transfer-Encoding: base64\r\n\r\naGlkZGVuIHdvcmQ=\r\n",
-        "Subject: third\r\nContent-Type: application/pdf\r\n\r\nhidden word\r\n",
-    ];
-    for (number, text) in texts.into_iter().enumerate() {
-        // 1996-07-17 23:30 UTC, which is the next day where the offset says so.
+    for (number, text) in SEARCHED.into_iter().enumerate() {
         let date = InternalDate {
-            unix: 837_646_200,
+            unix: LATE,
             offset_minutes: if number == 1 { 120 } else { 0 },
         };
         let flags = if number == 0 {
@@ -467,46 +468,12 @@ async fn searches() {
         ));
     }
     select(&mut backend, "INBOX").await.unwrap();
-    let header = |name: &str, text: &str| Criterion::Header(name.into(), text.into());
-    let day = 837_646_200 / 86_400;
-    let not = |criterion| Criterion::Not(Box::new(criterion));
-    let cases: Vec<(Criterion, &[u32])> = vec![
-        (Criterion::All, &[1, 2, 3]),
-        (Criterion::Flag(SystemFlag::Seen), &[1]),
-        (not(Criterion::Flag(SystemFlag::Seen)), &[2, 3]),
-        (header("subject", "GRÜSSE"), &[]),
-        (header("SUBJECT", "grüße"), &[1]),
-        (header("x-odd", ""), &[2]),
-        (header("x-odd", "y"), &[]),
-        (Criterion::Body("PLAIN".into()), &[1]),
-        (Criterion::Body("hidden word".into()), &[2]),
-        (Criterion::Body("grüße".into()), &[]),
-        (Criterion::Text("grüße".into()), &[1]),
-        (Criterion::Text("Hidden Word".into()), &[2]),
-        (Criterion::On(day), &[1, 3]),
-        (Criterion::Since(day + 1), &[2]),
-        (Criterion::Before(day + 1), &[1, 3]),
-        (Criterion::SentOn(day), &[1]),
-        (Criterion::SentBefore(day), &[]),
-        (Criterion::SentSince(day), &[1]),
-        (Criterion::Larger(texts[1].len() as u64), &[1]),
-        (Criterion::Smaller(texts[1].len() as u64), &[3]),
-        (Criterion::Uids(vec![(2, 2), (9, 20)]), &[2]),
-        (
-            Criterion::Or(
-                Box::new(Criterion::Body("plain".into())),
-                Box::new(Criterion::Uids(vec![(3, 3)])),
-            ),
-            &[1, 3],
-        ),
-        (
-            Criterion::And(vec![
-                Criterion::Body("o".into()),
-                Criterion::Flag(SystemFlag::Seen),
-            ]),
-            &[1],
-        ),
-    ];
+    backend
+}
+
+async fn search_all(cases: Vec<(Criterion, &[u32])>) {
+    let world = World::new();
+    let mut backend = searcher(&world).await;
     for (criterion, expected) in cases {
         assert_eq!(
             search(&mut backend, criterion.clone()).await,
@@ -514,6 +481,65 @@ async fn searches() {
             "{criterion:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn searches_in_text() {
+    let header = |name: &str, text: &str| Criterion::Header(name.into(), text.into());
+    let body = |text: &str| Criterion::Body(text.into());
+    search_all(vec![
+        (header("subject", "GRÜSSE"), &[]),
+        (header("SUBJECT", "GRÜßE"), &[1]),
+        (header("x-odd", ""), &[2]),
+        (header("x-odd", "y"), &[]),
+        (body("PLAIN"), &[1]),
+        (body("hidden word"), &[2]),
+        (body("grüße"), &[]),
+        (Criterion::Text("grüße".into()), &[1]),
+        (Criterion::Text("Hidden Word".into()), &[2]),
+        (
+            Criterion::Or(
+                Box::new(body("plain")),
+                Box::new(Criterion::Uids(vec![(3, 3)])),
+            ),
+            &[1, 3],
+        ),
+        (
+            Criterion::And(vec![body("o"), Criterion::Flag(SystemFlag::Seen)]),
+            &[1],
+        ),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn searches_in_rows_and_dates() {
+    let day = LATE / 86_400;
+    let size = SEARCHED[1].len() as u64;
+    search_all(vec![
+        (Criterion::All, &[1, 2, 3]),
+        (Criterion::Flag(SystemFlag::Seen), &[1]),
+        (
+            Criterion::Not(Box::new(Criterion::Flag(SystemFlag::Seen))),
+            &[2, 3],
+        ),
+        (Criterion::On(day), &[1, 3]),
+        (Criterion::Since(day + 1), &[2]),
+        (Criterion::Before(day + 1), &[1, 3]),
+        (Criterion::SentOn(day), &[1]),
+        (Criterion::SentBefore(day), &[]),
+        (Criterion::SentSince(day), &[1]),
+        (Criterion::Larger(size), &[1]),
+        (Criterion::Smaller(size), &[3]),
+        (Criterion::Uids(vec![(2, 2), (9, 20)]), &[2]),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn searches_among_what_the_session_knows() {
+    let world = World::new();
+    let mut backend = searcher(&world).await;
     let among = Ask::Search {
         criteria: Criterion::All,
         among: [2].into(),
@@ -538,12 +564,37 @@ async fn searches() {
     ));
 }
 
+/// Where a thousand messages with long address lists are asked for, the answer stays small.
+#[tokio::test]
+async fn envelopes_weigh_what_they_take() {
+    let world = World::new();
+    let text = format!("To: {}\r\n\r\n", "a@b,".repeat(2_000));
+    for _ in 0..4 {
+        world.append(ANN, "INBOX", &text).await;
+    }
+    let mut backend = world.imap(ANN).await;
+    let uids = select(&mut backend, "INBOX").await.unwrap();
+    let rows = fetch(&mut backend, &uids, &[Item::Envelope], false).await;
+    assert!(rows.answered < uids.len(), "{}", rows.answered);
+}
+
+/// Ten thousand sessions wait in IDLE: the backend of each is small.
+#[test]
+fn an_idle_backend_is_small() {
+    assert!(
+        size_of::<ImapBackend>() <= 128,
+        "{}",
+        size_of::<ImapBackend>()
+    );
+}
+
 /// Runs a whole session, its commands sent at once, and gives what it wrote.
 fn talk(runtime: &Runtime, world: &World, commands: &str) -> String {
     let config = Config {
         host: "mail.example.org".into(),
         starttls: true,
         append_limit: 1_000_000,
+        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     };
     let session = Fresh::implicit(Arc::new(config)).secured(facts());

@@ -1,7 +1,13 @@
+use std::sync::Arc;
+
 use gatepost_serve::mailbox::pop3::Pop3Backend;
+use gatepost_testkit::talk;
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 
-use crate::world::{ANN, BOB, World};
+use gatepost_wire::pop3::server::{Config, Fresh, Limits};
+use gatepost_wire::session::Fresh as _;
+
+use crate::world::{ANN, BOB, CLIENT, PASSWORD, World};
 
 async fn open(backend: &mut Pop3Backend) -> Result<Maildrop, OpenError> {
     match backend.answer(Ask::Open).await {
@@ -116,7 +122,7 @@ async fn update_removes_what_was_marked() {
 #[tokio::test]
 async fn nothing_without_a_login() {
     let world = World::new();
-    let mut backend = Pop3Backend::new(std::sync::Arc::clone(&world.shared), crate::world::CLIENT);
+    let mut backend = Pop3Backend::new(Arc::clone(&world.shared), CLIENT);
     assert_eq!(open(&mut backend).await, Err(OpenError::Fault));
     assert_eq!(
         backend
@@ -128,4 +134,49 @@ async fn nothing_without_a_login() {
             .await,
         Answer::Octets(Err(Fault))
     );
+}
+
+/// Through the real session: list, retrieve, delete.
+#[test]
+fn a_session_from_end_to_end() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let world = World::new();
+    let large = format!("Subject: 2\r\n\r\n{}", ".0123456789\r\n".repeat(10_000));
+    for text in ["Subject: 1\r\n\r\nhello\r\n", &large] {
+        runtime.block_on(world.append(ANN, "INBOX", text));
+    }
+    let (host, greeting) = ("mail.example.org".into(), "ready".into());
+    let config = Config {
+        host,
+        greeting,
+        starttls: true,
+        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
+        limits: Limits::default(),
+    };
+    let session = Fresh::implicit(Arc::new(config)).secured(gatepost_testkit::facts());
+    let mut backend = Pop3Backend::new(Arc::clone(&world.shared), CLIENT);
+    let input = format!("USER {ANN}\r\nPASS {PASSWORD}\r\nLIST\r\nRETR 2\r\nDELE 1\r\nQUIT\r\n");
+    let output = talk::transcript(session, &[input.as_bytes()], |ask| {
+        runtime.block_on(backend.answer(ask))
+    });
+    let output = String::from_utf8(output).unwrap();
+    let stuffed = large.replace("\r\n.", "\r\n..");
+    for expected in [
+        format!("\r\n1 21\r\n2 {}\r\n.\r\n", large.len()),
+        format!("\r\n{stuffed}.\r\n"),
+    ] {
+        assert!(
+            output.contains(&expected),
+            "{}",
+            output.get(..400).unwrap_or(&output)
+        );
+    }
+    assert_eq!(
+        output
+            .lines()
+            .filter(|line| line.starts_with("-ERR"))
+            .count(),
+        0
+    );
+    assert_eq!(world.texts(ANN, "INBOX"), [large]);
 }

@@ -1,10 +1,16 @@
+use std::sync::Arc;
+
 use gatepost_serve::mailbox::smtp::{Role, SmtpBackend};
 use gatepost_store::Options;
+use gatepost_testkit::talk;
+use gatepost_wire::session::Fresh as _;
 use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::path::{ForwardPath, Mailbox, ReversePath};
 use gatepost_wire::smtp::received::{Protocol, Trace};
 
-use crate::world::{ANN, BOB, CLIENT, Wish, World};
+use gatepost_wire::smtp::server::{Config, Fresh, Peer};
+
+use crate::world::{ANN, BOB, CLIENT, PASSWORD, Wish, World};
 
 fn mailbox(address: &str) -> Mailbox {
     let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
@@ -464,4 +470,59 @@ async fn an_account_removed_meanwhile() {
     begin(&mut backend, "", &[ANN]).await.unwrap();
     world.store.accounts().remove(ANN).unwrap();
     assert_eq!(commit(&mut backend).await, Err(Refusal::NoSuchMailbox));
+}
+
+/// Through the real session, with a login, a refused recipient and two messages.
+#[test]
+fn a_session_from_end_to_end() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let world = World::new();
+    let config = Arc::new(Config::submission("mail.example.org".into()));
+    let session = Fresh::implicit(
+        config,
+        Peer {
+            address: CLIENT,
+            clear_login: None,
+        },
+    )
+    .secured(gatepost_testkit::facts());
+    let mut backend = SmtpBackend::new(Arc::clone(&world.shared), CLIENT, Role::Submission);
+    let plain = gatepost_wire::sasl::encode_base64(format!("\0{ANN}\0{PASSWORD}").as_bytes());
+    let mail = format!("MAIL FROM:<{ANN}>\r\nRCPT TO:<{BOB}>\r\nRCPT TO:<x@far.test>\r\nDATA\r\n");
+    let segments = [
+        "EHLO [192.0.2.1]\r\n".to_owned(),
+        format!("AUTH PLAIN {plain}\r\n"),
+        mail,
+        "Subject: x\r\n\r\n..dot\r\n.\r\n".to_owned(),
+        format!("MAIL FROM:<{BOB}>\r\n"),
+        "QUIT\r\n".to_owned(),
+    ];
+    let segments: Vec<&[u8]> = segments.iter().map(String::as_bytes).collect();
+    let output = talk::transcript(session, &segments, |ask| {
+        runtime.block_on(backend.answer(ask))
+    });
+    let output = String::from_utf8(output).unwrap();
+    let codes: Vec<&str> = output
+        .lines()
+        .filter(|line| line.get(3..4) != Some("-"))
+        .filter_map(|line| line.get(..3))
+        .collect();
+    // [SUBM-04] somebody else's address
+    assert_eq!(
+        codes,
+        [
+            "220", "250", "235", "250", "250", "550", "354", "250", "550", "221"
+        ],
+        "{output}"
+    );
+    let stored = world.texts(BOB, "INBOX").pop().unwrap();
+    assert!(
+        stored.ends_with("\r\nSubject: x\r\n\r\n.dot\r\n"),
+        "{stored}"
+    );
+    // [RECV-03] the one recipient that was accepted
+    assert!(
+        stored.contains("with ESMTPSA") && stored.contains("for <bob@example.org>"),
+        "{stored}"
+    );
 }

@@ -56,6 +56,8 @@ pub enum IdentityWarning {
     KeyReadableByOthers(PathBuf),
     /// A certificate in the chain was not issued by the one after it; its number, the leaf being 1.
     ChainOutOfOrder(usize),
+    /// It is its own authority: only who has been told to trust exactly it does, and some programs refuse even then.
+    SelfSignedAuthority,
     /// It ends within two weeks.
     EndsSoon(SystemTime),
 }
@@ -122,6 +124,10 @@ impl fmt::Display for IdentityWarning {
                     "certificate number {number} in the file was not issued by the one after it"
                 )
             }
+            Self::SelfSignedAuthority => f.write_str(
+                "the certificate is self-signed and an authority's: clients must be told to trust exactly it, and some refuse; \
+                 one issued by an authority works everywhere",
+            ),
             Self::EndsSoon(end) => write!(f, "the certificate ends on {}", Day(*end)),
         }
     }

@@ -33,6 +33,7 @@ pub(super) struct Leaf {
     pub(super) not_after: SystemTime,
     pub(super) end_point_hash: Box<[u8]>,
     is_authority: bool,
+    is_self_signed: bool,
     for_servers: bool,
     must_staple: bool,
 }
@@ -49,6 +50,7 @@ pub(super) fn leaf(der: &CertificateDer<'_>) -> Result<Leaf, IdentityError> {
         not_after: moment(certificate.validity().not_after.timestamp()),
         end_point_hash: end_point_hash(&certificate, der),
         is_authority: certificate.is_ca(),
+        is_self_signed: certificate.issuer().as_raw() == certificate.subject().as_raw(),
         for_servers: usage.is_none_or(|it| it.value.server_auth || it.value.any),
         must_staple: must_staple(&certificate),
     })
@@ -79,7 +81,8 @@ pub(super) fn judge(
     host: Option<&str>,
     now: SystemTime,
 ) -> Result<Option<IdentityWarning>, IdentityError> {
-    if leaf.is_authority {
+    // What `openssl req -x509` makes is both at once: usable by those who trust exactly it.
+    if leaf.is_authority && !leaf.is_self_signed {
         return Err(IdentityError::IsAuthority);
     }
     if !leaf.for_servers {
@@ -110,6 +113,9 @@ pub(super) fn judge(
         .not_after
         .duration_since(now)
         .is_ok_and(|left| left < SOON);
+    if leaf.is_authority {
+        return Ok(Some(IdentityWarning::SelfSignedAuthority));
+    }
     Ok(soon.then_some(IdentityWarning::EndsSoon(leaf.not_after)))
 }
 

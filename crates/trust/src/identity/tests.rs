@@ -14,11 +14,16 @@ use super::*;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A certificate for `mail.example` that is good, before `change`.
-fn made_with(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> String {
+fn params() -> CertificateParams {
     let mut params = CertificateParams::new(vec!["mail.example".to_owned()]).unwrap();
     params.not_before = (SystemTime::now() - DAY).into();
     params.not_after = (SystemTime::now() + 90 * DAY).into();
+    params
+}
+
+/// A certificate for `mail.example` that is good, before `change`.
+fn made_with(key: &KeyPair, change: impl FnOnce(&mut CertificateParams)) -> String {
+    let mut params = params();
     change(&mut params);
     params.self_signed(key).unwrap().pem()
 }
@@ -129,8 +134,24 @@ fn the_host_must_be_covered_by_a_subject_alternative_name() {
 
 #[test]
 fn certificates_for_something_else_are_refused() {
-    let authority = refusal(|it| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
-    assert_eq!(authority, IdentityError::IsAuthority);
+    let key = KeyPair::generate().unwrap();
+    let authority =
+        |it: &mut CertificateParams| it.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let mut other = params();
+    other
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, "other");
+    let issuer = rcgen::Issuer::new(other, KeyPair::generate().unwrap());
+    let mut below = params();
+    authority(&mut below);
+    let below = below.signed_by(&key, &issuer).unwrap().pem();
+    assert_eq!(
+        load(&below, &key.serialize_pem()).unwrap_err(),
+        IdentityError::IsAuthority
+    );
+    // Its own authority: what `openssl req -x509` makes.
+    let (_, warnings) = load(&made_with(&key, authority), &key.serialize_pem()).unwrap();
+    assert_eq!(warnings, [IdentityWarning::SelfSignedAuthority]);
     let client = refusal(|it| it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]);
     assert_eq!(client, IdentityError::NotForServers);
     let staple = refusal(|it| {

@@ -38,7 +38,8 @@ pub enum Mechanism {
 
 impl Mechanism {
     // [SASL-SEC-01] nothing else: no CRAM-MD5, DIGEST-MD5, NTLM, ANONYMOUS
-    const ALL: [Self; 4] = [
+    /// All of them, strongest first.
+    pub const ALL: [Self; 4] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
         Self::Plain,
@@ -63,18 +64,28 @@ impl Mechanism {
     }
 }
 
-/// The mechanisms to announce on this channel, strongest first. None where credentials may not be read
+/// The mechanisms to announce on this channel, strongest first, among those the configuration allows. None where credentials may not be read
 /// [SASL-PLAIN-01] [SMTP-AUTH-01]; SCRAM-SHA-256-PLUS, beside the plain form [SASL-SCRAM-03], where the channel has values to
 /// bind to.
-pub fn offered(channel: &Channel) -> Vec<Mechanism> {
+///
+/// To leave PLUS out, give the channel no values to bind to: a client that could bind and is not offered it says so, and
+/// [`Exchange`] takes that for an attack where values are there.
+pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
     let Some(may) = channel.may_read_credentials() else {
         return Vec::new();
     };
     let bound = may.bindings().is_some();
     Mechanism::ALL
         .into_iter()
+        .filter(|it| allowed.contains(it))
         .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
         .collect()
+}
+
+/// Whether the protocols' own commands for name and password (LOGIN, USER and PASS) may be used on this channel: where
+/// PLAIN is offered, for they say the same.
+pub fn password_commands_offered(channel: &Channel, allowed: &[Mechanism]) -> bool {
+    offered(channel, allowed).contains(&Mechanism::Plain)
 }
 
 /// A question to whoever keeps the accounts.

@@ -78,15 +78,35 @@ fn scram_step(user: &str, proven: bool, mechanism: Mechanism) -> Step {
 fn mechanisms_are_offered_where_credentials_may_be_read() {
     use Mechanism::{Login, Plain, ScramSha256, ScramSha256Plus};
     // [SASL-PLAIN-01] [SMTP-AUTH-01]
-    assert_eq!(offered(&Channel::Clear(None)), []);
+    assert_eq!(offered(&Channel::Clear(None), &Mechanism::ALL), []);
     let exception = Channel::Clear(Some(ClearLogin::danger_allowed_by_configuration()));
-    assert_eq!(offered(&exception), [ScramSha256, Plain, Login]);
-    assert_eq!(offered(&encrypted(None)), [ScramSha256, Plain, Login]);
+    assert_eq!(
+        offered(&exception, &Mechanism::ALL),
+        [ScramSha256, Plain, Login]
+    );
+    assert_eq!(
+        offered(&encrypted(None), &Mechanism::ALL),
+        [ScramSha256, Plain, Login]
+    );
     // [SASL-SCRAM-03] PLUS never without the plain form
     assert_eq!(
-        offered(&encrypted(Some(bindings()))),
+        offered(&encrypted(Some(bindings())), &Mechanism::ALL),
         [ScramSha256Plus, ScramSha256, Plain, Login]
     );
+}
+
+#[test]
+fn the_configuration_can_take_mechanisms_away() {
+    use Mechanism::{Login, Plain, ScramSha256};
+    // [SASL-LOGIN-01] LOGIN can be switched off
+    let channel = encrypted(None);
+    assert_eq!(
+        offered(&channel, &[ScramSha256, Plain]),
+        [ScramSha256, Plain]
+    );
+    assert!(password_commands_offered(&channel, &[Plain]));
+    assert!(!password_commands_offered(&channel, &[ScramSha256, Login]));
+    assert!(!password_commands_offered(&Channel::Clear(None), &[Plain]));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is refused in content, whether it came by DATA or by BDAT.
 //!
 //! - A bare CR or LF (RFC 5321 2.3.8): a next hop that takes it for a line end would see another end of data than we did
-//!   [SMTP-SMUG-02], ruling CONF-14. Kept content therefore only ever has CRLF [SMTP-CHUNK-04].
+//!   [SMTP-SMUG-02], ruling [CONF-14]. Kept content therefore only ever has CRLF [SMTP-CHUNK-04].
 //! - A NUL [SMTP-SMUG-03]: programs written in C see less of the line than we do.
 //! - A line over [`LINE_OCTETS`]. RFC 5321 4.5.3.1.6 wants 1,000 octets received; generators of HTML send much longer lines, and
 //!   refusing those loses mail for nothing. The bound is there for the readers of the stored message.

@@ -132,7 +132,7 @@ mod tests {
     // [SMTP-SMUG-01] the nine sequences of the published scanner, and a few more: none ends the data.
     #[test]
     fn nothing_else_ends_the_data() {
-        let sequences: [&[u8]; 14] = [
+        let sequences: [&[u8]; 16] = [
             b"\n.\n",
             b"\n.\r",
             b"\r.\n",
@@ -147,6 +147,8 @@ mod tests {
             b"\r\n.\0\r\n",
             b"\r\n. \r\n",
             b"\r\n..\r\n",
+            b"\r\n.\r.\r\n",
+            b"\r\n.\r\r\n.\r\r\n",
         ];
         for sequence in sequences {
             let input = [b"text", sequence, b"MAIL FROM:<a@b>\r\n"].concat();

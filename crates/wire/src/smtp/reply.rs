@@ -30,6 +30,7 @@ const fn reply(code: u16, enhanced: &'static str, text: &'static str) -> Reply {
 }
 
 // Good.
+// [REPLY-01]
 pub(super) const READY_FOR_TLS: Reply = reply(220, "2.0.0", "Ready to start TLS");
 pub(super) const BYE: Reply = reply(221, "2.0.0", "Bye");
 pub(super) const LOGGED_IN: Reply = reply(235, "2.7.0", "Authentication successful");
@@ -53,6 +54,7 @@ pub(super) const TOO_MANY_LOGINS: Reply = reply(421, "4.7.0", "Too many failed l
 pub(super) const TOO_MUCH_DATA: Reply = reply(421, "4.7.0", "Far more data than allowed");
 pub(super) const NOT_HTTP: Reply = reply(421, "4.7.0", "This is not HTTP");
 pub(super) const OUR_FAULT_CLOSING: Reply = reply(421, "4.3.0", "A fault of ours, try again later");
+// [REPLY-09]
 pub(super) const OUT_OF_SYNC: Reply = reply(554, "5.5.0", "Spoke out of turn");
 
 // What the client wrote.
@@ -63,12 +65,16 @@ pub(super) const RESPONSE_TOO_LONG: Reply =
 pub(super) const NOT_IMPLEMENTED: Reply = reply(502, "5.5.1", "Command not implemented");
 pub(super) const WRONG_ORDER: Reply = reply(503, "5.5.1", "Command out of order");
 pub(super) const NO_RECIPIENTS: Reply = reply(554, "5.5.1", "No valid recipients");
+// [REPLY-04]
 pub(super) const ALREADY_TLS: Reply = reply(503, "5.5.1", "TLS is already active");
 pub(super) const ALREADY_LOGGED_IN: Reply = reply(503, "5.5.1", "Already authenticated");
 
-// TLS and logins (RFC 3207 4, RFC 4954 6; ruling CONF-15).
+// TLS and logins (RFC 3207 4, RFC 4954 6; ruling [CONF-15]).
+// [REPLY-05] [REPLY-06]
 pub(super) const TLS_FIRST: Reply = reply(530, "5.7.0", "Must issue a STARTTLS command first");
+// [REPLY-03]
 pub(super) const TLS_UNAVAILABLE: Reply = reply(454, "4.7.0", "TLS not available");
+// [REPLY-07]
 pub(super) const TLS_TOO_WEAK: Reply = reply(554, "5.7.0", "The TLS negotiated is too weak");
 pub(super) const LOGIN_FIRST: Reply = reply(530, "5.7.0", "Authentication required");
 pub(super) const MECHANISM_UNAVAILABLE: Reply =
@@ -78,6 +84,7 @@ pub(super) const BAD_BASE64: Reply = reply(501, "5.5.2", "Cannot decode the resp
 pub(super) const BAD_RESPONSE: Reply = reply(501, "5.5.2", "Malformed authentication response");
 pub(super) const NO_INITIAL_RESPONSE: Reply =
     reply(501, "5.7.0", "This mechanism takes no initial response");
+// [REPLY-08]
 pub(super) const WRONG_CREDENTIALS: Reply =
     reply(535, "5.7.8", "Authentication credentials invalid");
 pub(super) const LOGIN_UNAVAILABLE: Reply = reply(454, "4.7.0", "Temporary authentication failure");
@@ -96,7 +103,7 @@ pub(super) const NEEDS_SMTPUTF8: Reply =
 
 // Content.
 pub(super) const MESSAGE_TOO_LARGE: Reply = reply(552, "5.3.4", "Message larger than the limit");
-// CONF-14 asks for 550. The registry has no code for bare line ends (5.6.11 is one vendor's), so: other media error.
+// [CONF-14] asks for 550. The registry has no code for bare line ends (5.6.11 is one vendor's), so: other media error.
 pub(super) const BARE_LINE_END: Reply =
     reply(550, "5.6.0", "Bare CR or LF in the message, RFC 5321 2.3.8");
 pub(super) const NUL_IN_CONTENT: Reply = reply(554, "5.6.0", "NUL in the message");
@@ -184,6 +191,7 @@ impl From<Syntax> for Reply {
             Syntax::ControlCharacter => reply(501, "5.5.2", "Control character in the command"),
             Syntax::NotUtf8 => reply(501, "5.5.2", "The command is not UTF-8"),
             Syntax::ArgumentMissing => reply(501, "5.5.4", "Argument missing"),
+            // [REPLY-02]
             Syntax::UnexpectedArgument => reply(501, "5.5.4", "No argument allowed"),
             Syntax::BadArgument => reply(501, "5.5.4", "Bad argument"),
             Syntax::BadReversePath => reply(501, "5.1.7", "Bad sender address syntax"),

@@ -132,7 +132,7 @@ fn http_is_left_without_a_word() {
     assert!(it.output.ends_with(b"GET OK NOOP completed\r\n"));
 }
 
-/// A client that speaks before the greeting in clear does not listen: section 18, out-of-sync.
+/// A client that speaks before the greeting in clear does not listen: out of sync [REPLY-09].
 #[test]
 fn who_speaks_before_the_greeting_is_sent_away() {
     let mut session = clear_session();
@@ -154,6 +154,17 @@ fn the_named_exception_allows_logins_in_clear() {
             && !text.contains("-PLUS")
     );
     assert!(text.contains("a OK [CAPABILITY "));
+    // What is not listed is not taken either: there is nothing to bind to.
+    let session = Server::clear(config(true), exception, Instant::now());
+    let it = outcome(
+        session,
+        &[b"a AUTHENTICATE SCRAM-SHA-256-PLUS\r\n"],
+        backend(),
+    );
+    assert!(
+        it.output
+            .ends_with(b"a NO [CANNOT] Mechanism not offered\r\n")
+    );
     let refused = outcome(clear_session(), &[b"a LOGIN me sesame\r\n"], |ask| {
         panic!("asked {ask:?}")
     });
@@ -164,7 +175,7 @@ fn the_named_exception_allows_logins_in_clear() {
     );
 }
 
-/// Where no TLS can be had STARTTLS is neither listed nor accepted [IMAP-TLS-03].
+/// Where no TLS can be had STARTTLS is neither listed nor accepted [IMAP-TLS-03] [REPLY-03].
 #[test]
 fn no_tls_to_be_had() {
     let session = Server::clear(config(false), None, Instant::now());
@@ -174,7 +185,7 @@ fn no_tls_to_be_had() {
     assert!(text.ends_with("a NO TLS is not available\r\n"));
 }
 
-/// [IMPL-02] [IMAP-TLS-04]: TLS, with or without a client certificate, logs nobody in.
+/// [IMPL-02] [IMAP-TLS-04] [IMAP-TLS-11]: TLS, with or without a client certificate, logs nobody in.
 #[test]
 fn tls_alone_logs_nobody_in() {
     let it = outcome(implicit_session(), &[b"a SELECT INBOX\r\n"], backend());

@@ -11,6 +11,7 @@ use gatepost_testkit::imap::Maildrop;
 use gatepost_testkit::{facts, talk};
 use gatepost_wire::imap::ask::{Answer, Ask};
 use gatepost_wire::imap::server::{Config, Fresh, Limits, Server, table};
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::session::Fresh as _;
 
 fn config(starttls: bool) -> Arc<Config> {
@@ -18,6 +19,7 @@ fn config(starttls: bool) -> Arc<Config> {
         host: "mail.gatepost.test".into(),
         starttls,
         append_limit: 200_000,
+        mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     })
 }

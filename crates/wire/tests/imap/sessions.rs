@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use gatepost_testkit::imap::{Access, Maildrop};
 use gatepost_testkit::talk::{End, outcome};
-use gatepost_wire::imap::ask::{Answer, Ask, Refusal};
+use gatepost_wire::imap::ask::{Answer, Ask, Refusal, Rows};
 use gatepost_wire::imap::server::Server;
 use gatepost_wire::session::{Machine, Next, Why};
 
@@ -90,6 +90,23 @@ fn two_sessions_one_expunges() {
         "* 1 FETCH (UID 2)\r\nf OK FETCH completed\r\n"
     );
     assert_eq!(other.say("g NOOP"), "g OK NOOP completed\r\n");
+}
+
+/// Not even by a FETCH or STORE that turns out to be about nothing.
+#[test]
+fn nothing_fetched_tells_no_expunge() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    other.say("c SEARCH RETURN (SAVE) KEYWORD nothing");
+    one.say("c STORE 1 +FLAGS.SILENT (\\Deleted)");
+    one.say("d EXPUNGE");
+    other.news();
+    assert_eq!(other.say("d FETCH $ FLAGS"), "d OK FETCH completed\r\n");
+    assert_eq!(other.say("e STORE $ FLAGS ()"), "e OK STORE completed\r\n");
+    assert_eq!(
+        other.say("f UID FETCH $ FLAGS"),
+        "* 1 EXPUNGE\r\nf OK UID FETCH completed\r\n"
+    );
 }
 
 #[test]
@@ -284,4 +301,87 @@ fn an_idle_session_holds_no_output() {
     let mut client = Client::new(&maildrop());
     client.say("c IDLE");
     assert_eq!(client.session.output().capacity(), 0);
+}
+
+/// LITERAL- (RFC 7888 5): what comes unasked is at most 4096 octets; more is dropped, and refused.
+#[test]
+fn a_literal_that_does_not_wait_is_short() {
+    let say = |length: usize| {
+        let name = "x".repeat(length);
+        let input = format!("a LOGIN me sesame\r\nb SELECT {{{length}+}}\r\n{name}\r\nc NOOP\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        String::from_utf8(it.output).unwrap()
+    };
+    assert!(say(4096).ends_with("b NO [NONEXISTENT] No such mailbox\r\nc OK NOOP completed\r\n"));
+    assert!(say(4097).ends_with(
+        "b BAD A literal over 4096 octets must wait (LITERAL-)\r\nc OK NOOP completed\r\n"
+    ));
+    let append = format!(
+        "a LOGIN me sesame\r\nb APPEND INBOX {{4097+}}\r\n{}\r\nc NOOP\r\n",
+        "x".repeat(4097)
+    );
+    let it = outcome(implicit_session(), &[append.as_bytes()], backend());
+    assert!(it.output.ends_with(
+        b"b BAD A literal over 4096 octets must wait (LITERAL-)\r\nc OK NOOP completed\r\n"
+    ));
+}
+
+/// All literals of a command together are at most 64 KiB.
+#[test]
+fn literals_are_limited_together() {
+    let first = "x".repeat(60_000);
+    let input =
+        format!("a LOGIN me sesame\r\nb RENAME {{60000}}\r\n{first} {{5537}}\r\nc NOOP\r\n");
+    let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+    assert!(
+        it.output
+            .ends_with(b"b BAD [TOOBIG] The literals are too long\r\nc OK NOOP completed\r\n")
+    );
+}
+
+#[test]
+fn twenty_bad_commands_after_login_are_enough() {
+    let input = format!("a LOGIN me sesame\r\n{}", "x FROB\r\n".repeat(20));
+    let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+    assert_eq!(it.end, End::Closed(Why::TooManyErrors));
+    let fewer = format!("a LOGIN me sesame\r\n{}b NOOP\r\n", "x FROB\r\n".repeat(19));
+    let it = outcome(implicit_session(), &[fewer.as_bytes()], backend());
+    assert!(it.output.ends_with(b"b OK NOOP completed\r\n"));
+}
+
+/// Rows that answer for nothing would be asked for for ever.
+#[test]
+fn rows_that_answer_nothing_end_the_session() {
+    let mut access = maildrop().access();
+    let input = b"a LOGIN me sesame\r\nb SELECT INBOX\r\nc FETCH 1:3 UID\r\n";
+    let it = outcome(implicit_session(), &[input], |ask| match ask {
+        Ask::Fetch { .. } => Answer::Rows(Ok(Rows::default())),
+        other => access.handle(other),
+    });
+    assert_eq!(it.end, End::Closed(Why::Fault));
+}
+
+/// What a command may ask for is limited: items, depth of parts, patterns.
+#[test]
+fn greedy_commands_are_refused() {
+    let deep = vec!["1"; 101].join(".");
+    let items: Vec<String> = (0..257).map(|start| format!("BODY[]<{start}.1>")).collect();
+    for (command, reply) in [
+        (format!("c FETCH 1 BODY[{deep}]"), "c BAD "),
+        (format!("c FETCH 1 ({})", items.join(" ")), "c BAD "),
+        (
+            format!("c LIST \"\" {}", "*%".repeat(2049)),
+            "c NO [CANNOT] ",
+        ),
+    ] {
+        let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\n{command}\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        let text = String::from_utf8(it.output).unwrap();
+        assert!(
+            text.lines()
+                .last()
+                .is_some_and(|line| line.starts_with(reply)),
+            "{command}"
+        );
+    }
 }

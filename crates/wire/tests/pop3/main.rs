@@ -11,6 +11,7 @@ use gatepost_testkit::facts;
 use gatepost_testkit::talk::{self, End, Outcome, outcome};
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 use gatepost_wire::pop3::server::{Config, Fresh, Limits, Server};
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::seam::ClearLogin;
 use gatepost_wire::session::{Fresh as _, Machine as _, Next, Why};
 
@@ -22,6 +23,7 @@ fn config() -> Arc<Config> {
         host,
         greeting: "POP3 server ready".into(),
         starttls: true,
+        mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     })
 }

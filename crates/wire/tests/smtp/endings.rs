@@ -69,6 +69,16 @@ fn patience_is_not_renewed_by_tls() {
 }
 
 #[test]
+fn tries_are_not_renewed_by_tls() {
+    let mut talk = Talk::new(clear(submission()));
+    talk.say("X\r\n".repeat(18));
+    talk.say("STARTTLS\r\n");
+    let mut talk = talk.upgrade();
+    assert_eq!(codes(&talk.say("X\r\n")), [500]);
+    assert_eq!(codes(&talk.say("X\r\n")), [421]);
+}
+
+#[test]
 fn many_bad_commands_end_the_session() {
     let mut talk = Talk::new(clear(mx()));
     assert_eq!(codes(&talk.say("X\r\n".repeat(19))), vec![500; 19]);
@@ -220,6 +230,10 @@ fn browsers_are_sent_away() {
         let mut talk = Talk::new(clear(mx()));
         assert_eq!(talk.say(request), "421 4.7.0 This is not HTTP\r\n");
         assert_eq!(talk.pause, Pause::Closed(Why::HttpRequest));
+
+        let mut talk = Talk::new(clear(mx()));
+        talk.say(EHLO);
+        assert_eq!(codes(&talk.say("GET / HTTP/1.1\r\n")), [500]);
 
         let mut server = clear(mx());
         server.receive(request.as_bytes());

@@ -1,5 +1,8 @@
 //! Many commands at once.
 
+use gatepost_wire::session::{Machine as _, Next, Why};
+use gatepost_wire::smtp::ask::Ask;
+
 use super::support::{EHLO, MAIL, Pause, Talk, clear, codes, mx};
 
 // [SMTP-PIPE-03] answers in order, nothing dropped; [SMTP-LIM-01] [SMTP-BASE-09] 452 over the limit announced.
@@ -60,10 +63,24 @@ fn content_before_354_ends_the_session() {
             output.ends_with("554 5.5.0 Spoke out of turn\r\n"),
             "{output}"
         );
-        assert_eq!(
-            talk.pause,
-            Pause::Closed(gatepost_wire::session::Why::OutOfSync)
-        );
+        assert_eq!(talk.pause, Pause::Closed(Why::OutOfSync));
         assert!(talk.mailbox.stored.is_empty());
     }
+}
+
+// [SMTP-SMUG-04] also when it comes while the backend thinks about the beginning.
+#[test]
+fn content_before_354_while_the_backend_thinks() {
+    let mut talk = Talk::new(clear(mx()));
+    talk.say([EHLO, MAIL, super::support::RCPT].concat());
+    talk.server.receive(b"DATA\r\n");
+    let Next::Ask(ask @ Ask::Begin(_)) = talk.server.next(talk.now) else {
+        panic!("content is not asked about");
+    };
+    talk.server.receive(b"Subject: x\r\n.\r\n");
+    let answer = talk.mailbox.handle(ask);
+    talk.server.answer(answer);
+    talk.run();
+    assert!(talk.written.ends_with(b"554 5.5.0 Spoke out of turn\r\n"));
+    assert_eq!(talk.pause, Pause::Closed(Why::OutOfSync));
 }

@@ -37,6 +37,19 @@ const WORDS: &[&str] = &[
     "x",
 ];
 
+/// How far a dialogue has got before chance takes over.
+const OPENINGS: &[&str] = &[
+    "EHLO a.example\r\n",
+    "EHLO a.example\r\nAUTH PLAIN AG1lQGdhdGVwb3N0LnRlc3QAcGVuY2ls\r\n",
+    "EHLO a.example\r\nMAIL FROM:<>\r\nRCPT TO:<me@gatepost.test>\r\n",
+    "EHLO a.example\r\nMAIL FROM:<>\r\nRCPT TO:<me@gatepost.test>\r\nDATA\r\n",
+    "EHLO a.example\r\nMAIL FROM:<>\r\nRCPT TO:<me@gatepost.test>\r\nBDAT 2\r\n\r\n",
+];
+
+fn opening() -> impl Strategy<Value = Vec<u8>> {
+    proptest::sample::select(OPENINGS).prop_map(|words| words.as_bytes().to_vec())
+}
+
 fn turn() -> impl Strategy<Value = Vec<u8>> {
     let words = proptest::collection::vec(proptest::sample::select(WORDS), 0..8);
     (words, any::<bool>()).prop_map(|(words, data)| {
@@ -85,10 +98,12 @@ proptest! {
 
     #[test]
     fn any_cut_gives_the_same(
+        opening in opening(),
         turns in proptest::collection::vec(turn(), 1..6),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
         maker in 0..MAKERS.len(),
     ) {
+        let turns = [vec![opening], turns].concat();
         let whole: Vec<Vec<&[u8]>> = turns.iter().map(|turn| vec![turn.as_slice()]).collect();
         let cut: Vec<Vec<&[u8]>> = turns.iter().map(|turn| segments(turn, &cuts)).collect();
         let bytes: Vec<Vec<&[u8]>> = turns.iter().map(|turn| turn.chunks(1).collect()).collect();
@@ -100,11 +115,13 @@ proptest! {
     #[test]
     fn garbage_does_no_harm(
         garbage in proptest::collection::vec(any::<u8>(), 0..600),
+        opening in opening(),
         words in turn(),
         cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..4),
         maker in 0..MAKERS.len(),
     ) {
         let mut talk = Talk::new(MAKERS[maker]());
+        talk.say(opening);
         for segment in segments(&[words, garbage].concat(), &cuts) {
             talk.say(segment);
         }

@@ -43,7 +43,7 @@ fn expect_nothing_kept(talk: &mut Talk, sequence: &[u8]) {
     assert_eq!(codes(&talk.say("NOOP\r\n")), [250], "{sequence:?}");
 }
 
-// [SMTP-SMUG-01] [SMTP-SMUG-02] by DATA: one reply, nothing kept, and no second MAIL.
+// [SMTP-SMUG-01] [SMTP-SMUG-02] [CONF-14] by DATA: one reply, nothing kept, and no second MAIL.
 #[test]
 fn none_of_the_sequences_ends_the_data() {
     for sequence in SEQUENCES {

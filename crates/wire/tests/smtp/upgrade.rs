@@ -84,7 +84,7 @@ fn old_tls() -> TlsFacts {
     }
 }
 
-// [SMTP-STARTTLS-14] [SMTP-STARTTLS-12] below the floor: 554 to all but QUIT.
+// [REPLY-07] [SMTP-STARTTLS-14] [SMTP-STARTTLS-12] below the floor: 554 to all but QUIT.
 #[test]
 fn tls_below_the_floor_is_not_enough() {
     let strict = || {

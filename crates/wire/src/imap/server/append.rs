@@ -13,7 +13,7 @@ use super::arguments::{Bad, Names, date_time, flag_list};
 use super::gather::Announced;
 use super::io::{Command, Io};
 use super::mailbox::{Job, Mailbox};
-use crate::imap::ask::{Answer, Ask, Flags, Refusal};
+use crate::imap::ask::{Answer, Ask, Flags, InternalDate, Refusal};
 
 /// The size of a piece, in octets.
 const PIECE: usize = 64 * 1024;
@@ -58,40 +58,13 @@ impl Mailbox {
         announced: Announced,
     ) -> Step {
         let tag = &command.tag;
-        let (mailbox, flags, date) = match prefix(command, self.names()) {
+        let length = announced.length;
+        let (mailbox, flags, date) = match self.check_append(io, command, announced) {
             Ok(prefix) => prefix,
-            Err(bad) => {
-                let (word, text) = match bad {
-                    Bad::Name => ("NO", "[CANNOT] A mailbox cannot have this name"),
-                    Bad::Flag => ("NO", "[CANNOT] This flag cannot be set"),
-                    _ => ("BAD", "Wrong arguments"),
-                };
-                return io.drop_command(
-                    announced,
-                    format!("{tag} {word} {text}\r\n"),
-                    word == "BAD",
-                );
+            Err((reply, bad)) => {
+                return io.drop_command(announced, format!("{tag} {reply}\r\n"), bad);
             }
         };
-        let length = announced.length;
-        if length > io.config.append_limit {
-            return io.drop_command(
-                announced,
-                format!("{tag} NO [TOOBIG] The message is too big\r\n"),
-                false,
-            );
-        }
-        if !announced.waits && length > super::io::NON_SYNCHRONIZING {
-            let reply = format!("{tag} BAD A literal over 4096 octets must wait (LITERAL-)\r\n");
-            return io.drop_command(announced, reply, true);
-        }
-        if length == 0 {
-            return io.drop_command(
-                announced,
-                format!("{tag} NO [CANNOT] The message is empty\r\n"),
-                false,
-            );
-        }
         io.stream();
         let append = Append {
             tag: tag.clone(),
@@ -107,6 +80,31 @@ impl Mailbox {
         };
         self.put(Ask::AppendBegin(ask), Job::Append(append));
         Step::Again
+    }
+
+    /// The prefix, or the reply that refuses it and whether it counts as a bad command.
+    fn check_append(
+        &self,
+        io: &Io,
+        command: &Command,
+        announced: Announced,
+    ) -> Result<Prefix, (&'static str, bool)> {
+        let length = announced.length;
+        let prefix = prefix(command, self.names()).map_err(|bad| match bad {
+            Bad::Name => ("NO [CANNOT] A mailbox cannot have this name", false),
+            Bad::Flag => ("NO [CANNOT] This flag cannot be set", false),
+            _ => ("BAD Wrong arguments", true),
+        })?;
+        if length > io.config.append_limit {
+            return Err(("NO [TOOBIG] The message is too big", false));
+        }
+        if !announced.waits && length > super::io::NON_SYNCHRONIZING {
+            return Err(("BAD A literal over 4096 octets must wait (LITERAL-)", true));
+        }
+        if length == 0 {
+            return Err(("NO [CANNOT] The message is empty", false));
+        }
+        Ok(prefix)
     }
 
     /// Goes on receiving.
@@ -192,11 +190,10 @@ impl Mailbox {
     }
 }
 
-/// What stands before the message.
-fn prefix(
-    command: &Command,
-    names: Names,
-) -> Result<(String, Flags, Option<crate::imap::ask::InternalDate>), Bad> {
+/// What stands before the message: mailbox, flags, date.
+type Prefix = (String, Flags, Option<InternalDate>);
+
+fn prefix(command: &Command, names: Names) -> Result<Prefix, Bad> {
     let mut cursor = command.arguments();
     cursor.space()?;
     let mailbox = names.mailbox(&mut cursor)?;

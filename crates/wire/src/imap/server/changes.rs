@@ -94,32 +94,7 @@ impl Mailbox {
                 );
             }
         }
-        out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
-        if selected.read_only {
-            out.extend_from_slice(b"()");
-        } else {
-            reply::flags(out, &all);
-            // Any keyword may be made up.
-            out.pop();
-            out.extend_from_slice(b" \\*)");
-        }
-        reply::line(out, format_args!("] Kept flags"));
-        reply::line(
-            out,
-            format_args!("* OK [UIDVALIDITY {}] Valid", selected.uidvalidity),
-        );
-        reply::line(
-            out,
-            format_args!("* OK [UIDNEXT {}] Next", selected.uidnext),
-        );
-        reply::line(
-            out,
-            format_args!("* OK [HIGHESTMODSEQ {}] Highest", selected.highest_modseq),
-        );
-        reply::line(
-            out,
-            format_args!("* OK [MAILBOXID ({})] Id", selected.mailbox_id),
-        );
+        tell_kept(out, &all, selected);
         if self.rev2 {
             out.extend_from_slice(b"* LIST () \"/\" ");
             Names::Utf8.encode(out, mailbox);
@@ -266,4 +241,34 @@ impl Mailbox {
         }
         self.job = Some(Box::new(Job::Idle { tag }));
     }
+}
+
+/// Writes what SELECT tells in response codes.
+fn tell_kept(out: &mut Vec<u8>, all: &Flags, selected: &Selected) {
+    out.extend_from_slice(b"* OK [PERMANENTFLAGS ");
+    if selected.read_only {
+        out.extend_from_slice(b"()");
+    } else {
+        reply::flags(out, all);
+        // Any keyword may be made up.
+        out.pop();
+        out.extend_from_slice(b" \\*)");
+    }
+    reply::line(out, format_args!("] Kept flags"));
+    reply::line(
+        out,
+        format_args!("* OK [UIDVALIDITY {}] Valid", selected.uidvalidity),
+    );
+    reply::line(
+        out,
+        format_args!("* OK [UIDNEXT {}] Next", selected.uidnext),
+    );
+    reply::line(
+        out,
+        format_args!("* OK [HIGHESTMODSEQ {}] Highest", selected.highest_modseq),
+    );
+    reply::line(
+        out,
+        format_args!("* OK [MAILBOXID ({})] Id", selected.mailbox_id),
+    );
 }

@@ -1,7 +1,7 @@
 //! Commands the codec reads, made into what they mean.
 //!
 //! The codec is strict and complete for these. What it does not know is taken off first: `$` in place of a sequence set, and
-//! EMAILID among the items of FETCH (RFC 5182, RFC 8474).
+//! EMAILID and THREADID among the items of FETCH (RFC 5182, RFC 8474).
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
@@ -13,6 +13,7 @@ use imap_types::sequence::SequenceSet;
 
 use super::arguments::{Bad, Names, flags, new_name};
 use super::fetch::Plan;
+use super::messages::Quiet;
 use super::table::Verb;
 use super::view::Set;
 use crate::imap::ask::{FlagChange, ModSeq};
@@ -52,7 +53,7 @@ pub(super) enum Request {
     Store {
         set: Set,
         change: FlagChange,
-        silent: bool,
+        quiet: Quiet,
         unchanged_since: Option<ModSeq>,
     },
     Copy {
@@ -65,10 +66,10 @@ pub(super) enum Request {
 /// Reads a whole command, tag and CRLF included.
 pub(super) fn decode(text: &[u8], verb: Verb, names: Names) -> Result<Request, Bad> {
     let (text, saved) = without_saved(text, verb);
-    let (text, email_id) = if matches!(verb, Verb::Fetch | Verb::UidFetch) {
-        without_email_id(&text)?
+    let (text, object_ids) = if matches!(verb, Verb::Fetch | Verb::UidFetch) {
+        without_object_ids(&text)?
     } else {
-        (text, false)
+        (text, ObjectIds::default())
     };
     let (rest, command) = CommandCodec::new().decode(&text).map_err(|_| Bad::Syntax)?;
     if !rest.is_empty() {
@@ -79,7 +80,7 @@ pub(super) fn decode(text: &[u8], verb: Verb, names: Names) -> Result<Request, B
         Context {
             names,
             saved,
-            email_id,
+            object_ids,
             by_uid: verb.by_uid(),
         },
     )
@@ -89,7 +90,7 @@ pub(super) fn decode(text: &[u8], verb: Verb, names: Names) -> Result<Request, B
 struct Context {
     names: Names,
     saved: bool,
-    email_id: bool,
+    object_ids: ObjectIds,
     by_uid: bool,
 }
 
@@ -209,8 +210,11 @@ fn fetch(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
         _ => return Err(Bad::Syntax),
     };
     let mut plan = Plan::new(macro_or_item_names, context.by_uid)?;
-    if context.email_id {
+    if context.object_ids.email {
         plan.add_email_id();
+    }
+    if context.object_ids.thread {
+        plan.add_thread_id();
     }
     if changed_since.is_some() {
         plan.add_modseq();
@@ -245,11 +249,16 @@ fn store(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
         StoreType::Add => FlagChange::Add(flags),
         StoreType::Remove => FlagChange::Remove(flags),
     };
-    let silent = *response == StoreResponse::Silent;
+    let quiet = Quiet {
+        by_uid: context.by_uid,
+        silent: *response == StoreResponse::Silent,
+        conditional: unchanged_since.is_some(),
+    };
+    let set = context.set(sequence_set);
     Ok(Request::Store {
-        set: context.set(sequence_set),
+        set,
         change,
-        silent,
+        quiet,
         unchanged_since,
     })
 }
@@ -281,27 +290,33 @@ fn without_saved(text: &[u8], verb: Verb) -> (Vec<u8>, bool) {
     }
 }
 
-/// Takes EMAILID out of the items of FETCH, and says whether it stood there.
-fn without_email_id(text: &[u8]) -> Result<(Vec<u8>, bool), Bad> {
-    const ITEM: &[u8] = b"EMAILID";
+/// The items of OBJECTID (RFC 8474) found in a FETCH.
+#[derive(Debug, Clone, Copy, Default)]
+struct ObjectIds {
+    email: bool,
+    thread: bool,
+}
+
+/// Takes EMAILID and THREADID out of the items of FETCH, and says which stood there.
+fn without_object_ids(text: &[u8]) -> Result<(Vec<u8>, ObjectIds), Bad> {
     let mut kept = Vec::with_capacity(text.len());
-    let mut found = false;
+    let mut found = ObjectIds::default();
     let mut depth = 0_u8;
     let mut rest = text;
     while let Some((&byte, after)) = rest.split_first() {
-        let starts = matches!(kept.last(), Some(b' ' | b'('));
-        let ends = matches!(rest.get(ITEM.len()), Some(b' ' | b')' | b'\r'));
-        if depth == 0
-            && starts
-            && ends
-            && rest
-                .get(..ITEM.len())
-                .is_some_and(|word| word.eq_ignore_ascii_case(ITEM))
-        {
-            found = true;
-            // UID is always the session's own to give and never costs the backend anything.
+        let starts = depth == 0 && matches!(kept.last(), Some(b' ' | b'('));
+        let item = |item: &[u8]| {
+            let ends = matches!(rest.get(item.len()), Some(b' ' | b')' | b'\r'));
+            let same = |word: &[u8]| word.eq_ignore_ascii_case(item);
+            starts && ends && rest.get(..item.len()).is_some_and(same)
+        };
+        let (email, thread) = (item(b"EMAILID"), item(b"THREADID"));
+        if email || thread {
+            found.email |= email;
+            found.thread |= thread;
+            // The list must not become empty; UID is ours to give and costs the backend nothing.
             kept.extend_from_slice(b"UID");
-            rest = rest.get(ITEM.len()..).unwrap_or_default();
+            rest = rest.get(if email { 7 } else { 8 }..).unwrap_or_default();
             continue;
         }
         match byte {

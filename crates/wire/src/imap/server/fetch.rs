@@ -35,6 +35,8 @@ const ITEMS: usize = 256;
 enum Column {
     /// UID
     Uid,
+    /// THREADID, which is NIL
+    ThreadId,
     /// The next item of the row, under this name.
     Item(Box<[u8]>),
 }
@@ -90,6 +92,11 @@ impl Plan {
 
     pub(super) fn add_email_id(&mut self) {
         self.push("EMAILID", Item::EmailId);
+    }
+
+    /// Messages are not put into threads here: always NIL (RFC 8474 5.2).
+    pub(super) fn add_thread_id(&mut self) {
+        self.columns.push(Column::ThreadId);
     }
 
     pub(super) fn add_modseq(&mut self) {
@@ -426,6 +433,7 @@ impl Fetch {
             writing.column += 1;
             match column {
                 Column::Uid => reply::put(out, format_args!("UID {}", writing.uid)),
+                Column::ThreadId => out.extend_from_slice(b"THREADID NIL"),
                 Column::Item(label) => {
                     out.extend_from_slice(label);
                     out.push(b' ');

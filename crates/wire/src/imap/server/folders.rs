@@ -99,6 +99,27 @@ impl Mailbox {
         );
     }
 
+    /// The mailbox is made: its id belongs into the reply (RFC 8474 4.1), so it is asked for.
+    pub(super) fn created(
+        &mut self,
+        io: &mut Io,
+        tag: Box<str>,
+        mailbox: String,
+        result: Result<(), Refusal>,
+    ) {
+        match result {
+            Ok(()) => self.put(Ask::Status { mailbox }, Job::Created { tag }),
+            Err(refusal) => self.refused(io, &tag, refusal, false),
+        }
+    }
+
+    /// Another session may have deleted it already: then there is no id to tell.
+    pub(super) fn created_id(&mut self, io: &mut Io, tag: &str, status: Option<Status>) {
+        let code = status.map(|it| format!("[MAILBOXID ({})] ", it.mailbox_id));
+        let code = code.unwrap_or_default();
+        self.finish(io, format!("{tag} OK {code}CREATE completed\r\n"), true);
+    }
+
     pub(super) fn checked(
         &mut self,
         io: &mut Io,

@@ -9,12 +9,13 @@ use zeroize::Zeroize;
 
 use super::Step;
 use super::cursor::{Cursor, Syntax};
-use super::io::{Command, Input, Io, privacy_required};
+use super::io::{Command, Input, Io};
 use super::table::{Phase, Verb};
 use crate::imap::ask::{Answer, Ask};
 use crate::sasl::{
     AccountAnswer, AccountAsk, Attempt, Exchange, Failure, Mechanism, Step as SaslStep,
-    decode_base64, encode_base64, offered, prepare_name, prepare_password,
+    decode_base64, encode_base64, offered, password_commands_offered, prepare_name,
+    prepare_password,
 };
 use crate::seam::MayReadCredentials;
 use crate::session::Why;
@@ -51,10 +52,10 @@ pub(super) fn capabilities(io: &Io) -> String {
         list.push_str(" STARTTLS");
     }
     // [IMAP-TLS-09] [SASL-PLAIN-01] [SASL-SEC-01]: no mechanism is listed that would not be read.
-    if io.channel.may_read_credentials().is_none() {
+    if !password_commands_offered(&io.channel, &io.config.mechanisms) {
         list.push_str(" LOGINDISABLED");
     }
-    for mechanism in offered(&io.channel) {
+    for mechanism in offered(&io.channel, &io.config.mechanisms) {
         let _ = write!(list, " AUTH={}", mechanism.name());
     }
     list
@@ -85,12 +86,6 @@ impl Front {
 
     fn command(&mut self, io: &mut Io, mut command: Command) -> Step {
         let step = match command.verb {
-            // [IMAP-TLS-09] the arguments are not looked at: right and wrong passwords get the same answer.
-            verb if io.needs_privacy(verb) => {
-                io.output
-                    .extend_from_slice(privacy_required(&command.tag).as_bytes());
-                Step::Again
-            }
             Verb::StartTls => start_tls(io, &command),
             Verb::Login => self.login(io, &command),
             Verb::Authenticate => self.authenticate(io, &command),
@@ -108,6 +103,13 @@ impl Front {
         let Some(may) = io.channel.may_read_credentials() else {
             return Step::Again;
         };
+        if !password_commands_offered(&io.channel, &io.config.mechanisms) {
+            io.line(format_args!(
+                "{} NO [CANNOT] LOGIN is disabled",
+                command.tag
+            ));
+            return Step::Again;
+        }
         match credentials(command.arguments(), may) {
             Err(Syntax) => io.bad(Some(&command.tag), "LOGIN takes a name and a password"),
             Ok(None) => denied(io, &command.tag),
@@ -129,8 +131,8 @@ impl Front {
                 "AUTHENTICATE takes a mechanism and base64",
             );
         };
-        let known =
-            Mechanism::from_name(name.as_bytes()).filter(|it| offered(&io.channel).contains(it));
+        let known = Mechanism::from_name(name.as_bytes())
+            .filter(|it| offered(&io.channel, &io.config.mechanisms).contains(it));
         let Some(mechanism) = known else {
             // [IMAP-AUTH-01] [SASL-SEC-01]
             io.line(format_args!(
@@ -257,7 +259,7 @@ pub(super) fn completed(io: &mut Io, command: &Command) -> Step {
 
 /// STARTTLS (RFC 9051 6.2.1).
 fn start_tls(io: &mut Io, command: &Command) -> Step {
-    // [IMAP-TLS-03] BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
+    // [IMAP-TLS-03] [REPLY-01] [REPLY-02] [REPLY-03] [REPLY-04]: BAD with an argument, inside TLS and on the implicit port; NO when there is no TLS to be had.
     if command.arguments().end().is_err() {
         return io.bad(Some(&command.tag), "STARTTLS takes no arguments");
     }
@@ -332,6 +334,7 @@ fn denied(io: &mut Io, tag: &str) -> Step {
 }
 
 fn failed(io: &mut Io, tag: &str, failure: Failure) -> Step {
+    // [REPLY-08]
     match failure {
         // [IMAP-AUTH-01]
         Failure::Malformed => io.bad(Some(tag), "The exchange breaks the mechanism's rules"),

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use zeroize::Zeroize;
+
 use super::cursor::Cursor;
 use super::gather::{Announced, Dropping, Gather, Got, announcement};
 use super::table::{Phase, Verb};
@@ -13,6 +15,9 @@ use crate::session::Why;
 
 /// The longest literal a client may send without waiting (LITERAL-, RFC 7888 5), in octets.
 pub(super) const NON_SYNCHRONIZING: u64 = 4096;
+
+/// The answer to a command that is not for this state.
+const WRONG_STATE: &str = "Not in this state";
 
 /// Tolerated nuisances. They survive the upgrade: TLS does not make a flood shorter.
 #[derive(Debug, Default, Clone, Copy)]
@@ -223,15 +228,26 @@ impl Io {
         if first && is_http(&text) {
             return Input::Step(self.leave(Why::HttpRequest));
         }
-        match parse(text, phase) {
-            Ok(command) => Input::Command(command),
+        match parse(text) {
             Err((tag, text)) => Input::Step(self.bad(tag.as_deref(), text)),
+            Ok(mut command) if self.needs_privacy(command.verb) => {
+                // [IMAP-TLS-09] [REPLY-05] [REPLY-06] the arguments are not looked at: right and wrong passwords get the
+                // same answer.
+                command.text.zeroize();
+                self.output
+                    .extend_from_slice(privacy_required(&command.tag).as_bytes());
+                Input::Step(Step::Again)
+            }
+            Ok(command) if !command.verb.allowed(phase) => {
+                Input::Step(self.bad(Some(&command.tag), WRONG_STATE))
+            }
+            Ok(command) => Input::Command(command),
         }
     }
 
     /// A literal is announced: whether it is wanted depends on the command it stands in.
     fn literal(&mut self, announced: Announced, phase: Phase) -> Input {
-        let command = match parse(self.gather.text().to_vec(), phase) {
+        let command = match parse(self.gather.text().to_vec()) {
             Ok(command) => command,
             Err((tag, text)) => {
                 let reply = format!("{} BAD {text}\r\n", tag.as_deref().unwrap_or("*"));
@@ -240,11 +256,12 @@ impl Io {
         };
         if self.needs_privacy(command.verb) {
             // [IMAP-TLS-09] the literal may be a name or a password: it is not asked for, and dropped unread if it comes.
-            return Input::Step(self.drop_command(
-                announced,
-                privacy_required(&command.tag),
-                false,
-            ));
+            let reply = privacy_required(&command.tag);
+            return Input::Step(self.drop_command(announced, reply, false));
+        }
+        if !command.verb.allowed(phase) {
+            let reply = format!("{} BAD {WRONG_STATE}\r\n", command.tag);
+            return Input::Step(self.drop_command(announced, reply, true));
         }
         if command.verb == Verb::Append && !super::append::announces_mailbox(&command) {
             return Input::Append(command, announced);
@@ -273,7 +290,7 @@ impl Io {
     }
 
     /// Whether the command has no effect on this connection, because TLS is not up and no exception is made.
-    pub(super) fn needs_privacy(&self, verb: Verb) -> bool {
+    fn needs_privacy(&self, verb: Verb) -> bool {
         !verb.before_tls() && self.channel.may_read_credentials().is_none()
     }
 
@@ -331,12 +348,12 @@ impl Io {
 }
 
 /// The one answer to every attempt to log in on a clear connection [IMAP-TLS-09].
-pub(super) fn privacy_required(tag: &str) -> String {
+fn privacy_required(tag: &str) -> String {
     format!("{tag} NO [PRIVACYREQUIRED] Begin TLS first\r\n")
 }
 
-/// Reads tag and name of a command and checks the state.
-fn parse(text: Vec<u8>, phase: Phase) -> Result<Command, (Option<Box<str>>, &'static str)> {
+/// Reads tag and name of a command.
+fn parse(text: Vec<u8>) -> Result<Command, (Option<Box<str>>, &'static str)> {
     let mut cursor = Cursor::new(&text);
     let tag: Box<str> = match (cursor.tag(), cursor.space()) {
         (Ok(tag), Ok(())) => tag.into(),
@@ -345,9 +362,6 @@ fn parse(text: Vec<u8>, phase: Phase) -> Result<Command, (Option<Box<str>>, &'st
     let Ok(verb) = Verb::parse(&mut cursor) else {
         return Err((Some(tag), "Unknown command"));
     };
-    if !verb.allowed(phase) {
-        return Err((Some(tag), "Not in this state"));
-    }
     let arguments = text.len() - cursor.rest().len();
     Ok(Command {
         tag,

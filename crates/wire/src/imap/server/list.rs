@@ -229,8 +229,15 @@ impl List {
         }
         out.extend_from_slice(b") \"/\" ");
         names.encode(out, &mailbox.name);
-        if below && self.only_subscribed {
-            out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+        if below {
+            let options: &[u8] = match (self.only_subscribed, self.only_special_use) {
+                (true, true) => b"\"SUBSCRIBED\" \"SPECIAL-USE\"",
+                (true, false) => b"\"SUBSCRIBED\"",
+                (false, _) => b"\"SPECIAL-USE\"",
+            };
+            out.extend_from_slice(b" (\"CHILDINFO\" (");
+            out.extend_from_slice(options);
+            out.extend_from_slice(b"))");
         }
         out.extend_from_slice(b"\r\n");
     }

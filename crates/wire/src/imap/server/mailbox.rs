@@ -119,7 +119,15 @@ pub(super) enum Job {
         items: StatusItems,
         mailbox: String,
     },
-    /// CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
+    Create {
+        tag: Box<str>,
+        mailbox: String,
+    },
+    /// The mailbox is made; its id is asked for.
+    Created {
+        tag: Box<str>,
+    },
+    /// DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
     Change {
         tag: Box<str>,
         verb: Verb,
@@ -198,7 +206,6 @@ impl Mailbox {
     fn request(&mut self, io: &mut Io, command: &Command, request: Request) -> Result<(), Bad> {
         let tag = command.tag.clone();
         let verb = command.verb;
-        let by_uid = verb.by_uid();
         match request {
             Request::Enable { rev2, condstore } => self.enable(io, command, rev2, condstore),
             Request::Select {
@@ -238,6 +245,22 @@ impl Mailbox {
             Request::Check => self.fetch_changes(format!("{tag} OK CHECK completed\r\n"), true),
             Request::Close => self.close(tag),
             Request::Unselect => self.put(Ask::Unselect, Job::Unselect { tag, verb }),
+            other => self.request_messages(io, command, other)?,
+        }
+        Ok(())
+    }
+
+    /// Commands about messages of the selected mailbox.
+    fn request_messages(
+        &mut self,
+        io: &mut Io,
+        command: &Command,
+        request: Request,
+    ) -> Result<(), Bad> {
+        let tag = command.tag.clone();
+        let verb = command.verb;
+        let by_uid = verb.by_uid();
+        match request {
             Request::Expunge(set) => self.expunge(io, command, set.as_ref())?,
             Request::Fetch {
                 set,
@@ -247,46 +270,40 @@ impl Mailbox {
             Request::Store {
                 set,
                 change,
-                silent,
+                quiet,
                 unchanged_since,
             } => {
                 let uids = self.resolve(&set, by_uid)?;
-                self.condstore |= unchanged_since.is_some();
-                let quiet = Quiet {
-                    by_uid,
-                    silent,
-                    conditional: unchanged_since.is_some(),
-                };
-                let job = Job::Store { tag, quiet };
-                self.change(
-                    io,
-                    command,
+                self.condstore |= quiet.conditional;
+                let ask = |uids| Ask::Store {
                     uids,
-                    |uids| Ask::Store {
-                        uids,
-                        change,
-                        unchanged_since,
-                    },
-                    job,
-                );
+                    change,
+                    unchanged_since,
+                };
+                self.change(io, command, uids, ask, Job::Store { tag, quiet });
+            }
+            Request::Copy {
+                set,
+                to,
+                remove: true,
+            } => {
+                let uids = self.resolve(&set, by_uid)?;
+                let ask = |uids| Ask::Copy {
+                    uids,
+                    to,
+                    remove: true,
+                };
+                self.change(io, command, uids, ask, Job::Copy { tag, verb });
             }
             Request::Copy { set, to, remove } => {
                 let uids = self.resolve(&set, by_uid)?;
-                let job = Job::Copy { tag, verb };
-                if remove {
-                    self.change(
-                        io,
-                        command,
-                        uids,
-                        |uids| Ask::Copy { uids, to, remove },
-                        job,
-                    );
-                } else if uids.is_empty() {
+                if uids.is_empty() {
                     self.done(io, command);
                 } else {
-                    self.put(Ask::Copy { uids, to, remove }, job);
+                    self.put(Ask::Copy { uids, to, remove }, Job::Copy { tag, verb });
                 }
             }
+            _ => return Err(Bad::Syntax),
         }
         Ok(())
     }
@@ -326,9 +343,9 @@ impl Mailbox {
             None
         };
         cursor.end()?;
-        let job = Job::Change {
+        let job = Job::Create {
             tag: command.tag.clone(),
-            verb: command.verb,
+            mailbox: mailbox.clone(),
         };
         self.put(
             Ask::Create {
@@ -496,6 +513,10 @@ impl Mailbox {
                 },
                 Answer::Status(it),
             ) => self.status_told(io, &tag, &items, &mailbox, it),
+            (Job::Create { tag, mailbox }, Answer::Checked(it)) => {
+                self.created(io, tag, mailbox, it);
+            }
+            (Job::Created { tag }, Answer::Status(it)) => self.created_id(io, &tag, it.ok()),
             (Job::Change { tag, verb }, Answer::Checked(it)) => self.checked(io, &tag, verb, it),
             (Job::Append(append), answer) => self.append_answer(io, append, answer),
             _ => Self::fault(io),
@@ -552,4 +573,16 @@ fn create_use(cursor: &mut Cursor<'_>) -> Result<Option<crate::imap::ask::Specia
 /// Whether EXPUNGE responses may stand at the end of a command (RFC 9051 7.5.1).
 pub(super) fn may_expunge(verb: Verb) -> bool {
     !matches!(verb, Verb::Fetch | Verb::Store | Verb::Search)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_is_small() {
+        // Box, view and job: what a session in IDLE holds besides four octets per message and its TLS facts.
+        let size = size_of::<super::super::Server>() + size_of::<View>() + size_of::<Job>();
+        assert!(size <= 1024, "{size}");
+    }
 }

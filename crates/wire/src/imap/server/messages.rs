@@ -9,7 +9,9 @@ use super::reply;
 use super::search::{self, Return, Telling};
 use super::table::Verb;
 use super::view::Set;
-use crate::imap::ask::{Ask, Copied, Criterion, Found, ModSeq, Refusal, Rows, StoreOutcome, Uid};
+use crate::imap::ask::{
+    Ask, Changed, Copied, Criterion, Found, ModSeq, Refusal, Rows, StoreOutcome, Uid,
+};
 use crate::session::Why;
 
 impl Mailbox {
@@ -220,11 +222,6 @@ impl Mailbox {
         quiet: Quiet,
         result: Result<StoreOutcome, Refusal>,
     ) {
-        let Quiet {
-            by_uid,
-            silent,
-            conditional,
-        } = quiet;
         let Some(view) = &mut self.view else {
             return Self::fault(io);
         };
@@ -232,46 +229,28 @@ impl Mailbox {
             Ok(outcome) => outcome,
             Err(refusal) => return self.refused(io, tag, refusal, false),
         };
-        let out = &mut io.output;
         for it in &outcome.changed {
             view.own_change(it.modseq);
-            let Some(number) = view.number(it.uid) else {
-                continue;
-            };
-            // RFC 7162 3.1.3: the new MODSEQ is told even where flags are not wanted.
-            if silent && !(conditional || self.condstore) {
-                continue;
+            if let Some(number) = view.number(it.uid) {
+                quiet.tell(&mut io.output, number, it, self.condstore);
             }
-            let mut parts: Vec<Vec<u8>> = Vec::new();
-            if by_uid {
-                parts.push(format!("UID {}", it.uid).into_bytes());
-            }
-            if self.condstore || conditional {
-                parts.push(format!("MODSEQ ({})", it.modseq).into_bytes());
-            }
-            if !silent {
-                let mut flags = b"FLAGS ".to_vec();
-                reply::flags(&mut flags, &it.flags);
-                parts.push(flags);
-            }
-            reply::put(out, format_args!("* {number} FETCH ("));
-            out.extend_from_slice(&parts.join(&b' '));
-            out.extend_from_slice(b")\r\n");
         }
+        let by_uid = quiet.by_uid;
         let verb = if by_uid { Verb::UidStore } else { Verb::Store };
-        let reply = if outcome.modified.is_empty() {
-            format!("{tag} OK {} completed\r\n", verb.name())
-        } else if by_uid {
-            format!(
-                "{tag} OK [MODIFIED {}] Some had changed\r\n",
-                reply::set(outcome.modified.iter().copied())
-            )
+        let modified: Vec<u32> = if by_uid {
+            outcome.modified
         } else {
-            let numbers = outcome.modified.iter().filter_map(|uid| view.number(*uid));
-            format!(
-                "{tag} OK [MODIFIED {}] Some had changed\r\n",
-                reply::set(numbers)
-            )
+            outcome
+                .modified
+                .iter()
+                .filter_map(|uid| view.number(*uid))
+                .collect()
+        };
+        let reply = if modified.is_empty() {
+            format!("{tag} OK {} completed\r\n", verb.name())
+        } else {
+            let set = reply::set(modified.into_iter());
+            format!("{tag} OK [MODIFIED {set}] Some had changed\r\n")
         };
         self.finish(io, reply, by_uid);
     }
@@ -368,4 +347,30 @@ pub(super) struct Quiet {
     pub(super) silent: bool,
     /// UNCHANGEDSINCE was given.
     pub(super) conditional: bool,
+}
+
+impl Quiet {
+    /// Writes the FETCH response for a message whose flags were stored, if there is anything to tell.
+    fn tell(self, out: &mut Vec<u8>, number: u32, stored: &Changed, condstore: bool) {
+        // RFC 7162 3.1.3: the new MODSEQ is told even where flags are not wanted.
+        let modseq = condstore || self.conditional;
+        if self.silent && !modseq {
+            return;
+        }
+        let mut parts: Vec<Vec<u8>> = Vec::new();
+        if self.by_uid {
+            parts.push(format!("UID {}", stored.uid).into_bytes());
+        }
+        if modseq {
+            parts.push(format!("MODSEQ ({})", stored.modseq).into_bytes());
+        }
+        if !self.silent {
+            let mut flags = b"FLAGS ".to_vec();
+            reply::flags(&mut flags, &stored.flags);
+            parts.push(flags);
+        }
+        reply::put(out, format_args!("* {number} FETCH ("));
+        out.extend_from_slice(&parts.join(&b' '));
+        out.extend_from_slice(b")\r\n");
+    }
 }

@@ -46,6 +46,7 @@ use self::front::Front;
 use self::io::Io;
 use self::mailbox::Mailbox;
 use super::ask::{Answer, Ask};
+use crate::sasl::Mechanism;
 use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
 use crate::session::{self, Machine, Next, Why};
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub starttls: bool,
     /// The greatest size of a message for APPEND, in octets (RFC 7889).
     pub append_limit: u64,
+    /// The mechanisms allowed for logins; LOGIN, the command, goes with PLAIN.
+    pub mechanisms: Vec<Mechanism>,
     /// What bounds a session.
     pub limits: Limits,
 }
@@ -145,7 +148,7 @@ pub struct Fresh {
 }
 
 impl Fresh {
-    /// A session that begins with TLS and greets inside it [IMPL-01].
+    /// A session that begins with TLS and greets inside it [IMPL-01] [IMAP-TLS-02].
     pub fn implicit(config: Arc<Config>) -> Self {
         Self {
             config,
@@ -164,7 +167,7 @@ impl session::Fresh for Fresh {
             Channel::Encrypted(Encrypted::new(facts)),
             self.counters,
         );
-        // [IMAP-TLS-04] [IMPL-02]: TLS alone logs nobody in, whatever certificate the client may have.
+        // [IMAP-TLS-04] [IMAP-TLS-11] [IMPL-02]: TLS alone logs nobody in, whatever certificate the client may have.
         let state = if self.greet {
             State::Greet
         } else {
@@ -194,7 +197,7 @@ impl Server {
                 // [IMPL-04] answered with silence: no TLS engine could read what we say.
                 return self.io.leave(Why::TlsOnPlaintextPort);
             }
-            // A client listens first; what speaks before is made to speak (another protocol's request).
+            // [REPLY-09] a client listens first; what speaks before is made to speak (another protocol's request).
             return self.io.bye(Why::OutOfSync, "Wait for the greeting");
         }
         let capabilities = front::capabilities(&self.io);

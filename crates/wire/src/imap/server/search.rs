@@ -174,6 +174,8 @@ impl Keys<'_> {
             "KEYWORD" => Criterion::Keyword(cursor.atom()?.into()),
             "UNKEYWORD" => not(Criterion::Keyword(cursor.atom()?.into())),
             "EMAILID" => Criterion::EmailId(cursor.atom()?.into()),
+            // There are no threads to be in (RFC 8474 4.3).
+            "THREADID" => cursor.atom().map(|_| not(Criterion::All))?,
             "UID" => return self.set(true),
             "MODSEQ" => return self.modseq(),
             _ => return Err(Bad::Syntax),

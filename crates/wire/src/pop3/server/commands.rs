@@ -4,7 +4,7 @@ use super::super::ask::Ask;
 use super::super::command::{Command, Phase, Situation, Verb, argument, split};
 use super::super::reply::{self, Refusal};
 use super::{Server, State};
-use crate::sasl::{Mechanism, offered};
+use crate::sasl::{Mechanism, offered, password_commands_offered};
 use crate::session::Why;
 
 impl Server {
@@ -23,6 +23,11 @@ impl Server {
             (Verb::Capa, None) => self.list_capabilities(phase),
             (Verb::Stls, None) => self.start_tls()?,
             (Verb::Quit, None) => self.quit(),
+            (Verb::User, Some(_))
+                if !password_commands_offered(&self.channel, &self.config.mechanisms) =>
+            {
+                return Err(Refusal::UnknownMechanism);
+            }
             (Verb::User, Some(name)) => {
                 self.state = State::Authorization {
                     user: Some(name.trim_end_matches(' ').into()),
@@ -53,9 +58,11 @@ impl Server {
             reply::line(output, format_args!("STLS"));
         }
         // [POP-TLS-04] [POP-AUTH-04] [SASL-PLAIN-01] no way to log in is announced in clear
-        let mechanisms = offered(&self.channel);
-        if !mechanisms.is_empty() {
+        let mechanisms = offered(&self.channel, &self.config.mechanisms);
+        if mechanisms.contains(&Mechanism::Plain) {
             reply::line(output, format_args!("USER"));
+        }
+        if !mechanisms.is_empty() {
             // [POP-AUTH-01] in both states
             let names: Vec<_> = mechanisms.into_iter().map(Mechanism::name).collect();
             reply::line(output, format_args!("SASL {}", names.join(" ")));

@@ -33,6 +33,7 @@ use super::reply::{self, Refusal};
 use super::transaction::{Need, Transaction};
 use crate::inbox::{Inbox, Line};
 use crate::sasl::Exchange;
+use crate::sasl::Mechanism;
 use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
 use crate::session::{Fresh as FreshSession, Machine, Next, Why};
 
@@ -52,6 +53,8 @@ pub struct Config {
     pub greeting: Box<str>,
     /// Whether TLS can be offered: on a listener in clear, that STLS is announced and works.
     pub starttls: bool,
+    /// The mechanisms allowed for logins; USER and PASS go with PLAIN.
+    pub mechanisms: Vec<Mechanism>,
     /// Limits.
     pub limits: Limits,
 }

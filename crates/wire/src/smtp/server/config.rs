@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::limits::Limits;
+use crate::sasl::Mechanism;
 use crate::seam::{ClearLogin, TlsVersion};
 
 /// The configuration all sessions of one listener share.
@@ -16,6 +17,8 @@ pub struct Config {
     pub tls: TlsPolicy,
     /// Whether mail is taken only after a login [SUBM-01]. Never true for [`Role::Mx`], where there are no logins.
     pub requires_auth: bool,
+    /// The mechanisms allowed for logins [SASL-LOGIN-01].
+    pub mechanisms: Vec<Mechanism>,
     /// Whether `Received:` leaves out the client's name and address [RECV-05].
     pub hide_client: bool,
     /// What a session puts up with.
@@ -64,6 +67,7 @@ impl Config {
             role: Role::Mx,
             tls,
             requires_auth: false,
+            mechanisms: Mechanism::ALL.to_vec(),
             hide_client: false,
             limits: Limits::default(),
         }
@@ -81,6 +85,7 @@ impl Config {
             role: Role::Submission,
             tls,
             requires_auth: true,
+            mechanisms: Mechanism::ALL.to_vec(),
             hide_client: false,
             limits: Limits::default(),
         }

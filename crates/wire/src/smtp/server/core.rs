@@ -150,7 +150,7 @@ impl Core {
 
     /// `AUTH` and the mechanisms, if any may be used on this channel [SMTP-AUTH-01].
     fn mechanisms(&self) -> Option<String> {
-        let offered = sasl::offered(&self.channel);
+        let offered = sasl::offered(&self.channel, &self.config.mechanisms);
         let names: Vec<_> = offered.iter().map(|mechanism| mechanism.name()).collect();
         (!names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
     }

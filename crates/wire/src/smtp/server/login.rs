@@ -33,7 +33,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
         return core.bad(reply::ALREADY_LOGGED_IN, Rest::Ready);
     }
     let Some(leave) = core.channel.may_read_credentials() else {
-        // CONF-15: where TLS is not required there is just no mechanism.
+        // [CONF-15] where TLS is not required there is just no mechanism.
         return core.bad(reply::MECHANISM_UNAVAILABLE, Rest::Ready);
     };
     let mut words = argument.split(|octet| *octet == b' ');
@@ -41,7 +41,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
     if words.next().is_some() {
         return core.bad(Syntax::BadArgument.into(), Rest::Ready);
     }
-    let offered = sasl::offered(&core.channel);
+    let offered = sasl::offered(&core.channel, &core.config.mechanisms);
     let Some(mechanism) =
         Mechanism::from_name(name).filter(|mechanism| offered.contains(mechanism))
     else {
