@@ -258,7 +258,6 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
             | Kind::Count(..)
             | Kind::Texts
             | Kind::Mechanisms
-            | Kind::Mechanisms
             | Kind::Addresses
             | Kind::Networks => None,
             _ => understand_text(kind, text),
