@@ -26,6 +26,10 @@ const STATUS_REQUEST: [u8; 3] = [2, 1, 5];
 const ECDSA_WITH_SHA1: Oid<'static> = x509_parser::der_parser::oid!(1.2.840.10045.4.1);
 
 /// What a leaf says of itself.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one statement of the certificate, made or not"
+)]
 pub(super) struct Leaf {
     pub(super) kind: KeyKind,
     pub(super) names: Vec<String>,
