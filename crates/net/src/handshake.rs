@@ -147,16 +147,6 @@ fn choose(
     tls: &ServiceTls,
     hello: &ClientHello,
 ) -> Result<Choice, Failed> {
-<<<<<<< HEAD
-    // [TLS-VER-01] The engine would miss the signature schemes first, which old clients do not send, and name another reason.
-    if !hello.offers(TLS12) && !hello.offers(TLS13) {
-=======
-    // [TLS-VER-01] The engine says `handshake_failure` when an old hello also lacks a suite of ours; this says what it is.
-    if !hello.offers(TLS13) && !hello.offers(TLS12) {
->>>>>>> main
-        refuse(connection, AlertDescription::ProtocolVersion);
-        return Err(Failed::Tls(TlsFailure::NoCommonVersion));
-    }
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
