@@ -56,6 +56,7 @@ pub fn session(data: &[u8]) {
         host: "mail.gatepost.test".into(),
         greeting: "Gatepost".into(),
         starttls: input.flags & 4 == 0,
+        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     });
     let begin = |now| match input.flags & 2 {
