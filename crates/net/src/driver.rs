@@ -237,7 +237,10 @@ where
                 let fresh = Box::new(fresh);
                 let limit = session.context.limits.starttls_handshake;
                 machine = match session.secure(first, limit).await {
-                    Ok(secured) => Box::new(begin(*fresh, secured)),
+                    Ok(secured) => {
+                        session.connection.acknowledge();
+                        Box::new(begin(*fresh, secured))
+                    }
                     Err(failed) => return session.failed_starttls(failed).await,
                 };
             }

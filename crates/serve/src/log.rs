@@ -8,7 +8,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime};
 
 use gatepost_wire::seam::TlsFacts;
@@ -114,12 +114,23 @@ impl SessionLine {
     }
 }
 
+/// Lines wait this long for others to be written with them: at thousands of sessions a second a write, and waking the thread
+/// that writes, for each line would be a tenth of all work.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Where lines go. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Log {
     format: LogFormat,
-    lines: SyncSender<String>,
+    entries: SyncSender<Entry>,
     dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Line(String),
+    /// Everything before this has been written: say so.
+    Flush(SyncSender<()>),
 }
 
 impl Log {
@@ -129,28 +140,25 @@ impl Log {
     }
 
     /// Lines for any writer.
-    pub fn to(format: LogFormat, mut out: impl Write + Send + 'static) -> Self {
+    pub fn to(format: LogFormat, out: impl Write + Send + 'static) -> Self {
         // About a second of lines of a busy server.
-        let (lines, waiting) = sync_channel::<String>(8192);
+        let (entries, waiting) = sync_channel(8192);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&dropped);
-        std::thread::spawn(move || {
-            while let Ok(mut line) = waiting.recv() {
-                line.push('\n');
-                let lost = counter.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    line.push_str(&format!(
-                        "{lost} log lines were dropped: the log's reader is too slow\n"
-                    ));
-                }
-                // Nobody left to tell when standard error is closed.
-                let _ = out.write_all(line.as_bytes());
-            }
-        });
+        std::thread::spawn(move || write_lines(&waiting, &counter, out));
         Self {
             format,
-            lines,
+            entries,
             dropped,
+        }
+    }
+
+    /// Waits until everything logged so far is written. For the way out.
+    pub fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.entries.send(Entry::Flush(done)).is_ok() {
+            // An error means that the writer is gone: then there is nothing to wait for.
+            let _ = written.recv_timeout(Duration::from_secs(1));
         }
     }
 
@@ -171,10 +179,48 @@ impl Log {
         }
     }
 
-    fn push(&self, line: String) {
-        if let Err(TrySendError::Full(_)) = self.lines.try_send(line) {
+    fn push(&self, mut line: String) {
+        line.push('\n');
+        if let Err(TrySendError::Full(_)) = self.entries.try_send(Entry::Line(line)) {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// The writing thread: the first line wakes it, what comes within [`GATHER`] is written with it.
+fn write_lines(waiting: &Receiver<Entry>, dropped: &AtomicU64, mut out: impl Write) {
+    let mut text = String::new();
+    while let Ok(first) = waiting.recv() {
+        let mut flushed = take(first, &mut text);
+        if flushed.is_none() {
+            std::thread::sleep(GATHER);
+        }
+        while let (None, Ok(entry)) = (&flushed, waiting.try_recv()) {
+            flushed = take(entry, &mut text);
+        }
+        let lost = dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            text.push_str(&format!(
+                "{lost} log lines were dropped: the log's reader is too slow\n"
+            ));
+        }
+        // Nobody left to tell when standard error is closed.
+        let _ = out.write_all(text.as_bytes());
+        text.clear();
+        if let Some(done) = flushed {
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Adds an entry to the text; gives back whom to tell when it is written.
+fn take(entry: Entry, text: &mut String) -> Option<SyncSender<()>> {
+    match entry {
+        Entry::Line(line) => {
+            text.push_str(&line);
+            None
+        }
+        Entry::Flush(done) => Some(done),
     }
 }
 
@@ -242,6 +288,31 @@ mod tests {
             line.human()
                 .starts_with("imaps 127.0.0.1:4711 Clear messages=")
         );
+    }
+
+    #[test]
+    fn lines_are_written_in_order_and_none_is_lost_on_the_way_out() {
+        let (sender, written) = std::sync::mpsc::channel();
+        struct Sink(std::sync::mpsc::Sender<Vec<u8>>);
+        impl Write for Sink {
+            fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+                self.0.send(octets.to_vec()).unwrap();
+                Ok(octets.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::to(LogFormat::Human, Sink(sender));
+        for number in 0..1000 {
+            log.notice("test", &format!("line {number}."));
+        }
+        log.flush();
+        let text = String::from_utf8(written.try_iter().flatten().collect()).unwrap();
+        assert_eq!(text.lines().count(), 1000);
+        for (number, line) in text.lines().enumerate() {
+            assert!(line.ends_with(&format!("test: line {number}.")), "{line}");
+        }
     }
 
     #[test]

@@ -357,6 +357,7 @@ impl Running {
         if let Some(path) = &self.shared.settings.ready_file {
             let _ = std::fs::remove_file(path);
         }
+        self.shared.log.flush();
     }
 }
 
