@@ -429,6 +429,15 @@ def old_tls(world):
         run([*connect, "-tls1_2", "-cipher", weak], expect="failure")
 
 
+@case("no-client-certificate-is-asked-for", "openssl")
+def no_client_certificate(world):
+    # [SVC-07]
+    for version in ("-tls1_2", "-tls1_3"):
+        done = run(["openssl", "s_client", "-connect", f"{HOST}:{world.port('imaps')}", "-CAfile", world.ca, version, "-msg"])
+        check(b"ServerHello" in done.stdout, f"{version}: the messages are not shown")
+        check(b"CertificateRequest" not in done.stdout, f"{version}: a certificate is asked for")
+
+
 @case("foreign-alpn-is-refused", "openssl")
 def foreign_alpn(world):
     # [TLS-ALPN-01] [TLS-ALPN-02]

@@ -81,6 +81,20 @@ def shown(server, service):
             return tls.getpeercert(binary_form=True)
 
 
+@case("no-stall-after-starttls")
+def no_stall(world):
+    """A client whose socket holds small writes back (Nagle) must not wait for a delayed acknowledgement, 40 ms, at each step."""
+    context = ssl.create_default_context(cafile=world.ca)
+    took = []
+    for _ in range(10):
+        begun = time.monotonic()
+        with smtplib.SMTP(HOST, world.port("smtp"), local_hostname="x", timeout=10) as session:
+            session.starttls(context=context)
+            session.ehlo()
+        took.append(time.monotonic() - begun)
+    check(min(took) < 0.035, f"the quickest of ten sessions took {min(took) * 1000:.0f} ms")
+
+
 @case("sigterm-says-farewell")
 def sigterm(world):
     # [SMTP-BASE-12]

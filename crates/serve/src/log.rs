@@ -19,7 +19,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::settings::LogFormat;
 
-/// What the line about a session says.
+/// What the line about a session says; what was negotiated is always in it [SVC-04].
 #[derive(Debug)]
 pub struct SessionLine {
     /// The service.

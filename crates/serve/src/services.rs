@@ -26,7 +26,8 @@ pub struct Service {
     pub implicit_tls: bool,
 }
 
-/// All services, in the order they are shown.
+/// All services, in the order they are shown. Submission has ports of its own, one in each mode [SUBM-05] [SUBM-06]
+/// [CONF-11].
 /// Ports: RFC 5321 (25), RFC 6409 (587), RFC 8314 (465, 993, 995), RFC 9051 (143), RFC 1939 (110).
 pub const SERVICES: [Service; 7] = [
     Service {
@@ -82,5 +83,31 @@ impl Service {
             (false, Protocol::Smtp) => "STARTTLS required for mail",
             (false, _) => "STARTTLS required before login",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_that_of_the_standards() {
+        // [SUBM-05] [SUBM-06] [CONF-11] [SVC-02] both modes for users; port 25 has none but STARTTLS, and is not submission.
+        let ports = |protocol, implicit| -> Vec<u16> {
+            let wanted = |it: &&Service| it.protocol == protocol && it.implicit_tls == implicit;
+            SERVICES.iter().filter(wanted).map(|it| it.port).collect()
+        };
+        assert_eq!(ports(Protocol::Submission, false), [587]);
+        assert_eq!(ports(Protocol::Submission, true), [465]);
+        assert_eq!(ports(Protocol::Smtp, false), [25]);
+        assert_eq!(ports(Protocol::Smtp, true), [0_u16; 0]);
+        assert_eq!(
+            (ports(Protocol::Imap, false), ports(Protocol::Imap, true)),
+            (vec![143], vec![993])
+        );
+        assert_eq!(
+            (ports(Protocol::Pop3, false), ports(Protocol::Pop3, true)),
+            (vec![110], vec![995])
+        );
     }
 }

@@ -24,7 +24,7 @@ pub struct Settings {
     pub postmaster: Option<String>,
     /// Certificate chain and key files; none: the local CA's.
     pub certificates: Vec<(PathBuf, PathBuf)>,
-    /// Whether port 25 refuses MAIL without TLS (ruling CONF-01: the default is no).
+    /// Whether port 25 refuses MAIL without TLS [CONF-01]; the default is no.
     pub mx_requires_tls: bool,
     /// The largest message, in octets.
     pub message_size: u64,

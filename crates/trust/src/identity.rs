@@ -72,6 +72,7 @@ impl Identity {
     }
 
     /// The same from PEM text.
+    /// [CERT-03]
     pub fn from_pem(
         chain: &[u8],
         key: &[u8],

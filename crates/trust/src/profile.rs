@@ -75,7 +75,8 @@ impl std::fmt::Display for ProfileError {
 
 impl std::error::Error for ProfileError {}
 
-/// Suites in our order, strongest reason first [TLS-CIPH-01] [TLS-CIPH-02] [TLS-CIPH-03] [TLS-CIPH-04].
+/// Suites in our order, strongest reason first [TLS-CIPH-01] [TLS-CIPH-02] [TLS-CIPH-03] [TLS-CIPH-04]
+/// [CONF-05] [IMAP-TLS-14].
 const SUITES: [SupportedCipherSuite; 9] = [
     cipher_suite::TLS13_AES_128_GCM_SHA256,
     cipher_suite::TLS13_AES_256_GCM_SHA384,
@@ -121,10 +122,11 @@ pub(crate) fn server_config(
     ticketer: &Arc<dyn ProducesTickets>,
     bindings: bool,
 ) -> Result<ServerConfig, ProfileError> {
-    // [TLS-VER-01] [TLS-VER-02]
+    // [TLS-VER-01] [TLS-VER-02] [SVC-03]
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(|_| ProfileError)?
+        // [SVC-07] nobody is asked for a certificate that no login would take.
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
     // [TLS-CIPH-05] our order, not the client's.
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn the_suites_are_exactly_these() {
-        // [TLS-CIPH-03] [TLS-CIPH-05]
+        // [TLS-CIPH-03] [TLS-CIPH-05] [CONF-05] [IMAP-TLS-14]
         let names: Vec<String> = provider()
             .cipher_suites
             .iter()

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! - `upgrade` consumes the session: its buffer, the peer's name, transaction and capabilities go with it.
-//! - A [`Leftover`] has one way on: into the handshake. Bytes that are not TLS end the connection (ruling CONF-03).
+//! - A [`Leftover`] has one way on: into the handshake. Bytes that are not TLS end the connection [CONF-03].
 //! - [`Encrypted`] is made only from [`TlsFacts`]; code that reads credentials asks for it, or for the named exception
 //!   [`ClearLogin`] from the configuration.
 

@@ -1,4 +1,5 @@
-//! The certificates of all services: read at the start, again on SIGHUP and when their files change, daily for the local CA.
+//! The certificates of all services: read at the start, again on SIGHUP and when their files change [CERT-02], daily for the
+//! local CA.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -188,6 +188,7 @@ impl ProtocolConfig {
             Protocol::Smtp => {
                 let mut config = smtp::server::Config::mx(settings.host.clone());
                 config.tls.offered = offered;
+                // [CONF-01] [TLS-VER-06]
                 config.tls.required = settings.mx_requires_tls;
                 config.limits.message_octets = settings.message_size;
                 Self::Smtp(Arc::new(config), Role::Mx)

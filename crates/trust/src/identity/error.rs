@@ -58,7 +58,7 @@ pub enum IdentityWarning {
     ChainOutOfOrder(usize),
     /// It is its own authority: only who has been told to trust exactly it does, and some programs refuse even then.
     SelfSignedAuthority,
-    /// It ends within two weeks.
+    /// Less than a third of its life is left.
     EndsSoon(SystemTime),
 }
 

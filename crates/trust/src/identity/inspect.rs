@@ -14,8 +14,9 @@ use x509_parser::signature_algorithm::SignatureAlgorithm;
 use super::error::{IdentityError, IdentityWarning};
 use super::{KeyKind, coverage};
 
-/// Warn this long before the end.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Warn when less than this part of the certificate's life is left: lives grow shorter, a number of days would not fit
+/// [CERT-02].
+const LAST_PART: u32 = 3;
 /// The fewest bits of an RSA key [TLS-KEY-01].
 const RSA_BITS: usize = 2048;
 /// The OID of the TLS feature extension (RFC 7633) `1.3.6.1.5.5.7.1.24`, and the feature `status_request` as its content.
@@ -113,10 +114,14 @@ pub(super) fn judge(
             });
         }
     }
+    let life = leaf
+        .not_after
+        .duration_since(leaf.not_before)
+        .unwrap_or_default();
     let soon = leaf
         .not_after
         .duration_since(now)
-        .is_ok_and(|left| left < SOON);
+        .is_ok_and(|left| left < life / LAST_PART);
     if leaf.is_authority {
         return Ok(Some(IdentityWarning::SelfSignedAuthority));
     }

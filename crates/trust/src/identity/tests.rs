@@ -100,8 +100,15 @@ fn dates_are_checked() {
     let future = refusal(|it| it.not_before = (SystemTime::now() + DAY).into());
     assert!(matches!(future, IdentityError::NotYetValid(_)), "{future}");
     let key = KeyPair::generate().unwrap();
+    // [CERT-02] [CERT-03] a third of its life
+    let late = made_with(&key, |it| {
+        it.not_before = (SystemTime::now() - 65 * DAY).into();
+        it.not_after = (SystemTime::now() + 35 * DAY).into();
+    });
+    assert_eq!(load(&late, &key.serialize_pem()).unwrap().1, []);
     let soon = made_with(&key, |it| {
-        it.not_after = (SystemTime::now() + 3 * DAY).into();
+        it.not_before = (SystemTime::now() - 70 * DAY).into();
+        it.not_after = (SystemTime::now() + 30 * DAY).into();
     });
     let (_, warnings) = load(&soon, &key.serialize_pem()).unwrap();
     assert!(

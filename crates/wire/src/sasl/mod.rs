@@ -23,7 +23,7 @@ pub use record::{LEAST_ITERATIONS, ScramRecord};
 use crate::seam::Channel;
 use crate::secret::Secret;
 
-/// A mechanism this server speaks, strongest first.
+/// A mechanism this server speaks, strongest first [CONF-07].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Mechanism {
     /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS connection.

@@ -77,7 +77,7 @@ fn scram_step(user: &str, proven: bool, mechanism: Mechanism) -> Step {
 #[test]
 fn mechanisms_are_offered_where_credentials_may_be_read() {
     use Mechanism::{Login, Plain, ScramSha256, ScramSha256Plus};
-    // [SASL-PLAIN-01] [SMTP-AUTH-01]
+    // [SASL-PLAIN-01] [SMTP-AUTH-01] [CONF-07]
     assert_eq!(offered(&Channel::Clear(None), &Mechanism::ALL), []);
     let exception = Channel::Clear(Some(ClearLogin::danger_allowed_by_configuration()));
     assert_eq!(

@@ -66,6 +66,7 @@ impl Protocol {
             (true, false, false, false) => "ESMTP",
             (true, false, false, true) => "ESMTPA",
             (true, false, true, false) => "ESMTPS",
+            // [SMTP-AUTH-09]
             (true, false, true, true) => "ESMTPSA",
             // [SMTP-UTF8-04]
             (true, true, false, false) => "UTF8SMTP",

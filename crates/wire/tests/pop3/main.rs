@@ -144,7 +144,7 @@ fn without_a_certificate_stls_is_neither_announced_nor_taken() {
 
 #[test]
 fn credentials_in_clear_never_reach_the_keeper() {
-    // [POP-TLS-04] [POP-AUTH-04] [SASL-PLAIN-01] [SMTP-AUTH-01]
+    // [POP-TLS-04] [POP-TLS-07] [POP-AUTH-04] [SASL-PLAIN-01] [SMTP-AUTH-01]
     let mailbox = Mailbox::new();
     let said = b"USER mrose\r\nPASS tanstaaf\r\nAUTH PLAIN AG1yb3NlAHRhbnN0YWFm\r\nAUTH LOGIN\r\nbXJvc2U=\r\nQUIT\r\n";
     let Outcome { output, end } = outcome(clear(), &[said], mailbox.backend());

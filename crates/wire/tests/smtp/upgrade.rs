@@ -118,7 +118,7 @@ fn tls_below_the_floor_is_not_enough() {
     );
 }
 
-// [SMTP-STARTTLS-15] [SMTP-STARTTLS-16] each listener has its policy; [SUBM-01] and needs a login or not.
+// [SMTP-STARTTLS-15] [SMTP-STARTTLS-16] [TLS-VER-06] [CONF-01] each listener has its policy; [SUBM-01] and needs a login or not.
 #[test]
 fn tls_may_be_required_of_an_mx_too() {
     let mut config = mx();

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! 1. The greeting is written. On a port for implicit TLS there is no session before the handshake [IMPL-01].
-//! 2. In clear, USER, PASS and AUTH are refused before their arguments are looked at [POP-TLS-04]; STLS leads to TLS, and
+//! 2. In clear, USER, PASS and AUTH are refused before their arguments are looked at [POP-TLS-04] [POP-TLS-07]; STLS leads to TLS, and
 //!    nothing said before counts after [POP-TLS-05].
 //! 3. A login opens the maildrop, which stays as it is until the session ends. A client certificate never logs in [IMPL-02].
 //! 4. Messages marked by DELE are removed when QUIT is answered, and never otherwise [POP-TLS-06].

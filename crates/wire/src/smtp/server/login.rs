@@ -1,7 +1,7 @@
 //! The AUTH command and the exchange it begins (RFC 4954) [SMTP-AUTH-02].
 //!
 //! Nothing of an argument or response is decoded without leave to read credentials ([`crate::seam::MayReadCredentials`]), so
-//! in clear right and wrong passwords get the same answer and no question is asked [SMTP-AUTH-01]. Lines that may hold
+//! in clear right and wrong passwords get the same answer and no question is asked [SMTP-AUTH-01] [SVC-05]. Lines that may hold
 //! credentials are wiped.
 
 use zeroize::Zeroize;
