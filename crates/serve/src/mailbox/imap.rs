@@ -14,7 +14,7 @@ use gatepost_wire::imap::ask::{
 use gatepost_wire::session::Machine;
 use tokio::sync::Notify;
 
-use super::{Shared, Summary, block, date, fetch, search, write};
+use super::{Shared, Summary, block, date, fetch, search};
 
 /// Appended messages above this many octets go to disk while they come in, so writing may wait for the disk.
 const INLINE_WRITES: u64 = 256 * 1024;
@@ -82,6 +82,23 @@ impl ImapBackend {
 
     /// Answers one question.
     pub async fn answer(&mut self, ask: Ask) -> Answer {
+        let answer = self.decide(ask).await;
+        let (Answer::Checked(Err(refusal))
+        | Answer::Appended(Err(refusal))
+        | Answer::Copied(Err(refusal))) = &answer
+        else {
+            return answer;
+        };
+        match refusal {
+            Refusal::OverQuota => self.summary.limit("mailbox_full"),
+            Refusal::TooBig => self.summary.limit("message_too_large"),
+            Refusal::Limit => self.summary.limit("too_many_mailboxes"),
+            _ => {}
+        }
+        answer
+    }
+
+    async fn decide(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Account(ask) => {
                 let judged = self.shared.keeper.answer(ask, self.client).await;
@@ -144,7 +161,9 @@ impl ImapBackend {
         self.selected = None;
         self.reading = None;
         let (store, account) = (self.shared.store.clone(), self.account()?);
-        let (mailbox, mut selected) = block(move || store.select(account, &name))
+        let (mailbox, mut selected) = self
+            .shared
+            .block(move || store.select(account, &name))
             .await
             .map_err(refusal)?;
         let news = Arc::clone(&self.news);
@@ -164,7 +183,8 @@ impl ImapBackend {
 
     async fn changes(&self, since: ModSeq) -> Result<gatepost_wire::imap::ask::Changes, Refusal> {
         let (store, mailbox) = (self.shared.store.clone(), self.mailbox()?);
-        block(move || store.changes(mailbox, since))
+        self.shared
+            .block(move || store.changes(mailbox, since))
             .await
             .map_err(refusal)
     }
@@ -182,7 +202,9 @@ impl ImapBackend {
                 .read_long(move || fetch::rows(&store, mailbox, &uids, &wanted))
                 .await
         } else {
-            block(move || fetch::rows(&store, mailbox, &uids, &wanted)).await
+            self.shared
+                .block(move || fetch::rows(&store, mailbox, &uids, &wanted))
+                .await
         }
         .map_err(refusal)?;
         if mark_seen {
@@ -213,7 +235,9 @@ impl ImapBackend {
             ..Flags::default()
         });
         let store = &self.shared.store;
-        let outcome = write(|done| store.store_flags(mailbox, unseen, change, None, done))
+        let outcome = self
+            .shared
+            .write(|done| store.store_flags(mailbox, unseen, change, None, done))
             .await
             .map_err(refusal)?;
         for changed in outcome.changed {
@@ -229,7 +253,7 @@ impl ImapBackend {
     async fn read(&mut self, uid: Uid, offset: u64, length: u32) -> Result<Vec<u8>, Refusal> {
         let (store, mailbox) = (self.shared.store.clone(), self.mailbox()?);
         let known = self.reading.take().filter(|message| message.uid == uid);
-        let read = block(move || {
+        let read = self.shared.block(move || {
             let found = match known {
                 Some(message) => Some(message),
                 None => store.messages(mailbox, &[uid])?.pop().map(Box::new),
@@ -294,7 +318,9 @@ impl ImapBackend {
             date,
         }];
         let store = &self.shared.store;
-        let placed = write(|done| store.deliver(incoming, to, done))
+        let placed = self
+            .shared
+            .write(|done| store.deliver(incoming, to, done))
             .await
             .map_err(refusal)?;
         self.summary.messages_in += 1;
@@ -316,23 +342,25 @@ impl ImapBackend {
                 change,
                 unchanged_since,
             } => Answer::Stored(match place {
-                Ok((mailbox, _)) => {
-                    write(|done| store.store_flags(mailbox, uids, change, unchanged_since, done))
-                        .await
-                        .map_err(refusal)
-                }
+                Ok((mailbox, _)) => self
+                    .shared
+                    .write(|done| store.store_flags(mailbox, uids, change, unchanged_since, done))
+                    .await
+                    .map_err(refusal),
                 Err(refusal) => Err(refusal),
             }),
             Ask::Copy { uids, to, remove } => Answer::Copied(match place {
-                Ok((mailbox, account)) => {
-                    write(|done| store.copy(mailbox, uids, (account, to), remove, done))
-                        .await
-                        .map_err(refusal)
-                }
+                Ok((mailbox, account)) => self
+                    .shared
+                    .write(|done| store.copy(mailbox, uids, (account, to), remove, done))
+                    .await
+                    .map_err(refusal),
                 Err(refusal) => Err(refusal),
             }),
             Ask::Expunge { only } => Answer::Expunged(match place {
-                Ok((mailbox, _)) => write(|done| store.expunge(mailbox, only, done))
+                Ok((mailbox, _)) => self
+                    .shared
+                    .write(|done| store.expunge(mailbox, only, done))
                     .await
                     .map_err(refusal),
                 Err(refusal) => Err(refusal),
@@ -343,12 +371,16 @@ impl ImapBackend {
 
     async fn list(&self) -> Result<Vec<gatepost_wire::imap::ask::Mailbox>, Refusal> {
         let (store, account) = (self.shared.store.clone(), self.account()?);
-        block(move || store.list(account)).await.map_err(refusal)
+        self.shared
+            .block(move || store.list(account))
+            .await
+            .map_err(refusal)
     }
 
     async fn status(&self, mailbox: String) -> Result<Status, Refusal> {
         let (store, account) = (self.shared.store.clone(), self.account()?);
-        block(move || store.status(account, &mailbox))
+        self.shared
+            .block(move || store.status(account, &mailbox))
             .await
             .map_err(refusal)
     }
@@ -360,13 +392,29 @@ impl ImapBackend {
             Ask::Create {
                 mailbox,
                 special_use,
-            } => write(|done| store.create(account, &mailbox, special_use, done)).await,
-            Ask::Delete { mailbox } => write(|done| store.delete(account, &mailbox, done)).await,
-            Ask::Rename { from, to } => write(|done| store.rename(account, &from, &to, done)).await,
+            } => {
+                self.shared
+                    .write(|done| store.create(account, &mailbox, special_use, done))
+                    .await
+            }
+            Ask::Delete { mailbox } => {
+                self.shared
+                    .write(|done| store.delete(account, &mailbox, done))
+                    .await
+            }
+            Ask::Rename { from, to } => {
+                self.shared
+                    .write(|done| store.rename(account, &from, &to, done))
+                    .await
+            }
             Ask::Subscribe {
                 mailbox,
                 subscribed,
-            } => write(|done| store.set_subscribed(account, &mailbox, subscribed, done)).await,
+            } => {
+                self.shared
+                    .write(|done| store.set_subscribed(account, &mailbox, subscribed, done))
+                    .await
+            }
             _ => Ok(()),
         };
         done.map_err(refusal)

@@ -26,10 +26,10 @@ pub mod smtp;
 pub mod throttle;
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use gatepost_net::driver::Event;
-use gatepost_store::{AccountId, Error, Fault, Store};
+use gatepost_store::{AccountId, Blame, Error, Fault, Store};
 use tokio::sync::{Semaphore, oneshot};
 
 use account::{AccountKeeper, Login};
@@ -60,6 +60,7 @@ pub struct Shared {
     maildrops: Mutex<HashSet<AccountId>>,
     /// Long reads at a time (searches, structures of large messages): the rest of the blocking threads stays free.
     long_reads: Semaphore,
+    faults: Faults,
 }
 
 /// What a session did, for its log line.
@@ -73,6 +74,8 @@ pub struct Summary {
     pub messages_in: u32,
     /// Messages handed out (IMAP: whose content was).
     pub messages_out: u32,
+    /// Limits of the server that were hit: a word each.
+    pub limits: Vec<&'static str>,
     /// What else happened on the connection. At most one of each kind.
     pub events: Vec<Event>,
 }
@@ -88,6 +91,7 @@ impl Shared {
             config,
             maildrops: Mutex::default(),
             long_reads: Semaphore::new(2 * processors),
+            faults: Faults::default(),
         })
     }
 
@@ -101,7 +105,49 @@ impl Shared {
             .acquire()
             .await
             .map_err(|_| Error::Fault(Fault::Closed))?;
-        block(read).await
+        self.block(read).await
+    }
+
+    /// Runs a read of the store on a blocking thread.
+    async fn block<T: Send + 'static>(
+        &self,
+        read: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        block(read)
+            .await
+            .inspect_err(|error| self.faults.note(*error))
+    }
+
+    /// Runs a write of the store: `start` hands it over, with the callback given.
+    async fn write<T: Send + 'static>(&self, start: impl FnOnce(Done<T>)) -> Result<T, Error> {
+        write(start)
+            .await
+            .inspect_err(|error| self.faults.note(*error))
+    }
+
+    /// Whoever wants to know of faults of the disk and the database, with their cause: clients are only told that there was
+    /// one. To be set once, before the first session.
+    pub fn observe_faults(&self, observer: impl Fn(Error) + Send + Sync + 'static) {
+        // A second observer would be a mistake of the caller without consequence.
+        let _ = self.faults.0.set(Box::new(observer));
+    }
+}
+
+/// Where faults are reported.
+#[derive(Default)]
+struct Faults(OnceLock<Box<dyn Fn(Error) + Send + Sync>>);
+
+impl Faults {
+    fn note(&self, error: Error) {
+        if let (Blame::Local, Some(observer)) = (error.blame(), self.0.get()) {
+            observer(error);
+        }
+    }
+}
+
+impl std::fmt::Debug for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Faults")
     }
 }
 
@@ -109,6 +155,13 @@ impl Summary {
     fn note(&mut self, event: Event) {
         if self.events.len() < 4 {
             self.events.push(event);
+        }
+    }
+
+    /// A limit of the server was hit. Each is counted once a session: a client that tries again is still one client.
+    fn limit(&mut self, word: &'static str) {
+        if !self.limits.contains(&word) {
+            self.limits.push(word);
         }
     }
 

@@ -8,7 +8,7 @@ use gatepost_store::{Error, MailboxId, Message};
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 use gatepost_wire::session::Machine;
 
-use super::{Locked, Shared, Summary, block, write};
+use super::{Locked, Shared, Summary};
 
 /// Messages listed in one read of the store.
 const BATCH: usize = 10_000;
@@ -106,7 +106,7 @@ impl Pop3Backend {
         let (store, mailbox) = (self.shared.store.clone(), open.mailbox);
         let known = open.reading.take().filter(|message| message.uid == uid);
         self.summary.messages_out += u32::from(offset == 0);
-        let read = block(move || {
+        let read = self.shared.block(move || {
             let found = match known {
                 Some(message) => Some(message),
                 None => store.messages(mailbox, &[uid])?.pop(),
@@ -127,7 +127,8 @@ impl Pop3Backend {
             return Ok(());
         }
         let store = &self.shared.store;
-        write(|done| store.remove(open.mailbox, deleted, done))
+        self.shared
+            .write(|done| store.remove(open.mailbox, deleted, done))
             .await
             .map(drop)
             .map_err(|_| Fault)

@@ -22,7 +22,7 @@ use gatepost_wire::smtp::header::HeaderScan;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 
 use super::directory::{Owner, is_own};
-use super::{Shared, Summary, block, date, write};
+use super::{Shared, Summary, block, date};
 
 /// How much of a submitted message is held back while its header's end has not come, in octets.
 const HELD_LIMIT: usize = 64 * 1024;
@@ -104,6 +104,19 @@ impl SmtpBackend {
 
     /// Answers one question.
     pub async fn answer(&mut self, ask: Ask) -> Answer {
+        let answer = self.decide(ask).await;
+        if let Answer::Verdict(Err(refusal)) | Answer::Stored(Err(refusal)) = &answer {
+            match refusal {
+                Refusal::MailboxFull => self.summary.limit("mailbox_full"),
+                Refusal::DiskFull => self.summary.limit("disk_full"),
+                Refusal::TooLarge => self.summary.limit("message_too_large"),
+                _ => {}
+            }
+        }
+        answer
+    }
+
+    async fn decide(&mut self, ask: Ask) -> Answer {
         match ask {
             Ask::Account(ask) => {
                 let judged = self.shared.keeper.answer(ask, self.client).await;
@@ -241,7 +254,8 @@ impl SmtpBackend {
         };
         let to = content.to.into_iter().map(delivery).collect();
         let (store, incoming) = (&self.shared.store, content.incoming);
-        write(|done| store.deliver(incoming, to, done))
+        self.shared
+            .write(|done| store.deliver(incoming, to, done))
             .await
             .map_err(refusal)?;
         self.summary.messages_in += 1;

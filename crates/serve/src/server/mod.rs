@@ -13,8 +13,8 @@ mod session;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use gatepost_net::driver::{Context, Limits};
 use gatepost_net::listen::{self, Door, DoorLimits};
@@ -126,6 +126,7 @@ impl Server {
         let (shutdown, stopping) = watch::channel(false);
         let (alive, sessions) = mpsc::channel(1);
         raise_file_limit(&shared);
+        report_faults(&shared);
         let sockets = bind_all(&shared.settings)?;
         start_metrics(&shared)?;
         let services = accept_all(&shared, &certificates, sockets, &stopping, &alive);
@@ -149,6 +150,26 @@ fn backend_config(settings: &Settings) -> mailbox::Config {
         postmaster: settings.postmaster.clone(),
         message_size: settings.message_size,
     }
+}
+
+/// The same fault is logged once in this time; the metric counts every one.
+const REPEATED_FAULT: Duration = Duration::from_secs(10);
+
+/// Faults of the disk and the database go to the log, with their cause, and are counted.
+fn report_faults(shared: &Shared) {
+    let (log, metrics) = (shared.log.clone(), Arc::clone(&shared.metrics));
+    let last = Mutex::new(None);
+    shared.backends.observe_faults(move |error| {
+        metrics.event("store", "fault");
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeated = last.is_some_and(|(before, at): (_, Instant)| {
+            before == error && at.elapsed() < REPEATED_FAULT
+        });
+        if !repeated {
+            *last = Some((error, Instant::now()));
+            log.notice("store_fault", &error.to_string());
+        }
+    });
 }
 
 /// File descriptors that are not connections: database, segments, listeners, log.

@@ -248,6 +248,9 @@ impl OpenSession<'_> {
         };
         metrics.session_ended(&line);
         metrics.login_failures(service, summary.login_failures);
+        for limit in &summary.limits {
+            metrics.event(service, limit);
+        }
         for event in &summary.events {
             metrics.event(service, label(*event));
         }
