@@ -290,19 +290,21 @@ mod tests {
         );
     }
 
+    /// Hands on what is written.
+    struct Sink(std::sync::mpsc::Sender<Vec<u8>>);
+    impl Write for Sink {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.send(octets.to_vec()).unwrap();
+            Ok(octets.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
     fn lines_are_written_in_order_and_none_is_lost_on_the_way_out() {
         let (sender, written) = std::sync::mpsc::channel();
-        struct Sink(std::sync::mpsc::Sender<Vec<u8>>);
-        impl Write for Sink {
-            fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-                self.0.send(octets.to_vec()).unwrap();
-                Ok(octets.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
         let log = Log::to(LogFormat::Human, Sink(sender));
         for number in 0..1000 {
             log.notice("test", &format!("line {number}."));

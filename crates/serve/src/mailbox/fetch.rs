@@ -1,6 +1,6 @@
 //! FETCH: the data of messages, made from their rows and, where it takes that, their octets.
 //!
-//! An answer is bounded: it ends with the message that brings it over [`INLINE_LIMIT`] octets of data or [`ROWS_LIMIT`] rows,
+//! An answer is bounded: it ends with the message that brings it over `INLINE_LIMIT` octets of data or `ROWS_LIMIT` rows,
 //! and the session asks again for the rest. A message whose header alone is asked for is not read to its end.
 
 use std::io;

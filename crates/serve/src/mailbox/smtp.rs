@@ -4,7 +4,7 @@
 //!   Mail ──▶ Recipient … ──▶ Begin ──▶ Content … ──▶ Commit: one stored body, one entry in each recipient's INBOX
 //! ```
 //! The fields this server adds come first: Return-Path, Received, and on submission Date and Message-ID where they are missing
-//! [SUBM-04], for which the header is held back until its end has been seen (or [`HELD_LIMIT`] octets). Nothing is relayed: a
+//! [SUBM-04], for which the header is held back until its end has been seen (or `HELD_LIMIT` octets). Nothing is relayed: a
 //! recipient who is not local is refused.
 
 use std::collections::HashSet;

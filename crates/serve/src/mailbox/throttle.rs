@@ -5,8 +5,8 @@
 //!
 //! Nobody can lock out an owner this way:
 //! - an address from which the account was used lately waits only for failures of that account from that address, and never
-//!   longer than [`PAIR_LONGEST`];
-//! - the wait for an account's failures is never longer than [`ACCOUNT_LONGEST`] and holds nobody else up;
+//!   longer than `PAIR_LONGEST`;
+//! - the wait for an account's failures is never longer than `ACCOUNT_LONGEST` and holds nobody else up;
 //! - attempts of one address wait one after the other, so that opening many connections gains nothing.
 //!
 //! Everything is bounded: what has not been touched for the longest time is forgotten first.
