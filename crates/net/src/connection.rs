@@ -122,6 +122,18 @@ impl Connection {
         self.patient = !self.pending.is_empty();
     }
 
+    /// What has come already, before a word of ours: only a client that is out of order, or lured here, has spoken.
+    pub(crate) fn read_early(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        with_scratch(|scratch| {
+            let socket = SockRef::from(&self.stream);
+            // Nothing there, or an error that the next read meets again.
+            if let Ok(count) = io::Read::read(&mut &*socket, scratch) {
+                self.bytes_in += count as u64;
+                sink(scratch.get(..count).unwrap_or_default());
+            }
+        });
+    }
+
     /// Acknowledges at once what was received. After STARTTLS the client speaks next; one whose socket holds small writes
     /// back until the last one is acknowledged (Nagle) would wait for our kernel's delayed acknowledgement, 40 ms.
     pub(crate) fn acknowledge(&self) {

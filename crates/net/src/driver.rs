@@ -44,6 +44,9 @@ pub trait Backend<M: Machine>: Send {
         None
     }
 
+    /// The session begins anew inside TLS: forget what came of anything said before, a login too [SMTP-STARTTLS-05].
+    fn upgraded(&mut self);
+
     /// Something worth counting happened on the connection.
     fn event(&mut self, event: Event);
 }
@@ -215,7 +218,13 @@ where
     B: Backend<M>,
 {
     let mut machine = match start {
-        Begin::Clear(machine) => machine,
+        Begin::Clear(mut machine) => {
+            // [SMTP-SMUG-04] The machine judges who speaks before the greeting; it has to be shown the words before it greets.
+            session
+                .connection
+                .read_early(&mut |bytes| machine.receive(bytes));
+            machine
+        }
         Begin::Implicit(fresh) => {
             let limit = session.context.limits.implicit_handshake;
             match session.secure(Vec::new(), limit).await {
@@ -230,6 +239,7 @@ where
                 // The clear session ends here, and all that was said in it. What stands behind STARTTLS is for the TLS engine,
                 // or the end [CONF-03].
                 let (fresh, leftover) = machine.upgrade();
+                session.backend.upgraded();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,
                     Err(injection) => return (*session).injected(injection.octets),

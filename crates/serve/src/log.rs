@@ -30,9 +30,11 @@ pub struct SessionLine {
     pub tls: Option<TlsFacts>,
     /// The account and the mechanism of a login.
     pub login: Option<(Box<str>, &'static str)>,
+    /// Logins refused [IMAP-TLS-17].
+    pub login_failures: u32,
     /// Messages taken in and given out.
     pub messages: (u64, u64),
-    /// Octets received and sent, inside TLS.
+    /// Octets received and sent, with all that TLS adds.
     pub octets: (u64, u64),
     /// How long it lasted.
     pub lasted: Duration,
@@ -70,6 +72,7 @@ impl SessionLine {
             })),
             "account": self.login.as_ref().map(|(account, _)| account),
             "mechanism": self.login.as_ref().map(|(_, mechanism)| mechanism),
+            "login_failures": self.login_failures,
             "messages_in": self.messages.0,
             "messages_out": self.messages.1,
             "octets_in": self.octets.0,
@@ -97,6 +100,9 @@ impl SessionLine {
         }
         if let Some((account, mechanism)) = &self.login {
             line.push_str(&format!(" {account} {mechanism}"));
+        }
+        if self.login_failures > 0 {
+            line.push_str(&format!(" login_failures={}", self.login_failures));
         }
         line.push_str(&format!(
             " messages={}/{} octets={}/{} {:.3}s {}",
@@ -259,6 +265,7 @@ mod tests {
                 bindings: None,
             }),
             login: Some(("me@gatepost.test".into(), "SCRAM-SHA-256")),
+            login_failures: 0,
             messages: (0, 2),
             octets: (100, 2000),
             lasted: Duration::from_millis(1500),

@@ -64,6 +64,7 @@ impl Metrics {
             this.events.clone(),
         );
         registry.register("logins", "Logins, by mechanism", this.logins.clone());
+        registry.register("login_failures", "Logins refused", this.failures.clone());
         registry.register(
             "messages",
             "Messages taken in and given out",
@@ -191,4 +192,49 @@ async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()>
     );
     stream.write_all(reply.as_bytes()).await?;
     stream.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::session::Why;
+
+    #[test]
+    fn every_metric_of_the_documentation_is_on_the_page() {
+        let metrics = Metrics::new();
+        metrics.opened("imaps");
+        metrics.event("imaps", "starttls_injection");
+        metrics.login_failures("imaps", 2);
+        metrics.session_ended(&SessionLine {
+            service: "imaps",
+            client: "127.0.0.1:1".parse().unwrap(),
+            tls: None,
+            login: Some(("a@example.org".into(), "PLAIN")),
+            login_failures: 2,
+            messages: (1, 2),
+            octets: (3, 4),
+            lasted: Duration::from_secs(1),
+            why: Why::Quit,
+            detail: None,
+        });
+        let page = metrics.page();
+        let documentation = include_str!("../../../docs/logs-and-metrics.md");
+        let mut names = 0;
+        for word in documentation
+            .split('`')
+            .filter(|word| word.starts_with("gatepost_"))
+        {
+            assert!(
+                page.contains(word),
+                "{word} is documented, but not on the page"
+            );
+            names += 1;
+        }
+        assert!(names >= 8, "{names}");
+        assert!(
+            page.contains("gatepost_login_failures_total{service=\"imaps\"} 2"),
+            "{page}"
+        );
+        assert!(page.ends_with("# EOF\n"));
+    }
 }

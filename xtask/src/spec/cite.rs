@@ -85,7 +85,7 @@ impl Place {
     fn of_file(path: &str) -> Self {
         let in_tests = path
             .split('/')
-            .any(|part| part == "tests" || part == "tests.rs");
+            .any(|part| part == "tests" || part.ends_with("tests.rs"));
         if in_tests || extension(path) == Some("talk") || path.starts_with("crates/testkit/") {
             Self::Test
         } else if path.starts_with("crates/") && path.contains("/src/") {

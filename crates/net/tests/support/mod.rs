@@ -169,6 +169,8 @@ pub struct ToyBackend {
 }
 
 impl Backend<Toy> for ToyBackend {
+    fn upgraded(&mut self) {}
+
     fn handle(&mut self, ask: String) -> Answering<'_, <Toy as Machine>::Answer> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -49,6 +49,8 @@ pub struct Judged {
     pub login: Option<Login>,
     /// Set when the answer is [`AccountAnswer::Denied`].
     pub failed: bool,
+    /// Set when the attempt was turned away unjudged, for there were too many before it [SASL-RATE-01].
+    pub throttled: bool,
 }
 
 /// A login that was granted.
@@ -157,7 +159,12 @@ impl AccountKeeper {
         match wait {
             Wait::For(time) if time > Duration::ZERO => tokio::time::sleep(time).await,
             Wait::For(_) => {}
-            Wait::TooLong => return Judged::only(AccountAnswer::Unavailable),
+            Wait::TooLong => {
+                return Judged {
+                    throttled: true,
+                    ..Judged::only(AccountAnswer::Unavailable)
+                };
+            }
         }
         let Ok((record, account)) = self.record_of(user.clone()).await else {
             return Judged::only(AccountAnswer::Unavailable);
@@ -173,6 +180,7 @@ impl AccountKeeper {
                 answer: AccountAnswer::Denied,
                 login: None,
                 failed: true,
+                throttled: false,
             };
         };
         self.throttle().succeeded(keys, now);
@@ -189,6 +197,7 @@ impl AccountKeeper {
             answer,
             login: Some(login),
             failed: false,
+            throttled: false,
         }
     }
 
@@ -326,6 +335,7 @@ impl Judged {
             answer,
             login: None,
             failed: false,
+            throttled: false,
         }
     }
 }

@@ -55,6 +55,13 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for ImapBackend {
         Some(Arc::clone(&self.news))
     }
 
+    fn upgraded(&mut self) {
+        self.summary.login = None;
+        self.selected = None;
+        self.append = None;
+        self.reading = None;
+    }
+
     fn event(&mut self, event: Event) {
         self.summary.note(event);
     }
@@ -93,6 +100,7 @@ impl ImapBackend {
             Refusal::OverQuota => self.summary.limit("mailbox_full"),
             Refusal::TooBig => self.summary.limit("message_too_large"),
             Refusal::Limit => self.summary.limit("too_many_mailboxes"),
+            Refusal::Unavailable => self.summary.limit("store_unavailable"),
             _ => {}
         }
         answer

@@ -168,6 +168,9 @@ impl Summary {
     /// Takes note of the keeper's judgement.
     fn judged(&mut self, judged: account::Judged) -> gatepost_wire::sasl::AccountAnswer {
         self.login_failures += u32::from(judged.failed);
+        if judged.throttled {
+            self.limit("login_throttled");
+        }
         if judged.login.is_some() {
             self.login = judged.login;
         }

@@ -35,6 +35,11 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for Pop3Backend {
         Box::pin(self.answer(ask))
     }
 
+    fn upgraded(&mut self) {
+        self.summary.login = None;
+        self.open = None;
+    }
+
     fn event(&mut self, event: Event) {
         self.summary.note(event);
     }

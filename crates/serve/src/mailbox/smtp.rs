@@ -80,6 +80,11 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpBackend {
         Box::pin(self.answer(ask))
     }
 
+    fn upgraded(&mut self) {
+        self.summary.login = None;
+        self.transaction = None;
+    }
+
     fn event(&mut self, event: Event) {
         self.summary.note(event);
     }

@@ -237,6 +237,7 @@ impl OpenSession<'_> {
                 .login
                 .as_ref()
                 .map(|login| (login.address.clone(), login.mechanism.name())),
+            login_failures: summary.login_failures,
             messages: (
                 u64::from(summary.messages_in),
                 u64::from(summary.messages_out),

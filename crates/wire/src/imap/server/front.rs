@@ -61,6 +61,15 @@ pub(super) fn capabilities(io: &Io) -> String {
     list
 }
 
+/// The answer where credentials may not be read. The command's table refuses before; this is for the case that it errs.
+fn privacy_required(io: &mut Io, command: &Command) -> Step {
+    io.line(format_args!(
+        "{} NO [PRIVACYREQUIRED] TLS first",
+        command.tag
+    ));
+    Step::Again
+}
+
 /// The capabilities after login.
 pub(super) fn capabilities_after_login(io: &Io) -> String {
     format!("{EXTENSIONS} APPENDLIMIT={}", io.config.append_limit)
@@ -101,7 +110,7 @@ impl Front {
 
     fn login(&mut self, io: &mut Io, command: &Command) -> Step {
         let Some(may) = io.channel.may_read_credentials() else {
-            return Step::Again;
+            return privacy_required(io, command);
         };
         if !password_commands_offered(&io.channel, &io.config.mechanisms) {
             io.line(format_args!(
@@ -122,9 +131,9 @@ impl Front {
 
     fn authenticate(&mut self, io: &mut Io, command: &Command) -> Step {
         let Some(may) = io.channel.may_read_credentials() else {
-            return Step::Again;
+            return privacy_required(io, command);
         };
-        let Ok((name, initial)) = mechanism_and_initial(command.arguments()) else {
+        let Ok((name, mut initial)) = mechanism_and_initial(command.arguments()) else {
             // [IMAP-AUTH-01] bad base64 is BAD
             return io.bad(
                 Some(&command.tag),
@@ -143,6 +152,7 @@ impl Front {
         };
         let mut exchange = Exchange::begin(mechanism, may);
         let step = exchange.start(initial.as_deref());
+        initial.zeroize();
         self.job = Job::Sasl(Box::new((command.tag.clone(), exchange)));
         self.sasl(io, step)
     }
@@ -162,7 +172,11 @@ impl Front {
             return io.bad(Some(&tag), "Cancelled");
         }
         let step = match decode_base64(&line) {
-            Ok(octets) => job.1.response(&octets),
+            Ok(mut octets) => {
+                let step = job.1.response(&octets);
+                octets.zeroize();
+                step
+            }
             Err(_) => SaslStep::Failed(Failure::Malformed),
         };
         line.zeroize();

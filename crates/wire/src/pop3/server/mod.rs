@@ -303,6 +303,10 @@ impl Server {
     }
 
     fn greet(&mut self) {
+        if let Some(why) = self.too_early() {
+            self.state = State::Leaving(why);
+            return;
+        }
         self.state = State::Authorization { user: None };
         if !self.stopping {
             let (host, text) = (
@@ -310,6 +314,22 @@ impl Server {
                 reply::harmless(&self.config.greeting),
             );
             reply::ok(&mut self.output, format_args!("{host} {text}"));
+        }
+    }
+
+    /// [REPLY-09] Words in clear before the greeting: whoever sends them does not speak POP3. Inside TLS they are put up with,
+    /// as some programs hand over all they have to say at once.
+    fn too_early(&self) -> Option<Why> {
+        let waiting = self.inbox.waiting();
+        match waiting.first() {
+            None => None,
+            Some(_) if self.channel.is_encrypted() => None,
+            // [IMPL-04]
+            Some(&TLS_HANDSHAKE_RECORD) => Some(Why::TlsOnPlaintextPort),
+            Some(_) if is_http(waiting.split(|it| *it == b'\r').next().unwrap_or_default()) => {
+                Some(Why::HttpRequest)
+            }
+            Some(_) => Some(Why::OutOfSync),
         }
     }
 
