@@ -10,7 +10,7 @@ use gatepost_wire::sasl::ScramRecord;
 use gatepost_wire::secret::Secret;
 
 use crate::exit::Failure;
-use crate::{config_verb, password};
+use crate::{config, config_verb, password};
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let (verb, own) = given
@@ -38,12 +38,16 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     match verb {
         "add" => add(&accounts, &address, own),
         "list" => show(&accounts, own.get_flag("json")),
+        "quota" => change_quota(&accounts, &address, own.get_one::<String>("size")),
         "remove" => remove(&accounts, &address, own.get_flag("yes")),
         _ => change_password(&accounts, &address, own),
     }
 }
 
 fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Failure> {
+    if let Ok(Some(_)) = accounts.find(address) {
+        return Err(refused(address, Error::AlreadyExists));
+    }
     let secret = password::obtain(
         given
             .get_one::<PathBuf>("password-file")
@@ -58,6 +62,9 @@ fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Fai
 }
 
 fn change_password(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Failure> {
+    if let Ok(None) = accounts.find(address) {
+        return Err(refused(address, Error::NoSuchAccount));
+    }
     let secret = password::obtain(
         given
             .get_one::<PathBuf>("password-file")
@@ -67,6 +74,24 @@ fn change_password(accounts: &Accounts, address: &str, given: &ArgMatches) -> Re
         .set_credential(address, &derive(&secret)?)
         .map_err(|error| refused(address, error))?;
     println!("{address} has a new password; sessions that are logged in stay so.");
+    Ok(())
+}
+
+fn change_quota(accounts: &Accounts, address: &str, size: Option<&String>) -> Result<(), Failure> {
+    let text = size.map(String::as_str).unwrap_or_default();
+    let quota = match (text, config::octets(text)) {
+        ("none", _) => None,
+        (_, Some(octets)) => Some(octets),
+        _ => {
+            return Err(Failure::usage(format!(
+                "{text:?} is no size; write one such as 500MiB, or none"
+            )));
+        }
+    };
+    accounts
+        .set_quota(address, quota)
+        .map_err(|error| refused(address, error))?;
+    println!("{address} may keep {text} now.");
     Ok(())
 }
 
@@ -190,7 +215,7 @@ fn verifies(credential: Credential, secret: &Secret<String>) -> bool {
 }
 
 fn derive(secret: &Secret<String>) -> Result<Credential, Failure> {
-    record(secret.expose()).map_err(|_| Failure::usage("the password holds characters that no login can carry (control characters, or nothing but spaces)"))
+    record(secret.expose()).map_err(|_| Failure::usage("the password holds characters that no login can carry (control characters, or characters newer than Unicode 3.2 such as emoji)"))
 }
 
 fn refused(address: &str, error: Error) -> Failure {

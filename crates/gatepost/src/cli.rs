@@ -105,6 +105,17 @@ fn account() -> Command {
         .subcommand(Command::new("add").about("Add an account").arg(address()).arg(password()))
         .subcommand(Command::new("list").about("List the accounts").arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")))
         .subcommand(
+            Command::new("quota")
+                .about("Change the most an account may keep")
+                .arg(address())
+                .arg(
+                    Arg::new("size")
+                        .value_name("SIZE")
+                        .required(true)
+                        .help("Octets, or with KiB, MiB, GiB; none: no limit"),
+                ),
+        )
+        .subcommand(
             Command::new("remove").about("Remove an account and all its mail").arg(address())
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
         )

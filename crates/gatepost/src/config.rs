@@ -173,6 +173,11 @@ impl Values {
         }
     }
 
+    /// A switch directive's value.
+    pub(crate) fn switch(&self, name: &str) -> bool {
+        matches!(self.entry(name), Some((Value::Switch(true), _)))
+    }
+
     /// A text directive's value.
     pub(crate) fn text(&self, name: &str) -> &str {
         match self.entry(name) {
@@ -249,9 +254,10 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
         DeValue::Boolean(on) if kind == Kind::Switch => Some(Value::Switch(*on)),
         DeValue::Integer(number) => {
             let digits = number.as_str();
-            (number.radix() == 10 && matches!(kind, Kind::Count(..) | Kind::Size | Kind::Duration))
-                .then(|| understand_text(kind, digits))
-                .flatten()
+            (number.radix() == 10
+                && matches!(kind, Kind::Count(..) | Kind::Size(_) | Kind::Duration))
+            .then(|| understand_text(kind, digits))
+            .flatten()
         }
         DeValue::String(text) => match kind {
             Kind::Switch
@@ -273,6 +279,14 @@ fn understand(kind: Kind, value: &DeValue<'_>) -> Option<Value> {
     }
 }
 
+/// A size in octets, as a directive would take it.
+pub(crate) fn octets(text: &str) -> Option<u64> {
+    match understand_text(Kind::Size(0), text) {
+        Some(Value::Number(octets)) => Some(octets),
+        _ => None,
+    }
+}
+
 fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
     let good = match kind {
         Kind::Texts => true,
@@ -282,9 +296,12 @@ fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
                     .iter()
                     .all(|text| Mechanism::from_name(text.as_bytes()).is_some())
         }
-        Kind::Addresses => texts
-            .iter()
-            .all(|text| text.parse::<std::net::IpAddr>().is_ok()),
+        Kind::Addresses => {
+            !texts.is_empty()
+                && texts
+                    .iter()
+                    .all(|text| text.parse::<std::net::IpAddr>().is_ok())
+        }
         Kind::Networks => texts
             .iter()
             .all(|text| gatepost_net::network::Network::parse(text).is_some()),
@@ -301,7 +318,7 @@ fn understand_text(kind: Kind, text: &str) -> Option<Value> {
             .ok()
             .filter(|n| (low..=high).contains(n))
             .map(Value::Number),
-        Kind::Size => measure(
+        Kind::Size(least) => measure(
             text,
             &[
                 ("GiB", 1 << 30),
@@ -309,7 +326,8 @@ fn understand_text(kind: Kind, text: &str) -> Option<Value> {
                 ("KiB", 1 << 10),
                 ("", 1),
             ],
-        ),
+        )
+        .filter(|value| matches!(value, Value::Number(octets) if *octets >= least)),
         Kind::Duration => measure(
             text,
             &[("min", 60), ("d", 86_400), ("h", 3600), ("s", 1), ("", 1)],

@@ -11,8 +11,8 @@ pub(crate) enum Kind {
     Switch,
     /// A whole number between the two bounds, both included.
     Count(u64, u64),
-    /// Octets: a whole number, or text with `KiB`, `MiB`, `GiB`.
-    Size,
+    /// Octets, at least so many: a whole number, or text with `KiB`, `MiB`, `GiB`.
+    Size(u64),
     /// Seconds: a whole number, or text with `s`, `min`, `h`, `d`.
     Duration,
     /// One of these words.
@@ -39,7 +39,7 @@ impl Kind {
         match self {
             Self::Switch => "BOOL",
             Self::Count(..) => "N",
-            Self::Size => "SIZE",
+            Self::Size(_) => "SIZE",
             Self::Duration => "TIME",
             Self::Choice(_) => "WORD",
             Self::Text => "NAME",
@@ -56,7 +56,10 @@ impl Kind {
         match self {
             Self::Switch => "true or false".into(),
             Self::Count(low, high) => format!("a whole number from {low} to {high}"),
-            Self::Size => "a size such as 52428800 or \"50 MiB\"".into(),
+            Self::Size(0) => "a size such as 52428800 or \"50 MiB\"".into(),
+            Self::Size(least) => {
+                format!("a size of at least {least}, such as 52428800 or \"50 MiB\"")
+            }
             Self::Duration => "a time such as 30, \"30 s\", \"5 min\" or \"12 h\"".into(),
             Self::Choice(words) => {
                 format!(
@@ -143,10 +146,17 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("tls.keys", Kind::Texts, "[]", "PEM files with the private keys, in the order of tls.chains", "").flag("tls-key"),
     directive("smtp.tls", Kind::Choice(&["may", "require"]), "\"may\"", "TLS on port 25: offered, or required before MAIL",
         "RFC 3207 section 4 asks public mail servers not to require it: senders without TLS are then refused with 530 5.7.0.").flag("smtp-tls"),
-    directive("smtp.message_size", Kind::Size, "\"50 MiB\"", "The largest message accepted, by SMTP and by IMAP APPEND", ""),
-    directive("mailbox.quota", Kind::Size, "\"10 GiB\"", "The most one account may keep",
+    directive(
+        "smtp.hide_client",
+        Kind::Switch,
+        "false",
+        "Leave the client's name and address out of Received fields of submitted mail",
+        "Recipients then cannot see from where your users send.",
+    ),
+    directive("smtp.message_size", Kind::Size(64 * 1024), "\"50 MiB\"", "The largest message accepted, by SMTP and by IMAP APPEND", ""),
+    directive("mailbox.quota", Kind::Size(0), "\"10 GiB\"", "The most a new account may keep; gatepost account quota changes it",
         "Beyond it delivery is put off with 452 4.2.2 and APPEND refused with NO [OVERQUOTA]."),
-    directive("mailbox.disk_floor", Kind::Size, "\"100 MiB\"", "Refuse new mail when less than this is free on the disk",
+    directive("mailbox.disk_floor", Kind::Size(0), "\"100 MiB\"", "Refuse new mail when less than this is free on the disk",
         "Delivery is put off with 452 4.3.1 before the disk is full, so that what was accepted can still be worked with."),
     directive("limits.connections", Kind::Count(1, 1_000_000), "10000", "Connections at the same time, all services together",
         "Each needs a file descriptor; the process's limit on them is raised as far as the system allows."),

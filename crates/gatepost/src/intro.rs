@@ -53,7 +53,11 @@ fn text(running: &Running, first: Option<&FirstAccount>) -> String {
             first.address,
             first.password.expose()
         ));
-        text.push_str("          (shown this once; change it with: gatepost account password)\n");
+        text.push_str(&format!(
+            "          (shown this once; change it with: gatepost account password {} --data {})\n",
+            first.address,
+            running.data().display(),
+        ));
     }
     text.push_str(&lines_to_copy(running, first));
     text

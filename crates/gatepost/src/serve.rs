@@ -21,31 +21,34 @@ use crate::{account, password};
 const DEFAULT_ACCOUNT: &str = "me@gatepost.test";
 
 /// How long sessions get to finish after SIGTERM; together with the rest of the way out less than the 10 s promised.
-const FAREWELL: Duration = Duration::from_secs(8);
+const FAREWELL: Duration = Duration::from_secs(7);
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let mut values = config_verb::read(given.get_one::<PathBuf>("config"))?;
     lay_flags(&mut values, given)?;
     let settings = settings(&values, given)?;
+    forget_readiness(settings.ready_file.as_deref())?;
     make_folder(&settings.data)?;
     let wanted = wanted_accounts(given)?;
-    let server = Server::open(settings).map_err(start_failure)?;
-    let first = ensure_accounts(&server, &wanted)?;
+    let mut server = Server::open(settings).map_err(start_failure)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local(format!("cannot start the runtime: {error}")))?;
+    let by_default = given.get_one::<PathBuf>("config").is_none();
     runtime.block_on(async {
+        // Before the accounts: a password that is shown once must not be lost to a port that is taken.
+        server.bind().map_err(start_failure)?;
+        let first = ensure_accounts(&server, &wanted, by_default)?;
         let running = server.start().map_err(start_failure)?;
-        intro::print(&running, first.as_ref());
-        until_told(running).await
+        until_told(running, first.as_ref()).await
     })?;
     // What is still on the blocking pool has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
-async fn until_told(running: Running) -> Result<(), Failure> {
+async fn until_told(running: Running, first: Option<&FirstAccount>) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
@@ -54,6 +57,7 @@ async fn until_told(running: Running) -> Result<(), Failure> {
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
     running.announce_ready().map_err(start_failure)?;
+    intro::print(&running, first);
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -63,6 +67,17 @@ async fn until_told(running: Running) -> Result<(), Failure> {
     }
     running.stop(FAREWELL).await;
     Ok(())
+}
+
+/// A ready file that an earlier server left behind when it was killed would tell of a server that is not there.
+fn forget_readiness(file: Option<&Path>) -> Result<(), Failure> {
+    match file.map(std::fs::remove_file) {
+        None | Some(Ok(())) => Ok(()),
+        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Some(Err(error)) => Err(Failure::usage(format!(
+            "cannot remove the old ready file: {error}; give another path with --ready-file"
+        ))),
+    }
 }
 
 fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
@@ -102,6 +117,7 @@ fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
             .filter_map(|text| text.parse().ok())
             .collect(),
         port_offset: u16::try_from(values.number("server.port_offset")).unwrap_or(0),
+        hide_client: values.switch("smtp.hide_client"),
         postmaster: Some(values.text("server.postmaster").to_owned())
             .filter(|text| !text.is_empty()),
         certificates: chains
@@ -214,13 +230,24 @@ fn wanted_accounts(given: &ArgMatches) -> Result<Wanted, Failure> {
         .collect()
 }
 
-/// Makes the accounts asked for; on a first start without any, the default one with a random password.
-fn ensure_accounts(server: &Server, wanted: &Wanted) -> Result<Option<FirstAccount>, Failure> {
+/// Makes the accounts asked for. On a first start without any and without a configuration file, the default one with a random
+/// password; whoever writes a configuration names the accounts, and a password does not belong into a service's journal.
+fn ensure_accounts(
+    server: &Server,
+    wanted: &Wanted,
+    by_default: bool,
+) -> Result<Option<FirstAccount>, Failure> {
     let accounts = server.accounts();
     for (address, secret) in wanted {
         account::ensure(accounts, address, secret, server.quota())?;
     }
     if !account::list(accounts)?.is_empty() {
+        return Ok(None);
+    }
+    if !by_default {
+        eprintln!(
+            "gatepost: there are no accounts yet: add one with: gatepost account add ADDRESS --data DIR"
+        );
         return Ok(None);
     }
     let secret = account::random_password()?;

@@ -197,6 +197,7 @@ async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gatepost_wire::seam::{TlsFacts, TlsVersion};
     use gatepost_wire::session::Why;
 
     #[test]
@@ -208,7 +209,15 @@ mod tests {
         metrics.session_ended(&SessionLine {
             service: "imaps",
             client: "127.0.0.1:1".parse().unwrap(),
-            tls: None,
+            tls: Some(TlsFacts {
+                version: TlsVersion::Tls13,
+                suite: "TLS_AES_128_GCM_SHA256",
+                group: None,
+                sni: None,
+                alpn: None,
+                resumed: true,
+                bindings: None,
+            }),
             login: Some(("a@example.org".into(), "PLAIN")),
             login_failures: 2,
             messages: (1, 2),

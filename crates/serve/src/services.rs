@@ -76,11 +76,14 @@ pub const SERVICES: [Service; 7] = [
 
 impl Service {
     /// The TLS mode and policy in a few words.
-    pub const fn tls_words(self, mx_requires_tls: bool) -> &'static str {
+    pub const fn tls_words(self, mx_requires_tls: bool, clear_logins: bool) -> &'static str {
         match (self.implicit_tls, self.protocol) {
             (true, _) => "implicit TLS",
             (false, Protocol::Smtp) if !mx_requires_tls => "STARTTLS offered",
             (false, Protocol::Smtp) => "STARTTLS required for mail",
+            (false, _) if clear_logins => {
+                "STARTTLS required before login, but for login.clear_networks"
+            }
             (false, _) => "STARTTLS required before login",
         }
     }

@@ -26,6 +26,8 @@ pub struct Settings {
     pub certificates: Vec<(PathBuf, PathBuf)>,
     /// Whether port 25 refuses MAIL without TLS [CONF-01]; the default is no.
     pub mx_requires_tls: bool,
+    /// Whether `Received:` fields of submitted mail leave out the client [RECV-05].
+    pub hide_client: bool,
     /// The largest message, in octets.
     pub message_size: u64,
     /// The most one account may keep, in octets.

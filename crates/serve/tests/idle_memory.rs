@@ -35,6 +35,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         postmaster: None,
         certificates: Vec::new(),
         mx_requires_tls: false,
+        hide_client: false,
         message_size: 50 << 20,
         quota: 1 << 30,
         disk_floor: 0,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use gatepost_net::driver::{Answering, Backend, Event};
 use gatepost_store::{
@@ -14,10 +15,10 @@ use gatepost_wire::imap::ask::{
 use gatepost_wire::session::Machine;
 use tokio::sync::Notify;
 
-use super::{Shared, Summary, block, date, fetch, search};
+use super::{Shared, Summary, date, fetch, search};
 
-/// Appended messages above this many octets go to disk while they come in, so writing may wait for the disk.
-const INLINE_WRITES: u64 = 256 * 1024;
+/// A search that takes longer is given up with `NO [LIMIT]`: it could hold up others, and nobody may be waiting any more.
+const LONGEST_SEARCH: Duration = Duration::from_secs(30);
 
 /// The backend of one session. Small while the session is idle.
 #[derive(Debug)]
@@ -204,10 +205,12 @@ impl ImapBackend {
         mark_seen: bool,
     ) -> Result<Rows, Refusal> {
         let (store, mailbox) = (self.shared.store.clone(), self.mailbox()?);
-        let wanted = Arc::clone(&items);
+        let (wanted, account) = (Arc::clone(&items), self.account()?);
         let mut rows = if fetch::is_long(&items) {
             self.shared
-                .read_long(move || fetch::rows(&store, mailbox, &uids, &wanted))
+                .read_long(account, move || {
+                    fetch::rows(&store, mailbox, &uids, &wanted)
+                })
                 .await
         } else {
             self.shared
@@ -278,11 +281,13 @@ impl ImapBackend {
     }
 
     async fn search(&self, criteria: Criterion, among: Arc<[Uid]>) -> Result<Found, Refusal> {
-        let (store, mailbox) = (self.shared.store.clone(), self.mailbox()?);
-        self.shared
-            .read_long(move || search::search(&store, mailbox, &criteria, &among))
-            .await
-            .map_err(refusal)
+        let (store, mailbox, account) =
+            (self.shared.store.clone(), self.mailbox()?, self.account()?);
+        let read = move || {
+            let until = Instant::now() + LONGEST_SEARCH;
+            search::search(&store, mailbox, criteria, &among, until)
+        };
+        self.shared.read_long(account, read).await.map_err(refusal)
     }
 
     async fn append_begin(&mut self, what: Append) -> Result<(), Refusal> {
@@ -292,26 +297,18 @@ impl ImapBackend {
         }
         // A mailbox that is not there is refused before the message is sent.
         self.status(what.mailbox.clone()).await?;
-        let incoming = self.shared.store.incoming().map_err(refusal)?;
+        let incoming = self.shared.incoming().map_err(refusal)?;
         self.append = Some(Box::new(Appending { incoming, what }));
         Ok(())
     }
 
     async fn append_content(&mut self, octets: Vec<u8>) -> Result<(), Refusal> {
-        let mut append = self.append.take().ok_or(Refusal::Unavailable)?;
-        if append.incoming.len() + (octets.len() as u64) > self.shared.config.message_size {
+        let Appending { incoming, what } = *self.append.take().ok_or(Refusal::Unavailable)?;
+        if incoming.len() + (octets.len() as u64) > self.shared.config.message_size {
             return Err(Refusal::TooBig);
         }
-        self.append = Some(
-            if append.incoming.len() + (octets.len() as u64) < INLINE_WRITES {
-                append.incoming.write(&octets).map_err(refusal)?;
-                append
-            } else {
-                block(move || append.incoming.write(&octets).map(|()| append))
-                    .await
-                    .map_err(refusal)?
-            },
-        );
+        let incoming = self.shared.add(incoming, octets).await.map_err(refusal)?;
+        self.append = Some(Box::new(Appending { incoming, what }));
         Ok(())
     }
 

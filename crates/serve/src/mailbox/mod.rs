@@ -25,15 +25,19 @@ pub mod search;
 pub mod smtp;
 pub mod throttle;
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use gatepost_net::driver::Event;
-use gatepost_store::{AccountId, Blame, Error, Fault, Store};
+use gatepost_store::{AccountId, Blame, Error, Fault, Incoming, Store};
 use tokio::sync::{Semaphore, oneshot};
 
 use account::{AccountKeeper, Login};
 use directory::Directory;
+
+/// Messages above this many octets may lie on disk while they come in (the store's `spool_above` is not below it), so that writing
+/// waits for the disk.
+const INLINE_WRITES: u64 = 256 * 1024;
 
 /// What the backends are told.
 #[derive(Debug, Clone)]
@@ -60,6 +64,8 @@ pub struct Shared {
     maildrops: Mutex<HashSet<AccountId>>,
     /// Long reads at a time (searches, structures of large messages): the rest of the blocking threads stays free.
     long_reads: Semaphore,
+    /// Each account's one place among them.
+    places: Mutex<HashMap<AccountId, Weak<Semaphore>>>,
     faults: Faults,
 }
 
@@ -91,21 +97,52 @@ impl Shared {
             config,
             maildrops: Mutex::default(),
             long_reads: Semaphore::new(2 * processors),
+            places: Mutex::default(),
             faults: Faults::default(),
         })
     }
 
-    /// A long read: waits until few enough others run.
+    /// A long read for an account: waits until its last one is over, then until few enough others run. So one user, on however
+    /// many connections, keeps one place and not all of them.
     async fn read_long<T: Send + 'static>(
         &self,
+        account: AccountId,
         read: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let _permit = self
-            .long_reads
-            .acquire()
-            .await
-            .map_err(|_| Error::Fault(Fault::Closed))?;
+        let own = self.place_of(account);
+        let closed = |_| Error::Fault(Fault::Closed);
+        let _own = own.acquire().await.map_err(closed)?;
+        let _permit = self.long_reads.acquire().await.map_err(closed)?;
         self.block(read).await
+    }
+
+    /// The account's one place for long reads. Forgotten when nobody uses it.
+    fn place_of(&self, account: AccountId) -> Arc<Semaphore> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.get(&account).and_then(Weak::upgrade) {
+            return place;
+        }
+        places.retain(|_, place| place.strong_count() > 0);
+        let place = Arc::new(Semaphore::new(1));
+        places.insert(account, Arc::downgrade(&place));
+        place
+    }
+
+    /// Begins a message.
+    fn incoming(&self) -> Result<Incoming, Error> {
+        let begun = self.store.incoming();
+        begun.inspect_err(|error| self.faults.note(*error))
+    }
+
+    /// Adds to a message: at once while it is in memory, on a blocking thread when it is large enough to lie on disk.
+    async fn add(&self, mut incoming: Incoming, octets: Vec<u8>) -> Result<Incoming, Error> {
+        if incoming.len() + (octets.len() as u64) < INLINE_WRITES {
+            let added = incoming.write(&octets);
+            added.inspect_err(|error| self.faults.note(*error))?;
+            return Ok(incoming);
+        }
+        self.block(move || incoming.write(&octets).map(|()| incoming))
+            .await
     }
 
     /// Runs a read of the store on a blocking thread.

@@ -82,7 +82,7 @@ impl Pop3Backend {
         let login = self.summary.login.as_ref().ok_or(OpenError::Fault)?;
         let lock = Locked::take(&self.shared, login.account).ok_or(OpenError::InUse)?;
         let (store, account) = (self.shared.store.clone(), login.account);
-        let listed = self.shared.read_long(move || {
+        let listed = self.shared.block(move || {
             let (mailbox, selected) = store.select(account, "INBOX")?;
             let (mut messages, mut after) = (Vec::with_capacity(selected.uids.len()), 0);
             loop {

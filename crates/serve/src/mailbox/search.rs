@@ -5,6 +5,7 @@
 //! body, parts of type `text` and the headers of embedded messages are looked into. Memory does not grow with the message.
 
 use std::io;
+use std::time::Instant;
 
 use gatepost_store::{Error, Fault, MailboxId, Message, Store};
 use gatepost_wire::imap::ask::{Criterion, Found, SystemFlag, Uid};
@@ -27,14 +28,16 @@ const PIECE: usize = 64 * 1024;
 /// Finds the messages among `among` (ascending) that match.
 ///
 /// # Errors
-/// When the mailbox is gone, or a message cannot be read.
+/// When the mailbox is gone, a message cannot be read, or `until` has come: [`Error::Limit`]. A search cannot be taken back by a
+/// client that has gone, so it must end by itself.
 pub fn search(
     store: &Store,
     mailbox: MailboxId,
-    criterion: &Criterion,
+    criterion: Criterion,
     among: &[Uid],
+    until: Instant,
 ) -> Result<Found, Error> {
-    let criterion = ordered(criterion.clone());
+    let criterion = ordered(criterion);
     let candidates: Vec<Uid> = among
         .iter()
         .copied()
@@ -44,6 +47,9 @@ pub fn search(
     let mut highest = 0;
     for uids in candidates.chunks(BATCH) {
         for message in store.messages(mailbox, uids)? {
+            if Instant::now() >= until {
+                return Err(Error::Limit);
+            }
             if matches(store, &message, &criterion)? {
                 found.uids.push(message.uid);
                 highest = highest.max(message.modseq);

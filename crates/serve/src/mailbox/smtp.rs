@@ -22,12 +22,10 @@ use gatepost_wire::smtp::header::HeaderScan;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 
 use super::directory::{Owner, is_own};
-use super::{Shared, Summary, block, date};
+use super::{Shared, Summary, date};
 
 /// How much of a submitted message is held back while its header's end has not come, in octets.
 const HELD_LIMIT: usize = 64 * 1024;
-/// Messages above this many octets go to disk while they come in, so writing may wait for the disk.
-const INLINE_WRITES: u64 = 256 * 1024;
 /// The most octets this server adds to a message.
 pub const ADDED_LIMIT: u64 = 8 * 1024;
 
@@ -200,7 +198,7 @@ impl SmtpBackend {
             return Err(Refusal::Fault);
         }
         let id = new_id();
-        let mut incoming = self.shared.store.incoming().map_err(refusal)?;
+        let mut incoming = self.shared.incoming().map_err(refusal)?;
         let now = date::rfc5322(date::now());
         incoming
             .write(&return_path(&transaction.reverse_path))
@@ -238,7 +236,7 @@ impl SmtpBackend {
                 content.release(&self.shared.config.host)
             }
         };
-        transaction.content = Some(content.write(octets).await?);
+        transaction.content = Some(content.write(&self.shared, octets).await?);
         Ok(())
     }
 
@@ -248,7 +246,7 @@ impl SmtpBackend {
         let mut content = transaction.content.ok_or(Refusal::Fault)?;
         if content.held.is_some() {
             let octets = content.release(&self.shared.config.host);
-            content = content.write(octets).await?;
+            content = content.write(&self.shared, octets).await?;
         }
         let date = date::now();
         let delivery = |account| Delivery {
@@ -269,21 +267,15 @@ impl SmtpBackend {
 }
 
 impl Content {
-    async fn write(mut self, octets: Vec<u8>) -> Result<Self, Refusal> {
-        if self.incoming.len() + (octets.len() as u64) < INLINE_WRITES {
-            self.incoming.write(&octets).map_err(refusal)?;
-            return Ok(self);
-        }
+    async fn write(self, shared: &Shared, octets: Vec<u8>) -> Result<Self, Refusal> {
         let Self {
-            mut incoming,
             id,
             to,
+            incoming,
             length,
             held,
         } = self;
-        let incoming = block(move || incoming.write(&octets).map(|()| incoming))
-            .await
-            .map_err(refusal)?;
+        let incoming = shared.add(incoming, octets).await.map_err(refusal)?;
         Ok(Self {
             id,
             to,

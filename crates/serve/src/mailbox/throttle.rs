@@ -7,7 +7,8 @@
 //! - an address from which the account was used lately waits only for failures of that account from that address, and never
 //!   longer than `PAIR_LONGEST`;
 //! - the wait for an account's failures is never longer than `ACCOUNT_LONGEST` and holds nobody else up;
-//! - attempts of one address wait one after the other, so that opening many connections gains nothing.
+//! - attempts of one address, or of an address at an account it is known for, wait one after the other, so that opening many
+//!   connections gains nothing.
 //!
 //! Everything is bounded: what has not been touched for the longest time is forgotten first.
 
@@ -96,21 +97,29 @@ impl Throttle {
             .get(keys.pair)
             .is_some_and(|since| now.saturating_duration_since(*since) < KNOWN);
         if known {
-            return Wait::For(self.wait(keys.pair, now, PAIR_LONGEST));
+            return self.queue(keys.pair, now, PAIR_LONGEST);
         }
-        let own = self.wait(keys.address, now, ADDRESS_LONGEST);
-        let queue = match self.failures.get(keys.address) {
+        let of_account = self.wait(keys.account, now, ACCOUNT_LONGEST);
+        match self.queue(keys.address, now, ADDRESS_LONGEST) {
+            Wait::For(time) => Wait::For(time.max(of_account)),
+            Wait::TooLong => Wait::TooLong,
+        }
+    }
+
+    /// Takes a place in a queue: attempts wait one after the other.
+    fn queue(&mut self, key: u64, now: Instant, longest: Duration) -> Wait {
+        let own = self.wait(key, now, longest);
+        match self.failures.get(key) {
             Some(entry) if own > Duration::ZERO => {
                 let turn = entry.next.max(now) + own;
                 if turn.saturating_duration_since(now) > QUEUE_LONGEST {
                     return Wait::TooLong;
                 }
                 entry.next = turn;
-                turn.saturating_duration_since(now)
+                Wait::For(turn.saturating_duration_since(now))
             }
-            _ => Duration::ZERO,
-        };
-        Wait::For(queue.max(self.wait(keys.account, now, ACCOUNT_LONGEST)))
+            _ => Wait::For(Duration::ZERO),
+        }
     }
 
     /// The attempt failed.
@@ -320,11 +329,14 @@ mod tests {
             "neighbours behind one address"
         );
         world.fail(HERE, "owner", 1_000);
-        assert_eq!(
-            world.attempt(HERE, "owner"),
-            seconds(4.0),
-            "guessing goes slowly even here"
-        );
+        for turn in 1..=7 {
+            assert_eq!(
+                world.attempt(HERE, "owner"),
+                seconds(f64::from(turn) * 4.0),
+                "guessing goes slowly even here, on however many connections"
+            );
+        }
+        assert_eq!(world.attempt(HERE, "owner"), Wait::TooLong);
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! The certificates of all services: read at the start, again on SIGHUP and when their files change [CERT-02], daily for the
-//! local CA.
+//! The certificates of all services: read at the start, again on SIGHUP and when their files change [CERT-02], and judged
+//! anew every day; the local CA renews its own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
 use gatepost_trust::identity::Identity;
@@ -21,8 +21,8 @@ use crate::settings::Settings;
 /// How often the files are looked at. A renewed certificate is in use this soon.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// How often the local CA is asked whether its certificate needs renewing.
-const RENEWAL_ROUNDS: u32 = 360;
+/// How often certificates are judged anew while nothing changes: they age. The local CA renews its own then.
+const JUDGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The certificates of all services.
 #[derive(Debug)]
@@ -99,17 +99,20 @@ impl Certificates {
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut stamps = self.source.stamps();
-        for round in 1_u32.. {
+        let mut judged = Instant::now();
+        loop {
             let ordered = tokio::select! {
                 order = orders.recv() => order.is_some(),
                 () = tokio::time::sleep(LOOK) => false,
                 _ = stopping.changed() => return,
             };
-            if round % RENEWAL_ROUNDS == 0 {
+            let due = judged.elapsed() >= JUDGE;
+            if due {
+                judged = Instant::now();
                 self.renew();
             }
             let now = self.source.stamps();
-            if ordered || now != stamps {
+            if ordered || due || now != stamps {
                 stamps = now;
                 self.reload();
             }
@@ -127,7 +130,8 @@ impl Certificates {
         }
     }
 
-    /// What is good is taken over by all services; what is bad leaves everything as it is.
+    /// What is good is taken over by all services; files that are not good leave everything as it is. A certificate that ends
+    /// soon or has ended is named in the log each time [CERT-02].
     fn reload(&self) {
         match self.source.load(&self.log) {
             Ok(identities) => {

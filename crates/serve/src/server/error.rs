@@ -25,6 +25,8 @@ pub enum StartError {
     PortOffset(u16),
     /// The sockets handed over by the service manager cannot be used.
     Inherited(io::Error),
+    /// The service manager has handed over a socket on this port, which no service has with this offset.
+    Unwanted(u16, u16),
     /// The ready file cannot be written.
     ReadyFile(PathBuf, io::Error),
 }
@@ -32,7 +34,10 @@ pub enum StartError {
 impl StartError {
     /// Whether the operator's configuration is at fault (exit code 2) rather than the machine (3).
     pub const fn is_configuration(&self) -> bool {
-        matches!(self, Self::Certificate(_) | Self::PortOffset(_))
+        matches!(
+            self,
+            Self::Certificate(..) | Self::PortOffset(_) | Self::Unwanted(..)
+        )
     }
 }
 
@@ -54,6 +59,9 @@ impl fmt::Display for StartError {
             Self::Bind(service, address, error) => {
                 write!(f, "cannot listen on {address} for {service}: {error}")?;
                 match error.kind() {
+                    io::ErrorKind::AddrInUse if *service == "metrics" => {
+                        f.write_str("; another program has this port: choose another one with --metrics")
+                    }
                     io::ErrorKind::AddrInUse => f.write_str("; another program has this port: stop it, or choose another --port-offset"),
                     io::ErrorKind::PermissionDenied => {
                         f.write_str("; ports under 1024 need a right (see contrib/systemd), or choose another --port-offset")
@@ -69,6 +77,11 @@ impl fmt::Display for StartError {
             Self::Inherited(error) => write!(
                 f,
                 "the sockets handed over by the service manager cannot be used: {error}"
+            ),
+            Self::Unwanted(port, offset) => write!(
+                f,
+                "the service manager handed over a socket on port {port}, which is no service's with server.port_offset = {offset}; \
+                 for the real ports set it to 0"
             ),
             Self::ReadyFile(path, error) => {
                 write!(f, "cannot write the ready file {}: {error}", path.display())

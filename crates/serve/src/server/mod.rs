@@ -7,29 +7,29 @@
 //! 4. [`Running::stop`] says farewell to all sessions and waits for them.
 
 mod certificates;
+mod doors;
 mod error;
 mod session;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost_net::driver::{Context, Limits};
-use gatepost_net::listen::{self, Door, DoorLimits};
+use gatepost_net::listen::{Door, DoorLimits};
 use gatepost_store::{Accounts, Store};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::log::Log;
 use crate::mailbox::{self, account::AccountKeeper};
 use crate::metrics::{self, Metrics};
-use crate::services::{SERVICES, Service};
+use crate::services::Service;
 use crate::settings::Settings;
 
 use certificates::Certificates;
+use doors::Sockets;
 pub use error::StartError;
 use session::Listener;
 
@@ -41,6 +41,8 @@ pub struct Server {
     certificates: Certificates,
     log: Log,
     metrics: Arc<Metrics>,
+    /// Bound, and not yet accepted from.
+    sockets: Option<Sockets>,
 }
 
 /// What all sessions share.
@@ -57,6 +59,7 @@ pub(crate) struct Shared {
 pub struct Running {
     shared: Arc<Shared>,
     services: Vec<Listening>,
+    addresses: Vec<IpAddr>,
     certificates: Arc<Certificates>,
     shutdown: watch::Sender<bool>,
     /// Every session holds the sending half; it is closed when the last one has ended.
@@ -96,6 +99,7 @@ impl Server {
             certificates,
             log,
             metrics: Arc::new(Metrics::new()),
+            sockets: None,
         })
     }
 
@@ -109,11 +113,25 @@ impl Server {
         self.settings.quota
     }
 
-    /// Binds every port and begins to accept. Must be called inside a tokio runtime.
+    /// Binds every port, so that what is said to the operator after this is true. Must be called inside a tokio runtime.
     ///
     /// # Errors
     /// A port that cannot be had.
-    pub fn start(self) -> Result<Running, StartError> {
+    pub fn bind(&mut self) -> Result<(), StartError> {
+        self.sockets = Some(Sockets::bind(&self.settings)?);
+        Ok(())
+    }
+
+    /// Begins to accept; binds first if [`Server::bind`] was not called. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A port that cannot be had.
+    pub fn start(mut self) -> Result<Running, StartError> {
+        let sockets = match self.sockets.take() {
+            Some(bound) => bound,
+            None => Sockets::bind(&self.settings)?,
+        };
+        let addresses = sockets.addresses();
         let keeper = Arc::new(AccountKeeper::new(self.store.clone()));
         let backends = mailbox::Shared::new(self.store, keeper, backend_config(&self.settings));
         let shared = Arc::new(Shared {
@@ -125,16 +143,18 @@ impl Server {
         let certificates = Arc::new(self.certificates);
         let (shutdown, stopping) = watch::channel(false);
         let (alive, sessions) = mpsc::channel(1);
-        raise_file_limit(&shared);
         report_faults(&shared);
-        let sockets = bind_all(&shared.settings)?;
-        start_metrics(&shared)?;
-        let services = accept_all(&shared, &certificates, sockets, &stopping, &alive);
+        warn_of_clear_logins(&shared);
+        if let Some(listener) = sockets.metrics {
+            tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
+        }
+        let services = accept_all(&shared, &certificates, sockets.services, &stopping, &alive);
         let (reload, orders) = mpsc::channel(1);
         tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping));
         Ok(Running {
             shared,
             services,
+            addresses,
             certificates,
             shutdown,
             sessions,
@@ -172,87 +192,24 @@ fn report_faults(shared: &Shared) {
     });
 }
 
-/// File descriptors that are not connections: database, segments, listeners, log.
-const OTHER_FILES: u64 = 256;
-
-/// Raises the process's limit on file descriptors to what the system allows, and says so when it is too low for the
-/// configured number of connections.
-fn raise_file_limit(shared: &Shared) {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let granted = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
-    let needed = u64::try_from(shared.settings.connections)
-        .unwrap_or(u64::MAX)
-        .saturating_add(OTHER_FILES);
-    if granted.is_some_and(|granted| granted < needed) {
-        let text = format!(
-            "the system allows {} open files, but {} connections need {needed}: raise the limit (LimitNOFILE), or lower limits.connections",
-            granted.unwrap_or(0),
-            shared.settings.connections,
-        );
-        shared.log.notice("few_files", &text);
+/// A weakened configuration says so every time it is used [POP-TLS-07].
+fn warn_of_clear_logins(shared: &Shared) {
+    if !shared.settings.clear_login.is_empty() {
+        let text = "login.clear_networks lets clients of those networks log in without TLS; everyone on the path can read their passwords";
+        shared.log.notice("clear_login_allowed", text);
     }
-}
-
-type Sockets = Vec<(Service, Vec<TcpListener>)>;
-
-/// Sockets of every service: handed over by the service manager, or bound here.
-fn bind_all(settings: &Settings) -> Result<Sockets, StartError> {
-    let mut inherited: BTreeMap<u16, Vec<TcpListener>> = BTreeMap::new();
-    for socket in listen::inherited().map_err(StartError::Inherited)? {
-        let port = socket.local_addr().map_err(StartError::Inherited)?.port();
-        inherited.entry(port).or_default().push(socket);
-    }
-    let mut sockets = Vec::new();
-    for service in SERVICES {
-        let port = service
-            .port
-            .checked_add(settings.port_offset)
-            .ok_or(StartError::PortOffset(settings.port_offset))?;
-        let own = match inherited.remove(&port) {
-            Some(handed_over) => handed_over,
-            None => settings
-                .bind
-                .iter()
-                .map(|address| {
-                    let address = SocketAddr::new(*address, port);
-                    listen::bind(address)
-                        .map_err(|error| StartError::Bind(service.name, address, error))
-                })
-                .collect::<Result<_, _>>()?,
-        };
-        sockets.push((service, own));
-    }
-    Ok(sockets)
-}
-
-fn start_metrics(shared: &Arc<Shared>) -> Result<(), StartError> {
-    let Some(address) = shared.settings.metrics else {
-        return Ok(());
-    };
-    let listener =
-        listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))?;
-    tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
-    Ok(())
 }
 
 fn accept_all(
     shared: &Arc<Shared>,
     certificates: &Certificates,
-    sockets: Sockets,
+    sockets: Vec<(Service, Vec<TcpListener>)>,
     stopping: &watch::Receiver<bool>,
     alive: &mpsc::Sender<()>,
 ) -> Vec<Listening> {
     let settings = &shared.settings;
     let door = Door::new(DoorLimits {
-        total: settings.connections,
+        total: doors::affordable_connections(settings, &shared.log),
         per_address: settings.connections_per_address,
         exempt: settings.unlimited.clone(),
     });
@@ -274,7 +231,7 @@ fn accept_all(
         services.push(Listening {
             name: service.name,
             port,
-            tls: service.tls_words(settings.mx_requires_tls),
+            tls: service.tls_words(settings.mx_requires_tls, !settings.clear_login.is_empty()),
         });
         let listener = Arc::new(Listener::new(
             service,
@@ -297,7 +254,7 @@ impl Running {
 
     /// The addresses listened on.
     pub fn addresses(&self) -> &[IpAddr] {
-        &self.shared.settings.bind
+        &self.addresses
     }
 
     /// The data folder.

@@ -160,6 +160,10 @@ impl Listener {
 
     /// The configuration's exception, for clients in its networks.
     fn clear_login(&self, client: IpAddr) -> Option<ClearLogin> {
+        // Port 25 has no logins: there the exception would only lift the demand for TLS.
+        if self.service.protocol == Protocol::Smtp {
+            return None;
+        }
         let listed = self
             .shared
             .settings
@@ -196,6 +200,7 @@ impl ProtocolConfig {
             Protocol::Submission => {
                 let mut config = smtp::server::Config::submission(settings.host.clone());
                 config.tls.offered = offered;
+                config.hide_client = settings.hide_client;
                 config.mechanisms.clone_from(&settings.mechanisms);
                 config.limits.message_octets = settings.message_size;
                 Self::Smtp(Arc::new(config), Role::Submission)
@@ -264,10 +269,14 @@ fn label(event: Event) -> &'static str {
     match event {
         Event::StartTlsInjection { .. } => "starttls_injection",
         // A login in clear is the event that calls for a new password [IMPL-03].
-        Event::PlaintextOnTlsPort {
-            verb: VerbClass::Login,
-        } => "plaintext_login_on_tls_port",
-        Event::PlaintextOnTlsPort { .. } => "plaintext_on_tls_port",
+        Event::PlaintextOnTlsPort { verb } => match verb {
+            VerbClass::Login => "plaintext_login_on_tls_port",
+            VerbClass::Smtp => "plaintext_smtp_on_tls_port",
+            VerbClass::Imap => "plaintext_imap_on_tls_port",
+            VerbClass::Pop3 => "plaintext_pop3_on_tls_port",
+            VerbClass::Http => "plaintext_http_on_tls_port",
+            VerbClass::Other => "plaintext_on_tls_port",
+        },
         Event::HandshakeFailed(failure) => failure.label(),
     }
 }

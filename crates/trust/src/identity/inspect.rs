@@ -85,7 +85,7 @@ pub(super) fn judge(
     leaf: &Leaf,
     host: Option<&str>,
     now: SystemTime,
-) -> Result<Option<IdentityWarning>, IdentityError> {
+) -> Result<Vec<IdentityWarning>, IdentityError> {
     // What `openssl req -x509` makes is both at once: usable by those who trust exactly it.
     if leaf.is_authority && !leaf.is_self_signed {
         return Err(IdentityError::IsAuthority);
@@ -122,10 +122,14 @@ pub(super) fn judge(
         .not_after
         .duration_since(now)
         .is_ok_and(|left| left < life / LAST_PART);
+    let mut warnings = Vec::new();
     if leaf.is_authority {
-        return Ok(Some(IdentityWarning::SelfSignedAuthority));
+        warnings.push(IdentityWarning::SelfSignedAuthority);
     }
-    Ok(soon.then_some(IdentityWarning::EndsSoon(leaf.not_after)))
+    if soon {
+        warnings.push(IdentityWarning::EndsSoon(leaf.not_after));
+    }
+    Ok(warnings)
 }
 
 fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {

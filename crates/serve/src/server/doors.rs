@@ -1,0 +1,112 @@
+//! What a server needs of the machine before it can accept: sockets and file descriptors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use gatepost_net::listen;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+
+use super::error::StartError;
+use crate::log::Log;
+use crate::services::{SERVICES, Service};
+use crate::settings::Settings;
+
+/// The sockets of a server, bound and not yet accepted from.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    pub(super) services: Vec<(Service, Vec<TcpListener>)>,
+    pub(super) metrics: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Takes what the service manager has handed over, by port, and binds the rest. To be called inside a tokio runtime.
+    pub(super) fn bind(settings: &Settings) -> Result<Self, StartError> {
+        let mut inherited = inherited()?;
+        let mut services = Vec::new();
+        for service in SERVICES {
+            let port = service
+                .port
+                .checked_add(settings.port_offset)
+                .ok_or(StartError::PortOffset(settings.port_offset))?;
+            let sockets = match inherited.remove(&port) {
+                Some(handed_over) => handed_over,
+                None => bind_addresses(service, settings, port)?,
+            };
+            services.push((service, sockets));
+        }
+        // A socket nobody accepts from would let clients connect and wait for ever.
+        if let Some((port, _)) = inherited.pop_first() {
+            return Err(StartError::Unwanted(port, settings.port_offset));
+        }
+        let bind_metrics = |address| {
+            listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))
+        };
+        let metrics = settings.metrics.map(bind_metrics).transpose()?;
+        Ok(Self { services, metrics })
+    }
+
+    /// The addresses listened on.
+    pub(super) fn addresses(&self) -> Vec<IpAddr> {
+        let sockets = self.services.iter().flat_map(|(_, sockets)| sockets);
+        let addresses = sockets.filter_map(|socket| socket.local_addr().ok());
+        let distinct: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
+        distinct.into_iter().collect()
+    }
+}
+
+fn inherited() -> Result<BTreeMap<u16, Vec<TcpListener>>, StartError> {
+    let mut by_port: BTreeMap<u16, Vec<TcpListener>> = BTreeMap::new();
+    for socket in listen::inherited().map_err(StartError::Inherited)? {
+        let port = socket.local_addr().map_err(StartError::Inherited)?.port();
+        by_port.entry(port).or_default().push(socket);
+    }
+    Ok(by_port)
+}
+
+fn bind_addresses(
+    service: Service,
+    settings: &Settings,
+    port: u16,
+) -> Result<Vec<TcpListener>, StartError> {
+    let distinct: BTreeSet<&IpAddr> = settings.bind.iter().collect();
+    let bind = |address: &IpAddr| {
+        let address = SocketAddr::new(*address, port);
+        listen::bind(address).map_err(|error| StartError::Bind(service.name, address, error))
+    };
+    distinct.into_iter().map(bind).collect()
+}
+
+/// File descriptors that are not connections: database, segments, spool, listeners, log.
+const OTHER_FILES: u64 = 256;
+
+/// Raises the process's limit on file descriptors to what the system allows, and returns how many connections may be taken:
+/// strangers never get the descriptors that mail is stored with.
+pub(super) fn affordable_connections(settings: &Settings, log: &Log) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let granted = if setrlimit(Resource::Nofile, raised).is_ok() {
+        limit.maximum
+    } else {
+        limit.current
+    };
+    let affordable = granted.map_or(u64::MAX, |files| {
+        files.saturating_sub(OTHER_FILES.min(files / 2)).max(1)
+    });
+    let affordable = usize::try_from(affordable).unwrap_or(usize::MAX);
+    if affordable < settings.connections {
+        log.notice(
+            "few_files",
+            &format!(
+                "the system allows {} open files: only {affordable} connections are taken at the same time, not {}; raise the \
+                 limit (LimitNOFILE), or lower limits.connections",
+                granted.unwrap_or(0),
+                settings.connections,
+            ),
+        );
+    }
+    affordable.min(settings.connections)
+}
