@@ -11,7 +11,7 @@ use crate::sample::Sample;
 
 /// Starts that count.
 const STARTS: u32 = 10;
-/// Issue 2: ready within this after the first start, in milliseconds.
+/// The limit: ready within this after the first start, in milliseconds.
 const LIMIT: f64 = 100.0;
 
 /// Measures gatepost.

@@ -391,6 +391,7 @@ SENDERS = ["<>", "<someone@elsewhere.test>", "<attack@gatepost.test>", "<postmas
 @case("no-open-relay")
 def no_open_relay(world):
     # [SMTP-BASE-22]
+    tried = 0
     for sender in SENDERS:
         for recipient in FOREIGN:
             with Wire(world, "smtp") as wire:
@@ -399,6 +400,8 @@ def no_open_relay(world):
                 answer = wire.say(f"RCPT TO:{recipient}".encode())
                 check(answer.startswith(b"5"), f"MAIL FROM:{sender} RCPT TO:{recipient} is answered with {answer!r}")
                 check(wire.say(b"DATA")[:1] == b"5", "DATA without a recipient is accepted")
+                tried += 1
+    check(tried >= len(FOREIGN), f"only {tried} recipients were tried: every sender was refused")
 
 
 @case("no-relay-on-submission")

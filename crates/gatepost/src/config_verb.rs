@@ -7,13 +7,17 @@ use clap::ArgMatches;
 use crate::config::Values;
 use crate::directives;
 use crate::exit::Failure;
+use crate::serve;
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     match given.subcommand() {
         Some(("sample", _)) => print!("{}", directives::sample()),
         Some(("reference", _)) => print!("{}", directives::reference()),
         Some(("explain", given)) => {
-            print!("{}", read(given.get_one::<PathBuf>("config"))?.explain());
+            let values = read(given.get_one::<PathBuf>("config"))?;
+            // What `serve` would refuse is not in force.
+            serve::settings(&values, None)?;
+            print!("{}", values.explain());
         }
         _ => return Err(Failure::usage("no such verb; see gatepost config --help")),
     }

@@ -26,7 +26,7 @@ const FAREWELL: Duration = Duration::from_secs(7);
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let mut values = config_verb::read(given.get_one::<PathBuf>("config"))?;
     lay_flags(&mut values, given)?;
-    let settings = settings(&values, given)?;
+    let settings = settings(&values, given.get_one::<PathBuf>("ready-file").cloned())?;
     forget_readiness(settings.ready_file.as_deref())?;
     make_folder(&settings.data)?;
     let wanted = wanted_accounts(given)?;
@@ -93,7 +93,8 @@ fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
-fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
+/// What the values mean together; contradictions between them are errors.
+pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<Settings, Failure> {
     let (chains, keys) = (values.list("tls.chains"), values.list("tls.keys"));
     if chains.len() != keys.len() {
         return Err(Failure::usage(format!(
@@ -146,7 +147,7 @@ fn settings(values: &Values, given: &ArgMatches) -> Result<Settings, Failure> {
             LogFormat::Human
         },
         metrics: values.text("metrics.listen").parse().ok(),
-        ready_file: given.get_one::<PathBuf>("ready-file").cloned(),
+        ready_file,
     })
 }
 

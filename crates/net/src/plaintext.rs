@@ -40,18 +40,6 @@ impl VerbClass {
             _ => Self::Other,
         }
     }
-
-    /// A stable word for logs and metrics.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Login => "login",
-            Self::Smtp => "smtp",
-            Self::Imap => "imap",
-            Self::Pop3 => "pop3",
-            Self::Http => "http",
-            Self::Other => "other",
-        }
-    }
 }
 
 #[cfg(test)]

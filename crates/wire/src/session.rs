@@ -10,7 +10,8 @@
 //!
 //! Invariants every machine keeps:
 //! - [`Machine::receive`] only stores. Nothing happens to input but in [`Machine::next`].
-//! - The sequence of questions and the bytes of output do not depend on how the input was cut into segments.
+//! - The sequence of questions and the bytes of output do not depend on how the input was cut into segments; only whether
+//!   words came before the greeting depends on when they came.
 //! - After [`Next::Ask`] no further step is taken before the answer: a slow backend holds the peer back, not memory.
 //! - A deadline that has passed is the machine's to act on: the driver calls [`Machine::next`] and the machine says farewell.
 
@@ -113,8 +114,6 @@ pub enum Why {
     HttpRequest,
     /// The TLS handshake failed or took too long.
     HandshakeFailed,
-    /// The connection was refused at the door: too many from this address, or in all.
-    Refused,
     /// The mailbox or the account vanished under the session.
     Gone,
     /// A fault on our side (disk, database) that does not allow going on.
@@ -139,7 +138,6 @@ impl Why {
             Self::TlsOnPlaintextPort => "tls_on_plaintext_port",
             Self::HttpRequest => "http_request",
             Self::HandshakeFailed => "handshake_failed",
-            Self::Refused => "refused",
             Self::Gone => "gone",
             Self::Fault => "fault",
         }

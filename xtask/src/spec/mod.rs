@@ -74,8 +74,12 @@ fn judge(rows: &[Row], citations: &Citations, allow_open: bool) -> Vec<String> {
     for row in rows {
         let cited = citations.of(&row.id);
         let problem = match &row.status {
-            Status::Done if cited.code.is_empty() => "is marked done but cited in no code",
-            Status::Done if cited.tests.is_empty() => "is marked done but cited in no test",
+            Status::Done | Status::Part(_) if cited.code.is_empty() => {
+                "is marked done but cited in no code"
+            }
+            Status::Done | Status::Part(_) if cited.tests.is_empty() => {
+                "is marked done but cited in no test"
+            }
             Status::Open if !allow_open => "is open",
             _ => continue,
         };

@@ -10,12 +10,13 @@ use super::table::{Row, Status};
 pub(super) fn counts(rows: &[Row]) -> String {
     let Counts {
         done,
+        part,
         open,
         later,
         not_for_us,
     } = Counts::of(rows.iter());
     format!(
-        "{} requirements: {done} done, {open} open, {later} later, {not_for_us} not for us",
+        "{} requirements: {done} done, {part} in part, {open} open, {later} later, {not_for_us} not for us",
         rows.len()
     )
 }
@@ -23,6 +24,7 @@ pub(super) fn counts(rows: &[Row]) -> String {
 #[derive(Default)]
 struct Counts {
     done: usize,
+    part: usize,
     open: usize,
     later: usize,
     not_for_us: usize,
@@ -34,6 +36,7 @@ impl Counts {
         for row in rows {
             match row.status {
                 Status::Done => counts.done += 1,
+                Status::Part(_) => counts.part += 1,
                 Status::Open => counts.open += 1,
                 Status::Later(_) => counts.later += 1,
                 Status::NotForUs(_) => counts.not_for_us += 1,
@@ -48,30 +51,32 @@ pub(super) fn render(rows: &[Row], citations: &Citations) -> String {
     let areas: BTreeSet<&str> = rows.iter().map(|row| row.area.as_str()).collect();
     let mut page = String::from(
         "# Conformance\n\nWritten by `cargo xtask spec` from `spec/*.tsv` and the citations in code and tests. Do not edit.\n\n\
-         A row is *done* when code and a test cite it. *Later* names the command it comes with, or the reason.\n\n\
-         | area | done | open | later | not for us |\n|---|---|---|---|---|\n",
+         A row is *done* when code and a test cite it, *part* when they do and something named is missing. *Later* names the command it comes with, or the reason.\n\n\
+         | area | done | in part | open | later | not for us |\n|---|---|---|---|---|---|\n",
     );
     for area in &areas {
         let Counts {
             done,
+            part,
             open,
             later,
             not_for_us,
         } = Counts::of(rows.iter().filter(|row| row.area == *area));
         let _ = writeln!(
             page,
-            "| [{area}](#{area}) | {done} | {open} | {later} | {not_for_us} |"
+            "| [{area}](#{area}) | {done} | {part} | {open} | {later} | {not_for_us} |"
         );
     }
     let Counts {
         done,
+        part,
         open,
         later,
         not_for_us,
     } = Counts::of(rows.iter());
     let _ = writeln!(
         page,
-        "| **all** | {done} | {open} | {later} | {not_for_us} |"
+        "| **all** | {done} | {part} | {open} | {later} | {not_for_us} |"
     );
     for area in areas {
         let _ = write!(

@@ -29,6 +29,8 @@ pub(super) struct Row {
 pub(super) enum Status {
     /// Met in code and proved by a test.
     Done,
+    /// Met in part, cited in code and test; what is missing, and with what it comes.
+    Part(String),
     /// To be met by the work now going on.
     Open,
     /// Comes with the verb, or for the reason, named.
@@ -47,8 +49,9 @@ impl Status {
         match text {
             "done" => Some(Self::Done),
             "open" => Some(Self::Open),
-            _ => reason("later: ")
-                .map(|why| Self::Later(why.to_owned()))
+            _ => reason("part; missing: ")
+                .map(|what| Self::Part(what.to_owned()))
+                .or_else(|| reason("later: ").map(|why| Self::Later(why.to_owned())))
                 .or_else(|| reason("not for us: ").map(|why| Self::NotForUs(why.to_owned()))),
         }
     }
@@ -58,6 +61,7 @@ impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Done => f.write_str("done"),
+            Self::Part(what) => write!(f, "part; missing: {what}"),
             Self::Open => f.write_str("open"),
             Self::Later(why) => write!(f, "later: {why}"),
             Self::NotForUs(why) => write!(f, "not for us: {why}"),
