@@ -1,17 +1,19 @@
 """The server's life: a second start, SIGTERM, a new certificate, kill -9 under load."""
 
 import imaplib
+import os
 import signal
 import smtplib
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from pathlib import Path
 
 from attacks import Wire
 from clients import send_by_python
-from world import DOMAIN, HOST, Failed, Server, case, check, in_threads, plain, run
+from world import DOMAIN, HOST, Failed, Server, case, check, free_offset, in_threads, plain, run
 
 
 @case("account-command-beside-a-running-server")
@@ -93,6 +95,42 @@ def no_stall(world):
             session.ehlo()
         took.append(time.monotonic() - begun)
     check(min(took) < 0.035, f"the quickest of ten sessions took {min(took) * 1000:.0f} ms")
+
+
+@case("the-service-manager-hands-over-a-socket")
+def service_manager(world):
+    """Socket activation (sd_listen_fds) and readiness (sd_notify), by hand."""
+    folder, offset = world.new_folder("activation"), free_offset()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as handed_over:
+        manager.bind(str(folder / "notify"))
+        manager.settimeout(20)
+        handed_over.bind(("127.0.0.1", 25 + offset))
+        handed_over.listen()
+        fd = handed_over.fileno()
+        # The protocol wants descriptor 3 and the process id of the program itself.
+        script = f'exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+        environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}
+
+        def start(port_offset):
+            command = ["sh", "-c", script, "sh", world.binary, "serve", "--data", folder / "data", "--port-offset", str(port_offset)]
+            return subprocess.Popen(
+                command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+
+        server = start(offset)
+        try:
+            check(manager.recv(1000).startswith(b"READY=1"), "no READY=1")
+            with smtplib.SMTP("127.0.0.1", 25 + offset, timeout=10) as session:
+                check(session.ehlo()[0] == 250, "the socket handed over is not served")
+            server.terminate()
+            check(manager.recv(1000).startswith(b"STOPPING=1"), "no STOPPING=1")
+        finally:
+            server.terminate()
+            server.communicate(timeout=15)
+        # One that no service has would let clients wait for ever.
+        other = start(offset + 1)
+        words = other.communicate(timeout=15)[1]
+        check(other.returncode == 2 and b"port_offset" in words, f"a socket nobody serves is accepted: {words!r}")
 
 
 @case("sigterm-says-farewell")
