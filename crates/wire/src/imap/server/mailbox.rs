@@ -439,6 +439,7 @@ impl Mailbox {
             Bad::Charset => "[BADCHARSET (US-ASCII UTF-8)] Unknown charset",
             Bad::Flag => "[CANNOT] This flag cannot be set",
             Bad::SpecialUse => "[USEATTR] Unknown special use",
+            Bad::Limit => "[LIMIT] The command asks for too much at once",
         };
         self.finish(io, format!("{tag} NO {text}\r\n"), false);
         Step::Again

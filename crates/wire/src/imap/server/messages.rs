@@ -158,10 +158,10 @@ impl Mailbox {
         let mut cursor = command.arguments();
         let want = search::parse_return(&mut cursor)?;
         let search = match search::parse(cursor, want, view) {
-            Err(Bad::Charset) if want.save => {
+            Err(bad @ (Bad::Charset | Bad::Limit)) if want.save => {
                 // A search that fails with NO empties `$` (RFC 5182 2.1).
                 view.save(Vec::new());
-                return Err(Bad::Charset);
+                return Err(bad);
             }
             other => other?,
         };
