@@ -369,10 +369,9 @@ fn greedy_commands_are_refused() {
     for (command, reply) in [
         (format!("c FETCH 1 BODY[{deep}]"), "c BAD "),
         (format!("c FETCH 1 ({})", items.join(" ")), "c BAD "),
-        (
-            format!("c LIST \"\" {}", "*%".repeat(2049)),
-            "c NO [CANNOT] ",
-        ),
+        (format!("c LIST \"\" {}", "*%".repeat(501)), "c NO [LIMIT] "),
+        (format!("c LSUB \"\" {}", "*%".repeat(501)), "c NO [LIMIT] "),
+        (format!("c SEARCH{}", " TEXT x".repeat(33)), "c NO [LIMIT] "),
     ] {
         let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\n{command}\r\n");
         let it = outcome(implicit_session(), &[input.as_bytes()], backend());
@@ -383,5 +382,61 @@ fn greedy_commands_are_refused() {
                 .is_some_and(|line| line.starts_with(reply)),
             "{command}"
         );
+    }
+}
+
+/// A search refused with NO empties `$` (RFC 5182 2.1), whatever the reason.
+#[test]
+fn a_search_over_the_limit_empties_the_saved_result() {
+    let mut client = Client::new(&maildrop());
+    client.say("c SEARCH RETURN (SAVE) ALL");
+    assert!(client.say("d FETCH $ UID").contains("* 1 FETCH"));
+    let keys = " TEXT x".repeat(33);
+    let refused = client.say(&format!("e SEARCH RETURN (SAVE){keys}"));
+    assert!(refused.starts_with("e NO [LIMIT] "), "{refused}");
+    assert_eq!(client.say("f FETCH $ UID"), "f OK FETCH completed\r\n");
+}
+
+/// The names of a great many mailboxes are not matched with a pattern made to be slow.
+#[test]
+fn a_list_that_costs_too_much_is_refused() {
+    let mut access = maildrop().access();
+    let pattern = "*a".repeat(400);
+    let input = format!("a LOGIN me sesame\r\nb LIST \"\" {pattern}\r\nc LIST \"\" *\r\n");
+    let it = outcome(implicit_session(), &[input.as_bytes()], |ask| {
+        let many = matches!(ask, Ask::List);
+        match access.handle(ask) {
+            Answer::Mailboxes(Ok(mut mailboxes)) if many => {
+                let mut other = mailboxes.pop().unwrap();
+                other.name = "a".repeat(200);
+                Answer::Mailboxes(Ok(vec![other; 500]))
+            }
+            answer => answer,
+        }
+    });
+    let text = String::from_utf8(it.output).unwrap();
+    assert!(text.contains("b NO [LIMIT] "));
+    assert_eq!(text.matches("* LIST ").count(), 500);
+    assert!(text.ends_with("c OK LIST completed\r\n"));
+}
+
+/// At each literal the command is looked at again, so they are counted; before login too.
+#[test]
+fn the_literals_of_a_command_are_counted() {
+    let say = |before: &str, command: &str, literal: &str, count: usize| {
+        let literals = literal.repeat(count);
+        let input = format!("{before}b {command} {literals}ALL\r\nc NOOP\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        String::from_utf8(it.output).unwrap()
+    };
+    let selected = "a LOGIN me sesame\r\na SELECT INBOX\r\n";
+    for (before, command, literal) in [
+        ("", "LOGIN", "{0+}\r\n "),
+        (selected, "SEARCH", "SUBJECT {1+}\r\nx "),
+    ] {
+        assert!(!say(before, command, literal, 100).contains("Too many literals"));
+        let refused = "b BAD Too many literals\r\nc OK NOOP completed\r\n";
+        let said = say(before, command, literal, 101);
+        assert!(said.ends_with(refused), "{said}");
     }
 }
