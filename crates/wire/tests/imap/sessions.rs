@@ -440,3 +440,28 @@ fn the_literals_of_a_command_are_counted() {
         assert!(said.ends_with(refused), "{said}");
     }
 }
+
+/// COPY and MOVE are done as one, so they are not done for any number of messages.
+#[test]
+fn too_many_messages_are_not_copied_at_once() {
+    let mut access = maildrop().access();
+    let mut asked = Vec::new();
+    let input = b"a LOGIN me sesame\r\nb SELECT INBOX\r\nc COPY 1:100001 Sent\r\nd UID MOVE 1:* Sent\r\ne COPY 1:100000 Sent\r\n";
+    let it = outcome(implicit_session(), &[input], |ask| {
+        if let Ask::Copy { uids, .. } = &ask {
+            asked.push(uids.len());
+            return Answer::Copied(Err(Refusal::Unavailable));
+        }
+        match access.handle(ask) {
+            Answer::Selected(Ok(mut selected)) => {
+                selected.uids = (1..=100_001).collect();
+                selected.uidnext = 100_002;
+                Answer::Selected(Ok(selected))
+            }
+            answer => answer,
+        }
+    });
+    let text = String::from_utf8(it.output).unwrap();
+    assert!(text.contains("\r\nc NO [LIMIT] ") && text.contains("\r\nd NO [LIMIT] "));
+    assert_eq!(asked, [100_000]);
+}

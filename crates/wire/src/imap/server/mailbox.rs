@@ -287,7 +287,7 @@ impl Mailbox {
                 to,
                 remove: true,
             } => {
-                let uids = self.resolve(&set, by_uid)?;
+                let uids = self.resolve_copy(&set, by_uid)?;
                 let ask = |uids| Ask::Copy {
                     uids,
                     to,
@@ -296,7 +296,7 @@ impl Mailbox {
                 self.change(io, command, uids, ask, Job::Copy { tag, verb });
             }
             Request::Copy { set, to, remove } => {
-                let uids = self.resolve(&set, by_uid)?;
+                let uids = self.resolve_copy(&set, by_uid)?;
                 if uids.is_empty() {
                     self.done(io, command);
                 } else {

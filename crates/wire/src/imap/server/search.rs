@@ -466,11 +466,8 @@ mod tests {
         assert!(with_saved(100_001, "$").is_ok(), "one set always passes");
         assert_eq!(with_saved(100_001, "$ $"), Err(Bad::Limit));
         assert_eq!(with_saved(100_000, "$ 1"), Err(Bad::Limit));
-        assert!(with_saved(10_000, vec!["$"; 10].join(" ").as_str()).is_ok());
-        assert_eq!(
-            with_saved(10_000, vec!["$"; 11].join(" ").as_str()),
-            Err(Bad::Limit)
-        );
+        assert!(with_saved(10_000, &["$"; 10].join(" ")).is_ok());
+        assert_eq!(with_saved(10_000, &["$"; 11].join(" ")), Err(Bad::Limit));
         let set = vec!["1,3,5,7"; 25_001].join(" ");
         assert_eq!(with_saved(10, &set), Err(Bad::Limit));
     }
