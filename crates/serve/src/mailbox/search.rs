@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn uid_sets_narrow_the_search() {
-        let set = Criterion::Uids(vec![(2, 4), (7, 7)]);
+        let set = Criterion::Uids([(2, 4), (7, 7)].into());
         let possible: Vec<Uid> = (1..9).filter(|uid| possible(&set, *uid)).collect();
         assert_eq!(possible, [2, 3, 4, 7]);
         assert!(

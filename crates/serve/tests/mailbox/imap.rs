@@ -500,7 +500,7 @@ async fn searches_in_text() {
         (
             Criterion::Or(
                 Box::new(body("plain")),
-                Box::new(Criterion::Uids(vec![(3, 3)])),
+                Box::new(Criterion::Uids([(3, 3)].into())),
             ),
             &[1, 3],
         ),
@@ -531,7 +531,7 @@ async fn searches_in_rows_and_dates() {
         (Criterion::SentSince(day), &[1]),
         (Criterion::Larger(size), &[1]),
         (Criterion::Smaller(size), &[3]),
-        (Criterion::Uids(vec![(2, 2), (9, 20)]), &[2]),
+        (Criterion::Uids([(2, 2), (9, 20)].into()), &[2]),
     ])
     .await;
 }

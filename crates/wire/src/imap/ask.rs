@@ -403,8 +403,8 @@ pub enum Criterion {
     Or(Box<Criterion>, Box<Criterion>),
     /// Not.
     Not(Box<Criterion>),
-    /// A sequence set or UID set, resolved: ascending, inclusive ranges.
-    Uids(Vec<(Uid, Uid)>),
+    /// A sequence set or UID set, resolved: ascending, inclusive ranges. Shared, because one command may name `$` often.
+    Uids(std::sync::Arc<[(Uid, Uid)]>),
     /// A system flag is set.
     Flag(SystemFlag),
     /// A keyword is set.

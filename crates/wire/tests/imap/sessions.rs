@@ -369,10 +369,9 @@ fn greedy_commands_are_refused() {
     for (command, reply) in [
         (format!("c FETCH 1 BODY[{deep}]"), "c BAD "),
         (format!("c FETCH 1 ({})", items.join(" ")), "c BAD "),
-        (
-            format!("c LIST \"\" {}", "*%".repeat(2049)),
-            "c NO [CANNOT] ",
-        ),
+        (format!("c LIST \"\" {}", "*%".repeat(501)), "c NO [LIMIT] "),
+        (format!("c LSUB \"\" {}", "*%".repeat(501)), "c NO [LIMIT] "),
+        (format!("c SEARCH{}", " TEXT x".repeat(33)), "c NO [LIMIT] "),
     ] {
         let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\n{command}\r\n");
         let it = outcome(implicit_session(), &[input.as_bytes()], backend());
@@ -384,4 +383,85 @@ fn greedy_commands_are_refused() {
             "{command}"
         );
     }
+}
+
+/// A search refused with NO empties `$` (RFC 5182 2.1), whatever the reason.
+#[test]
+fn a_search_over_the_limit_empties_the_saved_result() {
+    let mut client = Client::new(&maildrop());
+    client.say("c SEARCH RETURN (SAVE) ALL");
+    assert!(client.say("d FETCH $ UID").contains("* 1 FETCH"));
+    let keys = " TEXT x".repeat(33);
+    let refused = client.say(&format!("e SEARCH RETURN (SAVE){keys}"));
+    assert!(refused.starts_with("e NO [LIMIT] "), "{refused}");
+    assert_eq!(client.say("f FETCH $ UID"), "f OK FETCH completed\r\n");
+}
+
+/// The names of a great many mailboxes are not matched with a pattern made to be slow.
+#[test]
+fn a_list_that_costs_too_much_is_refused() {
+    let mut access = maildrop().access();
+    let pattern = "*a".repeat(400);
+    let input = format!("a LOGIN me sesame\r\nb LIST \"\" {pattern}\r\nc LIST \"\" *\r\n");
+    let it = outcome(implicit_session(), &[input.as_bytes()], |ask| {
+        let many = matches!(ask, Ask::List);
+        match access.handle(ask) {
+            Answer::Mailboxes(Ok(mut mailboxes)) if many => {
+                let mut other = mailboxes.pop().unwrap();
+                other.name = "a".repeat(200);
+                Answer::Mailboxes(Ok(vec![other; 500]))
+            }
+            answer => answer,
+        }
+    });
+    let text = String::from_utf8(it.output).unwrap();
+    assert!(text.contains("b NO [LIMIT] "));
+    assert_eq!(text.matches("* LIST ").count(), 500);
+    assert!(text.ends_with("c OK LIST completed\r\n"));
+}
+
+/// At each literal the command is looked at again, so they are counted; before login too.
+#[test]
+fn the_literals_of_a_command_are_counted() {
+    let say = |before: &str, command: &str, literal: &str, count: usize| {
+        let literals = literal.repeat(count);
+        let input = format!("{before}b {command} {literals}ALL\r\nc NOOP\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], backend());
+        String::from_utf8(it.output).unwrap()
+    };
+    let selected = "a LOGIN me sesame\r\na SELECT INBOX\r\n";
+    for (before, command, literal) in [
+        ("", "LOGIN", "{0+}\r\n "),
+        (selected, "SEARCH", "SUBJECT {1+}\r\nx "),
+    ] {
+        assert!(!say(before, command, literal, 100).contains("Too many literals"));
+        let refused = "b BAD Too many literals\r\nc OK NOOP completed\r\n";
+        let said = say(before, command, literal, 101);
+        assert!(said.ends_with(refused), "{said}");
+    }
+}
+
+/// COPY and MOVE are done as one, so they are not done for any number of messages.
+#[test]
+fn too_many_messages_are_not_copied_at_once() {
+    let mut access = maildrop().access();
+    let mut asked = Vec::new();
+    let input = b"a LOGIN me sesame\r\nb SELECT INBOX\r\nc COPY 1:100001 Sent\r\nd UID MOVE 1:* Sent\r\ne COPY 1:100000 Sent\r\n";
+    let it = outcome(implicit_session(), &[input], |ask| {
+        if let Ask::Copy { uids, .. } = &ask {
+            asked.push(uids.len());
+            return Answer::Copied(Err(Refusal::Unavailable));
+        }
+        match access.handle(ask) {
+            Answer::Selected(Ok(mut selected)) => {
+                selected.uids = (1..=100_001).collect();
+                selected.uidnext = 100_002;
+                Answer::Selected(Ok(selected))
+            }
+            answer => answer,
+        }
+    });
+    let text = String::from_utf8(it.output).unwrap();
+    assert!(text.contains("\r\nc NO [LIMIT] ") && text.contains("\r\nd NO [LIMIT] "));
+    assert_eq!(asked, [100_000]);
 }

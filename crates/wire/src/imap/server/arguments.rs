@@ -26,6 +26,8 @@ pub(super) enum Bad {
     Flag,
     /// A special use we do not know: `NO [USEATTR]`.
     SpecialUse,
+    /// More is asked for than one command may cost: `NO [LIMIT]`.
+    Limit,
 }
 
 impl From<Syntax> for Bad {

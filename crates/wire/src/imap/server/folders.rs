@@ -21,6 +21,9 @@ impl Mailbox {
             Ok(mailboxes) => mailboxes,
             Err(refusal) => return self.refused(io, &tag, refusal, false),
         };
+        if list.costs_too_much(&mailboxes) {
+            return self.refused(io, &tag, Refusal::Limit, false);
+        }
         let names = list.tell(&mut io.output, &mailboxes, self.names());
         let verb = list.verb();
         match list.status {

@@ -47,6 +47,8 @@ enum Mode {
 pub(super) struct Gather {
     text: Vec<u8>,
     literals: u64,
+    /// How many literals were accepted.
+    accepted: usize,
     mode: Mode,
 }
 
@@ -59,6 +61,11 @@ impl Gather {
     /// The command so far, up to and including the announcement of the literal and its CRLF.
     pub(super) fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// How many literals of the command were accepted so far.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted
     }
 
     /// Goes on until something has to be decided.
@@ -155,6 +162,7 @@ impl Gather {
         let fits = self.literals.saturating_add(announced.length) <= limit;
         if fits {
             self.literals += announced.length;
+            self.accepted += 1;
             self.mode = if announced.length == 0 {
                 Mode::Line
             } else {

@@ -16,6 +16,9 @@ use crate::session::Why;
 /// The longest literal a client may send without waiting (LITERAL-, RFC 7888 5), in octets.
 pub(super) const NON_SYNCHRONIZING: u64 = 4096;
 
+/// How many literals a command may have. Its beginning is read anew at each, so their number costs more than their octets.
+const LITERALS: usize = 100;
+
 /// The answer to a command that is not for this state.
 const WRONG_STATE: &str = "Not in this state";
 
@@ -247,31 +250,42 @@ impl Io {
 
     /// A literal is announced: whether it is wanted depends on the command it stands in.
     fn literal(&mut self, announced: Announced, phase: Phase) -> Input {
-        let command = match parse(self.gather.text().to_vec()) {
-            Ok(command) => command,
+        let head = match head(self.gather.text()) {
+            Ok(head) => head,
             Err((tag, text)) => {
                 let reply = format!("{} BAD {text}\r\n", tag.as_deref().unwrap_or("*"));
                 return Input::Step(self.drop_command(announced, reply, true));
             }
         };
-        if self.needs_privacy(command.verb) {
+        if self.needs_privacy(head.verb) {
             // [IMAP-TLS-09] the literal may be a name or a password: it is not asked for, and dropped unread if it comes.
-            let reply = privacy_required(&command.tag);
+            let reply = privacy_required(&head.tag);
             return Input::Step(self.drop_command(announced, reply, false));
         }
-        if !command.verb.allowed(phase) {
-            let reply = format!("{} BAD {WRONG_STATE}\r\n", command.tag);
+        if !head.verb.allowed(phase) {
+            let reply = format!("{} BAD {WRONG_STATE}\r\n", head.tag);
             return Input::Step(self.drop_command(announced, reply, true));
         }
-        if command.verb == Verb::Append && !super::append::announces_mailbox(&command) {
-            return Input::Append(command, announced);
+        if self.gather.accepted() >= LITERALS {
+            let reply = format!("{} BAD Too many literals\r\n", head.tag);
+            return Input::Step(self.drop_command(announced, reply, true));
         }
+        if head.verb == Verb::Append {
+            let command = head.command(self.gather.text().to_vec());
+            return if super::append::announces_mailbox(&command) {
+                Input::Step(self.accept(&command.tag, announced))
+            } else {
+                Input::Append(command, announced)
+            };
+        }
+        Input::Step(self.accept(&head.tag, announced))
+    }
+
+    /// Takes a literal, unless it is too long.
+    fn accept(&mut self, tag: &str, announced: Announced) -> Step {
         if !announced.waits && announced.length > NON_SYNCHRONIZING {
-            let reply = format!(
-                "{} BAD A literal over 4096 octets must wait (LITERAL-)\r\n",
-                command.tag
-            );
-            return Input::Step(self.drop_command(announced, reply, true));
+            let reply = format!("{tag} BAD A literal over 4096 octets must wait (LITERAL-)\r\n");
+            return self.drop_command(announced, reply, true);
         }
         let limits = &self.config.limits;
         let limit = if self.logged_in {
@@ -280,13 +294,13 @@ impl Io {
             limits.literals_before_login
         };
         if !self.gather.accept(announced, limit) {
-            let reply = format!("{} BAD [TOOBIG] The literals are too long\r\n", command.tag);
-            return Input::Step(self.drop_command(announced, reply, true));
+            let reply = format!("{tag} BAD [TOOBIG] The literals are too long\r\n");
+            return self.drop_command(announced, reply, true);
         }
         if announced.waits {
             self.line(format_args!("+ Go ahead"));
         }
-        Input::Step(Step::Again)
+        Step::Again
     }
 
     /// Whether the command has no effect on this connection, because TLS is not up and no exception is made.
@@ -352,9 +366,30 @@ fn privacy_required(tag: &str) -> String {
     format!("{tag} NO [PRIVACYREQUIRED] Begin TLS first\r\n")
 }
 
-/// Reads tag and name of a command.
-fn parse(text: Vec<u8>) -> Result<Command, (Option<Box<str>>, &'static str)> {
-    let mut cursor = Cursor::new(&text);
+/// Tag and name of a command.
+struct Head {
+    tag: Box<str>,
+    verb: Verb,
+    arguments: usize,
+}
+
+impl Head {
+    fn command(self, text: Vec<u8>) -> Command {
+        Command {
+            tag: self.tag,
+            verb: self.verb,
+            text,
+            arguments: self.arguments,
+        }
+    }
+}
+
+/// Whose command is wrong, if that can be told, and why.
+type Wrong = (Option<Box<str>>, &'static str);
+
+/// Reads tag and name of a command, without copying it: this is done again at each literal.
+fn head(text: &[u8]) -> Result<Head, Wrong> {
+    let mut cursor = Cursor::new(text);
     let tag: Box<str> = match (cursor.tag(), cursor.space()) {
         (Ok(tag), Ok(())) => tag.into(),
         _ => return Err((None, "No tag")),
@@ -363,12 +398,15 @@ fn parse(text: Vec<u8>) -> Result<Command, (Option<Box<str>>, &'static str)> {
         return Err((Some(tag), "Unknown command"));
     };
     let arguments = text.len() - cursor.rest().len();
-    Ok(Command {
+    Ok(Head {
         tag,
         verb,
-        text,
         arguments,
     })
+}
+
+fn parse(text: Vec<u8>) -> Result<Command, Wrong> {
+    Ok(head(&text)?.command(text))
 }
 
 /// Whether a line is an HTTP request: a browser made to speak to us.

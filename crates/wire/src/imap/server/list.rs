@@ -10,7 +10,10 @@ use super::table::Verb;
 use crate::imap::ask::Mailbox;
 
 /// The greatest length of all patterns of a command together, in octets.
-const PATTERN_LIMIT: usize = 4096;
+const PATTERN_LIMIT: usize = 1000;
+
+/// How many pairs of a pattern's and a name's octets one command may look at.
+const WORK_LIMIT: u64 = 64_000_000;
 
 /// A LIST or LSUB command.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -21,6 +24,8 @@ const PATTERN_LIMIT: usize = 4096;
 pub(super) struct List {
     /// Reference and pattern put together, decoded.
     patterns: Vec<String>,
+    /// The length of all patterns as they were given.
+    pattern_octets: usize,
     /// LSUB.
     lsub: bool,
     /// Selection options or return options were given, or several patterns.
@@ -101,11 +106,13 @@ impl List {
     ) -> Result<bool, Bad> {
         let octets = cursor.list_mailbox()?;
         let pattern = names.decode(&octets)?;
-        self.patterns.push(format!("{reference}{pattern}"));
-        // Matching takes time by the length of the patterns; no name is nearly as long.
-        if self.patterns.iter().map(String::len).sum::<usize>() > PATTERN_LIMIT {
-            return Err(Bad::Name);
+        let whole = format!("{reference}{pattern}");
+        // Matching takes time by the length of the patterns. An empty one costs too: it is a pattern all the same.
+        self.pattern_octets = self.pattern_octets.saturating_add(whole.len().max(1));
+        if self.pattern_octets > PATTERN_LIMIT {
+            return Err(Bad::Limit);
         }
+        self.patterns.push(collapse(&whole));
         Ok(pattern.is_empty())
     }
 
@@ -153,6 +160,26 @@ impl List {
     /// Which of the two commands this is.
     pub(super) fn verb(&self) -> Verb {
         if self.lsub { Verb::Lsub } else { Verb::List }
+    }
+
+    /// Whether it would take too long to tell these mailboxes. Names are counted by their octets, times the weight of the
+    /// patterns; LSUB matches every level above a name too.
+    pub(super) fn costs_too_much(&self, mailboxes: &[Mailbox]) -> bool {
+        let weight = self
+            .patterns
+            .iter()
+            .fold(0, |sum: u64, it| sum.saturating_add(weight(it)));
+        let mut work = 0_u64;
+        for mailbox in mailboxes {
+            let levels = 1 + mailbox.name.matches('/').map(length).sum::<u64>();
+            let times = if self.lsub {
+                levels.saturating_mul(weight)
+            } else {
+                levels.saturating_add(weight)
+            };
+            work = work.saturating_add(times.saturating_mul(length(&mailbox.name)));
+        }
+        work > WORK_LIMIT
     }
 
     fn matches(&self, name: &str) -> bool {
@@ -318,12 +345,54 @@ fn parents(name: &str) -> impl Iterator<Item = &str> {
     name.match_indices('/').filter_map(|(at, _)| name.get(..at))
 }
 
+/// Takes wildcards together that mean the same as one: in a row, `*` swallows everything beside it.
+fn collapse(pattern: &str) -> String {
+    let mut collapsed = String::with_capacity(pattern.len());
+    for wanted in pattern.chars() {
+        match (collapsed.chars().next_back(), wanted) {
+            (Some('*'), '*' | '%') | (Some('%'), '%') => {}
+            (Some('%'), '*') => {
+                collapsed.pop();
+                collapsed.push('*');
+            }
+            _ => collapsed.push(wanted),
+        }
+    }
+    collapsed
+}
+
+/// How often each character of a name may have to be looked at to match it.
+fn weight(pattern: &str) -> u64 {
+    if pattern == "*" || !pattern.contains(['*', '%']) {
+        1
+    } else {
+        length(pattern)
+    }
+}
+
+fn length(text: &str) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
+}
+
 /// Whether a name matches a pattern: `*` stands for anything, `%` for anything within a level; INBOX matches without regard
 /// to case (RFC 9051 6.3.9). Takes time proportional to the product of the lengths, whatever the pattern.
 fn matches_pattern(pattern: &str, name: &str) -> bool {
+    pattern == "*" || compare(pattern, name).0
+}
+
+/// Whether they match, and how many pairs of characters had to be looked at.
+fn compare(pattern: &str, name: &str) -> (bool, usize) {
+    let inbox = name
+        .strip_prefix("INBOX")
+        .is_some_and(|below| below.is_empty() || below.starts_with('/'));
+    if !pattern.contains(['*', '%']) {
+        let mut pairs = pattern.chars().zip(name.chars()).enumerate();
+        let equal = pattern.len() == name.len()
+            && pairs.all(|(at, (wanted, is))| same(is, wanted, inbox && at < 5));
+        return (equal, name.len());
+    }
     let name: Vec<char> = name.chars().collect();
-    let inbox =
-        name.starts_with(&['I', 'N', 'B', 'O', 'X']) && matches!(name.get(5), None | Some('/'));
+    let mut steps = 0;
     // reached[i]: the pattern so far matches the first i characters.
     let mut reached = vec![false; name.len() + 1];
     if let Some(start) = reached.first_mut() {
@@ -332,6 +401,7 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
     for wanted in pattern.chars() {
         let mut next = vec![false; reached.len()];
         let mut running = false;
+        let mut any = false;
         for (at, (before, now)) in reached.iter().zip(&mut next).enumerate() {
             let last = at.checked_sub(1).and_then(|at| name.get(at));
             match wanted {
@@ -343,10 +413,15 @@ fn matches_pattern(pattern: &str, name: &str) -> bool {
                 }
             }
             *now = running;
+            any |= running;
         }
+        steps += reached.len();
         reached = next;
+        if !any {
+            break;
+        }
     }
-    reached.last() == Some(&true)
+    (reached.last() == Some(&true), steps)
 }
 
 fn carried(reached: &[bool], at: usize) -> bool {
@@ -400,9 +475,77 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_pattern_takes_no_time() {
-        let pattern = "*a".repeat(2000);
-        assert!(!matches_pattern(&pattern, &"a".repeat(1000)));
+    fn a_comparison_ends_when_nothing_is_reachable() {
+        let name = "a".repeat(1000);
+        let (found, steps) = compare(&format!("b{}", "*a".repeat(400)), &name);
+        assert!(!found && steps == 1001, "{steps}");
+        assert_eq!(compare(&format!("{name}b"), &name), (false, 1000));
+    }
+
+    #[test]
+    fn wildcards_in_a_row_are_one() {
+        for (given, collapsed) in [
+            ("****", "*"),
+            ("%%%", "%"),
+            ("%*%", "*"),
+            ("a*%b%%c", "a*b%c"),
+            ("a", "a"),
+        ] {
+            assert_eq!(collapse(given), collapsed, "{given}");
+        }
+        let text = format!(" \"\" {}\r\n", "*".repeat(900));
+        let Ok(Listing::Mailboxes(list)) = List::parse(Cursor::new(text.as_bytes()), Names::Utf8)
+        else {
+            panic!()
+        };
+        assert_eq!(list.patterns, ["*"]);
+    }
+
+    #[test]
+    fn long_patterns_are_refused() {
+        let parse = |text: String| List::parse(Cursor::new(text.as_bytes()), Names::Utf8);
+        assert!(parse(format!(" \"\" {}\r\n", "a".repeat(1000))).is_ok());
+        for long in [
+            format!(" \"\" {}\r\n", "a".repeat(1001)),
+            format!(" \"\" ({} b)\r\n", "a".repeat(1000)),
+            format!(" {} b\r\n", "a".repeat(1000)),
+            format!(" \"\" ({}\"\")\r\n", "\"\" ".repeat(1000)),
+        ] {
+            assert_eq!(parse(long), Err(Bad::Limit));
+        }
+    }
+
+    #[test]
+    fn the_work_of_a_list_is_limited() {
+        let mailboxes: Vec<Mailbox> = (0..10_000)
+            .map(|at| mailbox(&format!("{at:0>200}"), true, true))
+            .collect();
+        let costs = |pattern: &str| {
+            let text = format!(" \"\" {pattern}\r\n");
+            let Ok(Listing::Mailboxes(list)) =
+                List::parse(Cursor::new(text.as_bytes()), Names::Utf8)
+            else {
+                panic!()
+            };
+            list.costs_too_much(&mailboxes)
+        };
+        assert!(!costs("*") && !costs("%") && !costs(&"a".repeat(999)));
+        // 2,000,000 octets of names, times 31 and the tree once more, then times 32.
+        assert!(!costs(&format!("{}b", "*a".repeat(15))));
+        assert!(costs(&"*a".repeat(16)));
+    }
+
+    #[test]
+    fn lsub_counts_every_level() {
+        let deep: Vec<Mailbox> = (0..1000)
+            .map(|at| mailbox(&format!("{}{at}", "a/".repeat(100)), true, true))
+            .collect();
+        let lsub = |pattern: &str| {
+            let text = format!(" \"\" {pattern}\r\n");
+            List::parse_lsub(Cursor::new(text.as_bytes()), Names::Utf8).unwrap()
+        };
+        assert!(!lsub("*").costs_too_much(&deep));
+        assert!(lsub("*a*b").costs_too_much(&deep));
     }
 
     fn list(text: &str, mailboxes: &[Mailbox]) -> String {

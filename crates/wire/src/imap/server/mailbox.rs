@@ -287,7 +287,7 @@ impl Mailbox {
                 to,
                 remove: true,
             } => {
-                let uids = self.resolve(&set, by_uid)?;
+                let uids = self.resolve_copy(&set, by_uid)?;
                 let ask = |uids| Ask::Copy {
                     uids,
                     to,
@@ -296,7 +296,7 @@ impl Mailbox {
                 self.change(io, command, uids, ask, Job::Copy { tag, verb });
             }
             Request::Copy { set, to, remove } => {
-                let uids = self.resolve(&set, by_uid)?;
+                let uids = self.resolve_copy(&set, by_uid)?;
                 if uids.is_empty() {
                     self.done(io, command);
                 } else {
@@ -439,6 +439,7 @@ impl Mailbox {
             Bad::Charset => "[BADCHARSET (US-ASCII UTF-8)] Unknown charset",
             Bad::Flag => "[CANNOT] This flag cannot be set",
             Bad::SpecialUse => "[USEATTR] Unknown special use",
+            Bad::Limit => "[LIMIT] The command asks for too much at once",
         };
         self.finish(io, format!("{tag} NO {text}\r\n"), false);
         Step::Again

@@ -14,10 +14,23 @@ use crate::imap::ask::{
 };
 use crate::session::Why;
 
+/// How many messages one COPY or MOVE may name.
+const COPIES: usize = 100_000;
+
 impl Mailbox {
     pub(super) fn resolve(&self, set: &Set, by_uid: bool) -> Result<Vec<Uid>, Bad> {
         let view = self.view.as_ref().ok_or(Bad::Syntax)?;
         Ok(view.resolve(set, by_uid)?)
+    }
+
+    /// The messages COPY and MOVE name. They succeed or fail as one (RFC 9051 6.4.7), so they cannot be done in pieces.
+    pub(super) fn resolve_copy(&self, set: &Set, by_uid: bool) -> Result<Vec<Uid>, Bad> {
+        let uids = self.resolve(set, by_uid)?;
+        if uids.len() > COPIES {
+            Err(Bad::Limit)
+        } else {
+            Ok(uids)
+        }
     }
 
     /// Puts a question that changes the mailbox: not when it was opened read-only, and not about nothing.
@@ -158,10 +171,10 @@ impl Mailbox {
         let mut cursor = command.arguments();
         let want = search::parse_return(&mut cursor)?;
         let search = match search::parse(cursor, want, view) {
-            Err(Bad::Charset) if want.save => {
+            Err(bad @ (Bad::Charset | Bad::Limit)) if want.save => {
                 // A search that fails with NO empties `$` (RFC 5182 2.1).
                 view.save(Vec::new());
-                return Err(Bad::Charset);
+                return Err(bad);
             }
             other => other?,
         };

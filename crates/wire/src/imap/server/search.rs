@@ -3,6 +3,8 @@
 //! The codec knows neither `RETURN`, `$`, EMAILID nor sizes over 32 bits, so the keys are read here, from a table. Nesting is
 //! limited; sequence numbers become UIDs at once, so the backend never sees one.
 
+use std::sync::Arc;
+
 use super::arguments::{Bad, date};
 use super::cursor::Cursor;
 use super::list::options;
@@ -12,6 +14,12 @@ use crate::imap::ask::{Criterion, Found, SystemFlag, Uid};
 
 /// How deep NOT, OR and parentheses may nest.
 const DEPTH: u8 = 32;
+
+/// How many ranges all sets of one search may have together; a set alone may have more, as many as it needs.
+const RANGES: usize = 100_000;
+
+/// How many keys of one search may read the messages themselves: each is one more pass over every message.
+const READING: u8 = 32;
 
 /// What the client wants to be told (RFC 9051 6.4.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,6 +91,9 @@ pub(super) fn parse(mut cursor: Cursor<'_>, want: Return, view: &View) -> Result
         cursor,
         view,
         modseq: false,
+        saved: None,
+        ranges: 0,
+        reading: 0,
     };
     let criteria = keys.all()?;
     keys.cursor.end()?;
@@ -97,6 +108,30 @@ struct Keys<'a> {
     cursor: Cursor<'a>,
     view: &'a View,
     modseq: bool,
+    /// What `$` stands for, once it was named.
+    saved: Option<Arc<[(Uid, Uid)]>>,
+    /// The ranges of all sets so far.
+    ranges: usize,
+    /// The keys so far that read messages.
+    reading: u8,
+}
+
+/// Whether a key has to look into the messages, not only at what is noted about them.
+fn reads(name: &str) -> bool {
+    matches!(
+        name,
+        "BCC"
+            | "BODY"
+            | "CC"
+            | "FROM"
+            | "HEADER"
+            | "SENTBEFORE"
+            | "SENTON"
+            | "SENTSINCE"
+            | "SUBJECT"
+            | "TEXT"
+            | "TO"
+    )
 }
 
 fn not(criterion: Criterion) -> Criterion {
@@ -151,6 +186,12 @@ impl Keys<'_> {
 
     fn key_with_argument(&mut self, name: &str) -> Result<Criterion, Bad> {
         self.cursor.space()?;
+        if reads(name) {
+            self.reading += 1;
+            if self.reading > READING {
+                return Err(Bad::Limit);
+            }
+        }
         let cursor = &mut self.cursor;
         Ok(match name {
             "BCC" | "CC" | "FROM" | "SUBJECT" | "TO" => {
@@ -184,7 +225,19 @@ impl Keys<'_> {
 
     fn set(&mut self, by_uid: bool) -> Result<Criterion, Bad> {
         let set = Set::parse(&mut self.cursor)?;
-        Ok(Criterion::Uids(self.view.uid_ranges(&set, by_uid)?))
+        let ranges: Arc<[(Uid, Uid)]> = match (&set, &self.saved) {
+            (Set::Saved, Some(saved)) => Arc::clone(saved),
+            _ => self.view.uid_ranges(&set, by_uid)?.into(),
+        };
+        let total = self.ranges.saturating_add(ranges.len());
+        if self.ranges > 0 && total > RANGES {
+            return Err(Bad::Limit);
+        }
+        self.ranges = total;
+        if set == Set::Saved {
+            self.saved = Some(Arc::clone(&ranges));
+        }
+        Ok(Criterion::Uids(ranges))
     }
 
     /// `MODSEQ ["/flags/\\draft" all] 620162338`: we keep one modification sequence for all of a message, so the entry named
@@ -350,8 +403,8 @@ mod tests {
     fn sets_become_uids() {
         let it = search(" OR 2:* (UID 5:15 UNSEEN)").unwrap();
         let unseen = not(Criterion::Flag(SystemFlag::Seen));
-        let both = Criterion::And(vec![Criterion::Uids(vec![(5, 15)]), unseen]);
-        let expected = Criterion::Or(Box::new(Criterion::Uids(vec![(20, 30)])), Box::new(both));
+        let both = Criterion::And(vec![Criterion::Uids([(5, 15)].into()), unseen]);
+        let expected = Criterion::Or(Box::new(Criterion::Uids([(20, 30)].into())), Box::new(both));
         assert_eq!(it.criteria, expected);
     }
 
@@ -379,5 +432,65 @@ mod tests {
             "depth is limited"
         );
         assert!(search(&format!(" {}ALL", "NOT ".repeat(31))).is_ok());
+    }
+
+    fn with_saved(saved: u32, text: &str) -> Result<Search, Bad> {
+        // Every second message, so that each is a range of its own.
+        let mut view = View::new((1..=2 * saved).collect(), 1, false);
+        view.save((0..saved).map(|at| 2 * at + 1).collect());
+        let text = format!(" {text}\r\n");
+        parse(Cursor::new(text.as_bytes()), Return::default(), &view)
+    }
+
+    #[test]
+    fn the_saved_result_is_held_once() {
+        let found = with_saved(100, "$ OR $ NOT $").unwrap().criteria;
+        let Criterion::And(keys) = found else {
+            panic!()
+        };
+        let [Criterion::Uids(one), Criterion::Or(two, three)] = keys.as_slice() else {
+            panic!()
+        };
+        let (Criterion::Uids(two), Criterion::Not(three)) = (&**two, &**three) else {
+            panic!()
+        };
+        let Criterion::Uids(three) = &**three else {
+            panic!()
+        };
+        assert_eq!(one.len(), 100);
+        assert!(Arc::ptr_eq(one, two) && Arc::ptr_eq(one, three));
+    }
+
+    #[test]
+    fn all_ranges_of_a_search_are_limited_together() {
+        assert!(with_saved(100_001, "$").is_ok(), "one set always passes");
+        assert_eq!(with_saved(100_001, "$ $"), Err(Bad::Limit));
+        assert_eq!(with_saved(100_000, "$ 1"), Err(Bad::Limit));
+        assert!(with_saved(10_000, &["$"; 10].join(" ")).is_ok());
+        assert_eq!(with_saved(10_000, &["$"; 11].join(" ")), Err(Bad::Limit));
+        let set = vec!["1,3,5,7"; 25_001].join(" ");
+        assert_eq!(with_saved(10, &set), Err(Bad::Limit));
+    }
+
+    #[test]
+    fn keys_that_read_messages_are_limited() {
+        for key in [
+            "BCC x",
+            "BODY x",
+            "CC x",
+            "FROM x",
+            "HEADER x y",
+            "SENTBEFORE 1-Feb-1994",
+            "SENTON 1-Feb-1994",
+            "SENTSINCE 1-Feb-1994",
+            "SUBJECT x",
+            "TEXT x",
+            "TO x",
+        ] {
+            let keys = |count| format!(" {}", vec![key; count].join(" "));
+            assert!(search(&keys(32)).is_ok(), "{key}");
+            assert_eq!(search(&keys(33)), Err(Bad::Limit), "{key}");
+        }
+        assert!(search(&" SEEN".repeat(33)).is_ok());
     }
 }
