@@ -33,7 +33,7 @@ pub struct Account {
     pub address: String,
     /// Its keys.
     pub credential: Credential,
-    /// The octets it may keep; none: as many as it likes.
+    /// The octets it may keep, where a message counts 1,024 at least; none: as many as it likes.
     pub quota: Option<u64>,
 }
 
@@ -44,9 +44,9 @@ pub struct AccountInfo {
     pub id: AccountId,
     /// Its address, in lower case.
     pub address: String,
-    /// The octets it may keep; none: as many as it likes.
+    /// The octets it may keep, where a message counts 1,024 at least; none: as many as it likes.
     pub quota: Option<u64>,
-    /// The octets it keeps; a copied message counts twice.
+    /// The octets it keeps, as its quota counts them: a message counts 1,024 at least, and a copied one twice.
     pub used: u64,
     /// How many messages it keeps.
     pub messages: u64,

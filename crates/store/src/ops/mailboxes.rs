@@ -115,7 +115,7 @@ pub(crate) fn delete(work: &mut Work<'_>, account: AccountId, name: &str) -> Res
     };
     work.db
         .prepare_cached(
-            "UPDATE accounts SET used = used - (SELECT size FROM mailboxes WHERE id = ?2) WHERE id = ?1",
+            "UPDATE accounts SET used = used - (SELECT charged FROM mailboxes WHERE id = ?2) WHERE id = ?1",
         )?
         .execute((account.0, mailbox.id.0))?;
     delete_all(work.db, mailbox.id)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use gatepost_wire::imap::ask::{Copied, Uid};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Tally, Work};
+use super::{Tally, Work, charged};
 use crate::flags::{self, Stored};
 use crate::incoming::Sealed;
 use crate::rows::{MailboxRow, signed, unsigned};
@@ -62,7 +62,7 @@ pub(crate) fn deliver(
     let body = keep_body(work, message)?;
     let mut placed = Vec::with_capacity(to.len());
     for (delivery, mailbox) in to.iter().zip(mailboxes) {
-        charge(work.db, delivery.account, size)?;
+        charge(work.db, delivery.account, charged(size))?;
         let keywords = flags::intern(
             work.db,
             mailbox,
@@ -99,11 +99,11 @@ fn keep_body(work: &mut Work<'_>, message: Sealed) -> Result<i64, Error> {
 }
 
 /// Counts octets against the account's quota.
-fn charge(db: &Connection, account: AccountId, size: u64) -> Result<(), Error> {
-    let charged = db
+fn charge(db: &Connection, account: AccountId, octets: u64) -> Result<(), Error> {
+    let rows = db
         .prepare_cached("UPDATE accounts SET used = used + ?2 WHERE id = ?1 AND (quota IS NULL OR used + ?2 <= quota)")?
-        .execute((account.0, signed(size)))?;
-    if charged == 0 {
+        .execute((account.0, signed(octets)))?;
+    if rows == 0 {
         Err(Error::OverQuota)
     } else {
         Ok(())
@@ -117,11 +117,17 @@ fn place(work: &mut Work<'_>, mailbox: MailboxId, message: &Source) -> Result<Pl
         .db
         .prepare_cached(
             "UPDATE mailboxes SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
-             unseen = unseen + ?2, deleted = deleted + ?3, size = size + ?4
+             unseen = unseen + ?2, deleted = deleted + ?3, size = size + ?4, charged = charged + ?5
              WHERE id = ?1 AND uidnext < 4294967295 RETURNING uidnext - 1, uidvalidity, modseq",
         )?
         .query_row(
-            (mailbox.0, message.flags.unseen(), message.flags.deleted(), signed(message.size)),
+            (
+                mailbox.0,
+                message.flags.unseen(),
+                message.flags.deleted(),
+                signed(message.size),
+                signed(charged(message.size)),
+            ),
             |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
         )
         .optional()?;
@@ -167,7 +173,7 @@ pub(crate) fn copy(
         work.check_space(0)?;
     }
     respell(work, target.id, &mut messages)?;
-    let octets = messages.iter().map(|message| message.size).sum();
+    let octets = messages.iter().map(|message| charged(message.size)).sum();
     if remove && source.account == target.account {
         // What moves is the account's already: it must move even when the account is over its quota.
         recharge(work.db, target.account, octets)?;
@@ -267,7 +273,7 @@ pub(super) fn move_all(work: &mut Work<'_>, from: &MailboxRow, to: MailboxId) ->
     recharge(
         work.db,
         from.account,
-        messages.iter().map(|message| message.size).sum(),
+        messages.iter().map(|message| charged(message.size)).sum(),
     )?;
     for message in &messages {
         place(work, to, message)?;

@@ -19,7 +19,7 @@ CREATE TABLE accounts (
     created INTEGER NOT NULL
 ) STRICT;
 
--- messages, unseen, deleted and size are sums over the mailbox's messages, kept in step so that STATUS costs one row.
+-- messages, unseen, deleted, size and charged (octets as the quota counts them) are sums over the mailbox's messages, kept in step so that STATUS costs one row.
 CREATE TABLE mailboxes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     account INTEGER NOT NULL REFERENCES accounts (id),
@@ -33,6 +33,7 @@ CREATE TABLE mailboxes (
     unseen INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0,
     size INTEGER NOT NULL DEFAULT 0,
+    charged INTEGER NOT NULL DEFAULT 0,
     UNIQUE (account, name)
 ) STRICT;
 
