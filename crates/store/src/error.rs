@@ -20,7 +20,8 @@ pub enum Error {
     OverQuota,
     /// The message is larger than [`crate::Options::max_message`].
     TooBig,
-    /// The account or mailbox has as many mailboxes, subscriptions or keywords as it may have.
+    /// The account or mailbox has as many mailboxes, subscriptions, messages or keywords as it may have, or one command
+    /// was to copy too many messages.
     Limit,
     /// Another mailbox of the account has this special use (RFC 6154 3).
     UseAttr,

@@ -126,6 +126,8 @@ pub struct Options {
     pub max_message: u64,
     /// How many mailboxes an account may have, and how many subscriptions.
     pub max_mailboxes: u32,
+    /// How many messages a mailbox may have ([`crate::Error::Limit`]).
+    pub max_messages: u32,
     /// How many different keywords a mailbox may have.
     pub max_keywords: u32,
     /// How many reads can run at the same time.
@@ -140,6 +142,7 @@ impl Default for Options {
             segment_size: 64 << 20,
             max_message: 64 << 20,
             max_mailboxes: 10_000,
+            max_messages: 1_000_000,
             max_keywords: 500,
             readers: 4,
         }

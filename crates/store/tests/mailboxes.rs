@@ -530,3 +530,49 @@ fn an_answer_that_panics_or_closes_the_store_does_no_harm() {
         1
     );
 }
+
+#[test]
+fn a_mailbox_takes_so_many_messages_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_messages: 3,
+        ..options()
+    };
+    drop(with_account(dir.path()));
+    let store = Store::open(dir.path(), options).unwrap();
+    let found = store.accounts().find("me@gatepost.test").unwrap();
+    let account = found.unwrap().id;
+    let to = |name: &str| (account, name.to_owned());
+    let count = |name: &str| store.status(account, name).unwrap().messages;
+    for _ in 0..3 {
+        deliver(&store, account, "INBOX", b"x").unwrap();
+    }
+    let full = deliver(&store, account, "INBOX", b"x");
+    assert_eq!(full.unwrap_err(), Error::Limit);
+    let (inbox, _) = store.select(account, "INBOX").unwrap();
+    wait(|done| store.copy(inbox, vec![1, 2], to("Trash"), false, done)).unwrap();
+    for remove in [false, true] {
+        assert_eq!(
+            wait(|done| store.copy(inbox, vec![1, 2], to("Trash"), remove, done)),
+            Err(Error::Limit)
+        );
+        assert_eq!((count("INBOX"), count("Trash")), (3, 2));
+    }
+    wait(|done| store.remove(inbox, vec![1], done)).unwrap();
+    deliver(&store, account, "INBOX", b"x").unwrap();
+    drop(store);
+    // The limit was lowered since: what INBOX holds does not fit a new mailbox.
+    let store = Store::open(
+        dir.path(),
+        Options {
+            max_messages: 2,
+            ..options
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        wait(|done| store.rename(account, "INBOX", "Old", done)),
+        Err(Error::Limit)
+    );
+    assert_eq!(store.status(account, "INBOX").unwrap().messages, 3);
+}

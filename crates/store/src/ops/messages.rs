@@ -112,13 +112,13 @@ fn charge(db: &Connection, account: AccountId, octets: u64) -> Result<(), Error>
 
 /// Adds a message to a mailbox, at the next UID. The account has been charged.
 fn place(work: &mut Work<'_>, mailbox: MailboxId, message: &Source) -> Result<Placed, Error> {
-    // The last UID is never given: there must be a UIDNEXT.
+    // The last UID is never given (there must be a UIDNEXT), and a mailbox does not grow without limit.
     let next = work
         .db
         .prepare_cached(
             "UPDATE mailboxes SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
              unseen = unseen + ?2, deleted = deleted + ?3, size = size + ?4, charged = charged + ?5
-             WHERE id = ?1 AND uidnext < 4294967295 RETURNING uidnext - 1, uidvalidity, modseq",
+             WHERE id = ?1 AND uidnext < 4294967295 AND messages < ?6 RETURNING uidnext - 1, uidvalidity, modseq",
         )?
         .query_row(
             (
@@ -127,6 +127,7 @@ fn place(work: &mut Work<'_>, mailbox: MailboxId, message: &Source) -> Result<Pl
                 message.flags.deleted(),
                 signed(message.size),
                 signed(charged(message.size)),
+                work.options.max_messages,
             ),
             |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
         )
