@@ -16,6 +16,7 @@ use crate::db::{Turn, make_folder, open_writer, server_secret};
 use crate::incoming::Spool;
 use crate::listen::Listeners;
 use crate::ops::{self, Work};
+use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
 use crate::read::{self, Readers};
 use crate::segments::{Bodies, Segments};
 use crate::writer::{self, Jobs, Writer, job};
@@ -208,7 +209,7 @@ impl Store {
         self.inner.bodies.read(body, offset, length)
     }
 
-    /// Changes flags.
+    /// Changes flags; of many messages piece by piece, with other work between. On an error some may be changed.
     pub fn store_flags(
         &self,
         mailbox: MailboxId,
@@ -217,14 +218,15 @@ impl Store {
         unchanged_since: Option<ModSeq>,
         done: impl FnOnce(Result<StoreOutcome, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::store_flags(work, mailbox, &uids, &change, unchanged_since),
-            done,
-        );
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        let step = pieces::store_flags(mailbox, uids, change, unchanged_since);
+        self.change_in_pieces(weight, step, done);
     }
 
     /// Copies messages to a mailbox, also of another account; with `remove` they are moved.
-    /// [`Error::NoSuchMailbox`] is about the destination, [`Error::Gone`] about the source.
+    /// [`Error::NoSuchMailbox`] is about the destination, [`Error::Gone`] about the source. Copying is all or nothing, and
+    /// [`Error::Limit`] above 100,000 messages at once; many are moved piece by piece, and on an error some may have been.
     pub fn copy(
         &self,
         mailbox: MailboxId,
@@ -233,33 +235,50 @@ impl Store {
         remove: bool,
         done: impl FnOnce(Result<Copied, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::copy(work, mailbox, &uids, (to.0, &to.1), remove),
-            done,
-        );
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        if remove {
+            return self.change_in_pieces(weight, pieces::move_to(mailbox, uids, to), done);
+        }
+        if uids.len() > MOST_COPIED {
+            return done(Err(Error::Limit));
+        }
+        let whole = move |work: &mut Work<'_>| {
+            ops::copy(work, mailbox, uids.all(), (to.0, &to.1), false).map(Some)
+        };
+        self.change_in_pieces(weight, whole, done);
     }
 
     /// Removes messages marked `\Deleted`: only these, or all. Answers with the removed ones, ascending.
+    /// Many go piece by piece, with other work between; on an error some may be gone.
     pub fn expunge(
         &self,
         mailbox: MailboxId,
         only: Option<Vec<Uid>>,
         done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::expunge(work, mailbox, only.as_deref()),
-            done,
-        );
+        match only.map(Uids::new) {
+            Some(uids) => {
+                let weight = pieces::weight(uids.len());
+                self.change_in_pieces(weight, pieces::expunge_these(mailbox, uids), done);
+            }
+            None => {
+                self.change_in_pieces(pieces::weight(PIECE), pieces::expunge_all(mailbox), done);
+            }
+        }
     }
 
-    /// Removes messages whatever their flags (POP3 DELE), all or none. Answers with those that were there, ascending.
+    /// Removes messages whatever their flags (POP3 DELE). Answers with those that were there, ascending.
+    /// Many go piece by piece, with other work between; on an error some may be gone (RFC 1939 6).
     pub fn remove(
         &self,
         mailbox: MailboxId,
         uids: Vec<Uid>,
         done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
     ) {
-        self.change(move |work| ops::remove(work, mailbox, &uids), done);
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        self.change_in_pieces(weight, pieces::remove(mailbox, uids), done);
     }
 
     /// All mailboxes of an account, by name; also names that only have children or are only subscribed to.
@@ -288,7 +307,7 @@ impl Store {
         );
     }
 
-    /// Deletes a mailbox and its messages; mailboxes below it stay.
+    /// Deletes a mailbox and its messages; mailboxes below it stay. Its space is freed piece by piece after the answer.
     pub fn delete(
         &self,
         account: AccountId,
@@ -335,6 +354,18 @@ impl Store {
         listener: Arc<dyn Fn() + Send + Sync>,
     ) -> Subscription {
         self.inner.listeners.add(mailbox, listener)
+    }
+
+    fn change_in_pieces<T: Send + 'static>(
+        &self,
+        weight: u64,
+        step: impl FnMut(&mut Work<'_>) -> Result<Option<T>, Error> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        match &self.inner.jobs {
+            Some(jobs) => pieces::run(jobs, weight, step, done),
+            None => done(Err(Error::Fault(Fault::Closed))),
+        }
     }
 
     fn change<T: Send + 'static>(

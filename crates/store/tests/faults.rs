@@ -162,7 +162,7 @@ fn other_process() {
     let accounts = Accounts::open(dir).unwrap();
     for n in 0..20 {
         accounts
-            .add(&format!("new{n}@gatepost.test"), &credential(), Some(1000))
+            .add(&format!("new{n}@gatepost.test"), &credential(), Some(2000))
             .unwrap();
     }
     accounts.remove("old@gatepost.test").unwrap();
@@ -203,7 +203,7 @@ fn accounts_are_administered_beside_a_busy_server() {
         .find("NEW7@Gatepost.TEST")
         .unwrap()
         .unwrap();
-    assert_eq!(new.quota, Some(1000));
+    assert_eq!(new.quota, Some(2000));
     deliver(&store, new.id, "INBOX", b"hello").unwrap();
     assert_eq!(store.status(account, "INBOX").unwrap().messages, delivered);
     // Who was in the removed account's mailbox hears of it, and its large message is gone from the disk.

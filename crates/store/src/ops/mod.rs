@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 pub(crate) use flagging::store_flags;
-pub(crate) use mailboxes::{create, delete, delete_all, insert, rename, set_subscribed};
-pub(crate) use messages::{copy, deliver, expunge, remove};
+pub(crate) use mailboxes::{create, delete, doom, insert, reap, rename, set_subscribed};
+pub(crate) use messages::{copy, deliver, expunge, expunge_after, remove};
 
 use crate::incoming::check_space;
 use crate::rows::signed;
