@@ -18,7 +18,7 @@ use crate::listen::Listeners;
 use crate::ops::{self, Work};
 use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
 use crate::read::{self, Readers};
-use crate::segments::{Bodies, Segments};
+use crate::segments::{self, Bodies, Segments};
 use crate::writer::{self, Jobs, Writer, job};
 use crate::{
     AccountId, Accounts, BodyRef, Delivery, Error, Fault, Incoming, MailboxId, Message, Options,
@@ -206,7 +206,18 @@ impl Store {
     /// Octets of a message from `offset`, at most `length`; fewer only at its end. What is returned was verified against
     /// its checksum ([`Error::Damaged`]). [`Error::Gone`] when no copy of the message is kept any more.
     pub fn read(&self, body: &BodyRef, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
-        self.inner.bodies.read(body, offset, length)
+        match self.inner.bodies.read(body, offset, length) {
+            // A segment's rows go before its file: one that should be there and is not was lost.
+            Err(Error::Gone)
+                if self
+                    .inner
+                    .readers
+                    .ask(|db| segments::is_live(db, body.segment))? =>
+            {
+                Err(Error::Damaged)
+            }
+            other => other,
+        }
     }
 
     /// Changes flags; of many messages piece by piece, with other work between. On an error some may be changed.

@@ -43,10 +43,41 @@ fn a_damaged_body_is_noticed_and_the_others_are_not_harmed() {
     assert_eq!(content(&store, inbox, 2), Err(Error::Damaged));
     drop(store);
     fs::remove_file(&segments(dir.path())[0]).unwrap();
+    assert_eq!(
+        Store::open(dir.path(), options()).unwrap_err(),
+        Error::Damaged
+    );
+}
+
+#[test]
+fn a_segment_that_is_missing_is_damage_while_bodies_are_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, account) = with_account(dir.path());
+    // One of its own, and the shared one.
+    deliver(&store, account, "INBOX", &vec![b'x'; 600_000]).unwrap();
+    let (inbox, _) = store.select(account, "INBOX").unwrap();
+    let body = store.messages(inbox, &[1]).unwrap()[0].body;
+    let large = segments(dir.path())
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let aside = dir.path().join("aside");
+    fs::rename(&large, &aside).unwrap();
+    assert_eq!(store.read(&body, 0, 10), Err(Error::Damaged));
+    drop(store);
+    assert_eq!(
+        Store::open(dir.path(), options()).unwrap_err(),
+        Error::Damaged
+    );
+    fs::rename(&aside, &large).unwrap();
     let store = open(dir.path());
-    assert_eq!(content(&store, inbox, 2), Err(Error::Gone));
-    let placed = deliver(&store, account, "INBOX", b"third").unwrap();
-    assert_eq!(content(&store, inbox, placed.uid).unwrap(), b"third");
+    assert_eq!(store.read(&body, 0, 2).unwrap(), b"xx");
+    wait(|done| store.remove(inbox, vec![1], done)).unwrap();
+    drop(store);
+    // Closing removed the file of what was removed: that is no damage.
+    assert!(!large.exists());
+    let store = open(dir.path());
+    assert_eq!(store.read(&body, 0, 10), Err(Error::Gone));
 }
 
 #[test]
