@@ -1,7 +1,7 @@
 //! The store: what its callers see of it.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -12,7 +12,7 @@ use gatepost_wire::imap::ask::{
 };
 use gatepost_wire::secret::Secret;
 
-use crate::db::{Turn, make_folder, open_writer, server_secret};
+use crate::db::{Turn, make_folder, open_file, open_writer, server_secret};
 use crate::incoming::Spool;
 use crate::listen::Listeners;
 use crate::ops::{self, Work};
@@ -393,11 +393,7 @@ impl Store {
 
 /// Keeps every other server out of the folder. The lock is the operating system's: it ends with the process.
 fn take_lock(dir: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))?;
+    let file = open_file(dir, "lock")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked),

@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -435,4 +435,34 @@ fn a_batch_with_a_refused_job_keeps_the_others() {
         fs::metadata(&segments(dir.path())[0]).unwrap().len(),
         133 * 228
     );
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    for name in ["lock", "turn"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(name)).unwrap();
+        let error = Store::open(dir.path(), options()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let what_to_do = "another gatepost uses this folder: stop it, or give another data folder";
+    assert_eq!(Error::Locked.to_string(), what_to_do);
+}
+
+#[test]
+fn what_root_makes_in_a_users_folder_is_the_users() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+        eprintln!("skipped: only root can give a folder away");
+        return;
+    }
+    let accounts = Accounts::open(dir.path()).unwrap();
+    accounts
+        .add("me@gatepost.test", &credential(), None)
+        .unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let found = entry.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (12_345, 12_346), "{entry:?}");
+    }
 }
