@@ -11,7 +11,7 @@ use gatepost_wire::secret::Secret;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior};
 
 use crate::db::{Turn, make_folder, now, open_writer};
-use crate::ops::{delete_all, insert};
+use crate::ops::{doom, insert};
 use crate::read::Readers;
 use crate::rows::{signed, unsigned};
 use crate::{Account, AccountId, AccountInfo, Credential, Error, MailboxId, name};
@@ -99,7 +99,8 @@ impl Accounts {
         })
     }
 
-    /// Removes an account and all its mail. Its sessions get [`Error::Gone`].
+    /// Removes an account and all its mail. Its sessions get [`Error::Gone`]. The server frees the space piece by piece
+    /// after it, or when it starts next.
     pub fn remove(&self, address: &str) -> Result<(), Error> {
         self.write(|db| {
             let id = find(db, address)?.ok_or(Error::NoSuchAccount)?.id;
@@ -108,7 +109,7 @@ impl Accounts {
                 .query_map([id.0], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for mailbox in mailboxes {
-                delete_all(db, MailboxId(mailbox))?;
+                doom(db, MailboxId(mailbox))?;
             }
             db.prepare_cached("DELETE FROM subscriptions WHERE account = ?1")?
                 .execute([id.0])?;

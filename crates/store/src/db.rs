@@ -3,9 +3,9 @@
 //! `PRAGMA user_version` counts the steps of [`STEPS`] that were applied. Each start applies the missing ones in one
 //! transaction; a database with more steps than this program knows is refused.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
-use std::io::Read;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -39,6 +39,29 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Opens a file of the data folder for writing. One that is made by root in another user's folder is given to that user,
+/// whose server could not use it otherwise. Only a new one: an old name could lead elsewhere.
+pub(crate) fn open_file(dir: &Path, name: &'static str) -> Result<File, Error> {
+    let path = dir.join(name);
+    let new = OpenOptions::new().create_new(true).write(true).open(&path);
+    let opened = match new {
+        Ok(file) => give_to_owner(dir, &file).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(&path)
+        }
+        Err(error) => Err(error),
+    };
+    opened.map_err(|error| Error::of_file(name, &error))
+}
+
+fn give_to_owner(dir: &Path, file: &File) -> io::Result<()> {
+    let (owner, made) = (fs::metadata(dir)?, file.metadata()?);
+    if rustix::process::geteuid().is_root() && made.uid() != owner.uid() {
+        fchown(file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(())
+}
+
 /// The database of a data folder.
 pub(crate) fn database_path(dir: &Path) -> PathBuf {
     dir.join("store.db")
@@ -46,6 +69,10 @@ pub(crate) fn database_path(dir: &Path) -> PathBuf {
 
 /// Opens the database for writing, brings it up to date, and makes the server secret.
 pub(crate) fn open_writer(dir: &Path) -> Result<Connection, Error> {
+    // Never opened here when it is there: closing a file ends the locks that this process has on it, SQLite's too.
+    if !database_path(dir).exists() {
+        open_file(dir, "store.db")?;
+    }
     let mut db = Connection::open(database_path(dir))?;
     db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -138,13 +165,7 @@ pub(crate) struct Taken<'a>(&'a File);
 
 impl Turn {
     pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
-        Ok(Self(
-            fs::OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(dir.join("turn"))?,
-        ))
+        Ok(Self(open_file(dir, "turn")?))
     }
 
     /// Waits until nobody else has the turn, and takes it.

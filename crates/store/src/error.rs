@@ -20,7 +20,8 @@ pub enum Error {
     OverQuota,
     /// The message is larger than [`crate::Options::max_message`].
     TooBig,
-    /// The account or mailbox has as many mailboxes, subscriptions or keywords as it may have.
+    /// The account or mailbox has as many mailboxes, subscriptions, messages or keywords as it may have, or one command
+    /// was to copy too many messages.
     Limit,
     /// Another mailbox of the account has this special use (RFC 6154 3).
     UseAttr,
@@ -47,6 +48,8 @@ pub enum Error {
 pub enum Fault {
     /// The operating system refused.
     Io(io::ErrorKind),
+    /// It refused a file of the data folder, by its name in there, when the store was opened.
+    File(&'static str, io::ErrorKind),
     /// The database refused; its extended result code.
     Database(i32),
     /// An earlier write could not be made durable. What the disk holds is not known any more, so nothing is written until
@@ -100,10 +103,15 @@ impl fmt::Display for Error {
             Self::NoSuchAccount => "no such account",
             Self::Gone => "it is gone",
             Self::DiskFull => "the disk is full, or nearly so",
-            Self::Locked => "another process has the store open",
+            Self::Locked => {
+                "another gatepost uses this folder: stop it, or give another data folder"
+            }
             Self::Damaged => "the stored data is damaged",
             Self::Newer => "the store was written by a newer version",
             Self::Fault(Fault::Io(kind)) => return write!(f, "disk fault: {kind}"),
+            Self::Fault(Fault::File(name, kind)) => {
+                return write!(f, "cannot use the file {name} in the data folder: {kind}");
+            }
             Self::Fault(Fault::Database(code)) => {
                 return write!(f, "database fault: SQLite code {code}");
             }
@@ -115,9 +123,25 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl Error {
+    /// A file of the data folder that cannot be used.
+    pub(crate) fn of_file(name: &'static str, error: &io::Error) -> Self {
+        match Self::from(error.kind()) {
+            Self::Fault(Fault::Io(kind)) => Self::Fault(Fault::File(name, kind)),
+            other => other,
+        }
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
+        Self::from(error.kind())
+    }
+}
+
+impl From<io::ErrorKind> for Error {
+    fn from(kind: io::ErrorKind) -> Self {
+        match kind {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull,
             kind => Self::Fault(Fault::Io(kind)),
         }

@@ -33,6 +33,7 @@ mod incoming;
 mod listen;
 mod name;
 mod ops;
+mod pieces;
 mod read;
 mod record;
 mod rows;

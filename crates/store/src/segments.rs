@@ -11,7 +11,7 @@
 //! [`Segments::open`] cuts it off and removes it. So a database put back from a copy must not be older than the segments
 //! next to it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -74,7 +74,7 @@ impl Segments {
         make_folder(&folder)?;
         // The folder itself must survive a loss of power before anything in it can.
         File::open(dir)?.sync_all()?;
-        remove_unknown(&folder, db)?;
+        match_files(&folder, db)?;
         let mut segments = Self {
             folder,
             tail: None,
@@ -88,8 +88,8 @@ impl Segments {
         Ok(segments)
     }
 
-    /// The newest shared segment, its torn end cut off. One that is missing or too short is left alone: its bodies are
-    /// damaged, and reading them says so.
+    /// The newest shared segment, its torn end cut off. One that is too short is left alone: its bodies are damaged, and
+    /// reading them says so. One that is missing has no bodies.
     fn find_tail(&self, db: &Connection) -> Result<Option<Tail>, Error> {
         let newest = db
             .query_row(
@@ -276,25 +276,44 @@ impl Segments {
     }
 }
 
-/// Removes files the database does not know.
-fn remove_unknown(folder: &Path, db: &Connection) -> Result<(), Error> {
-    let mut query = db.prepare("SELECT id FROM segments")?;
-    let known: HashSet<i64> = query
-        .query_map([], |row| row.get(0))?
+/// Removes files the database does not know. A file that is missing while bodies are in it is damage: serving on would
+/// hide the loss until somebody reads one.
+fn match_files(folder: &Path, db: &Connection) -> Result<(), Error> {
+    let mut query = db.prepare("SELECT id, live > 0 FROM segments")?;
+    let known: HashMap<i64, bool> = query
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
+    let (mut found, mut unknown) = (HashSet::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let id = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .and_then(|stem| stem.parse().ok());
-        if path.extension().is_some_and(|extension| extension == "seg")
-            && id.is_some_and(|id| !known.contains(&id))
-        {
-            fs::remove_file(path)?;
+        let is_segment = path.extension().is_some_and(|extension| extension == "seg");
+        match id {
+            Some(id) if is_segment && known.contains_key(&id) => {
+                found.insert(id);
+            }
+            Some(_) if is_segment => unknown.push(path),
+            _ => {}
         }
     }
+    let missing = |(id, live): (&i64, &bool)| *live && !found.contains(id);
+    // Before anything is removed: it may be the database that is the wrong one.
+    if known.iter().any(missing) {
+        return Err(Error::Damaged);
+    }
+    for path in unknown {
+        fs::remove_file(path)?;
+    }
     Ok(())
+}
+
+/// Whether bodies are kept in a segment.
+pub(crate) fn is_live(db: &Connection, id: i64) -> Result<bool, Error> {
+    let mut query = db.prepare_cached("SELECT 1 FROM segments WHERE id = ?1 AND live > 0")?;
+    Ok(query.exists([id])?)
 }
 
 /// The reading side: a few open files, the one used last in front.

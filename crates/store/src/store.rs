@@ -1,7 +1,7 @@
 //! The store: what its callers see of it.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -12,12 +12,13 @@ use gatepost_wire::imap::ask::{
 };
 use gatepost_wire::secret::Secret;
 
-use crate::db::{Turn, make_folder, open_writer, server_secret};
+use crate::db::{Turn, make_folder, open_file, open_writer, server_secret};
 use crate::incoming::Spool;
 use crate::listen::Listeners;
 use crate::ops::{self, Work};
+use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
 use crate::read::{self, Readers};
-use crate::segments::{Bodies, Segments};
+use crate::segments::{self, Bodies, Segments};
 use crate::writer::{self, Jobs, Writer, job};
 use crate::{
     AccountId, Accounts, BodyRef, Delivery, Error, Fault, Incoming, MailboxId, Message, Options,
@@ -205,10 +206,21 @@ impl Store {
     /// Octets of a message from `offset`, at most `length`; fewer only at its end. What is returned was verified against
     /// its checksum ([`Error::Damaged`]). [`Error::Gone`] when no copy of the message is kept any more.
     pub fn read(&self, body: &BodyRef, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
-        self.inner.bodies.read(body, offset, length)
+        match self.inner.bodies.read(body, offset, length) {
+            // A segment's rows go before its file: one that should be there and is not was lost.
+            Err(Error::Gone)
+                if self
+                    .inner
+                    .readers
+                    .ask(|db| segments::is_live(db, body.segment))? =>
+            {
+                Err(Error::Damaged)
+            }
+            other => other,
+        }
     }
 
-    /// Changes flags.
+    /// Changes flags; of many messages piece by piece, with other work between. On an error some may be changed.
     pub fn store_flags(
         &self,
         mailbox: MailboxId,
@@ -217,14 +229,15 @@ impl Store {
         unchanged_since: Option<ModSeq>,
         done: impl FnOnce(Result<StoreOutcome, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::store_flags(work, mailbox, &uids, &change, unchanged_since),
-            done,
-        );
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        let step = pieces::store_flags(mailbox, uids, change, unchanged_since);
+        self.change_in_pieces(weight, step, done);
     }
 
     /// Copies messages to a mailbox, also of another account; with `remove` they are moved.
-    /// [`Error::NoSuchMailbox`] is about the destination, [`Error::Gone`] about the source.
+    /// [`Error::NoSuchMailbox`] is about the destination, [`Error::Gone`] about the source. Copying is all or nothing, and
+    /// [`Error::Limit`] above 100,000 messages at once; many are moved piece by piece, and on an error some may have been.
     pub fn copy(
         &self,
         mailbox: MailboxId,
@@ -233,33 +246,50 @@ impl Store {
         remove: bool,
         done: impl FnOnce(Result<Copied, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::copy(work, mailbox, &uids, (to.0, &to.1), remove),
-            done,
-        );
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        if remove {
+            return self.change_in_pieces(weight, pieces::move_to(mailbox, uids, to), done);
+        }
+        if uids.len() > MOST_COPIED {
+            return done(Err(Error::Limit));
+        }
+        let whole = move |work: &mut Work<'_>| {
+            ops::copy(work, mailbox, uids.all(), (to.0, &to.1), false).map(Some)
+        };
+        self.change_in_pieces(weight, whole, done);
     }
 
     /// Removes messages marked `\Deleted`: only these, or all. Answers with the removed ones, ascending.
+    /// Many go piece by piece, with other work between; on an error some may be gone.
     pub fn expunge(
         &self,
         mailbox: MailboxId,
         only: Option<Vec<Uid>>,
         done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
     ) {
-        self.change(
-            move |work| ops::expunge(work, mailbox, only.as_deref()),
-            done,
-        );
+        match only.map(Uids::new) {
+            Some(uids) => {
+                let weight = pieces::weight(uids.len());
+                self.change_in_pieces(weight, pieces::expunge_these(mailbox, uids), done);
+            }
+            None => {
+                self.change_in_pieces(pieces::weight(PIECE), pieces::expunge_all(mailbox), done);
+            }
+        }
     }
 
-    /// Removes messages whatever their flags (POP3 DELE), all or none. Answers with those that were there, ascending.
+    /// Removes messages whatever their flags (POP3 DELE). Answers with those that were there, ascending.
+    /// Many go piece by piece, with other work between; on an error some may be gone (RFC 1939 6).
     pub fn remove(
         &self,
         mailbox: MailboxId,
         uids: Vec<Uid>,
         done: impl FnOnce(Result<Vec<Uid>, Error>) + Send + 'static,
     ) {
-        self.change(move |work| ops::remove(work, mailbox, &uids), done);
+        let uids = Uids::new(uids);
+        let weight = pieces::weight(uids.len());
+        self.change_in_pieces(weight, pieces::remove(mailbox, uids), done);
     }
 
     /// All mailboxes of an account, by name; also names that only have children or are only subscribed to.
@@ -288,7 +318,7 @@ impl Store {
         );
     }
 
-    /// Deletes a mailbox and its messages; mailboxes below it stay.
+    /// Deletes a mailbox and its messages; mailboxes below it stay. Its space is freed piece by piece after the answer.
     pub fn delete(
         &self,
         account: AccountId,
@@ -337,6 +367,18 @@ impl Store {
         self.inner.listeners.add(mailbox, listener)
     }
 
+    fn change_in_pieces<T: Send + 'static>(
+        &self,
+        weight: u64,
+        step: impl FnMut(&mut Work<'_>) -> Result<Option<T>, Error> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        match &self.inner.jobs {
+            Some(jobs) => pieces::run(jobs, weight, step, done),
+            None => done(Err(Error::Fault(Fault::Closed))),
+        }
+    }
+
     fn change<T: Send + 'static>(
         &self,
         run: impl FnOnce(&mut Work<'_>) -> Result<T, Error> + Send + 'static,
@@ -351,11 +393,7 @@ impl Store {
 
 /// Keeps every other server out of the folder. The lock is the operating system's: it ends with the process.
 fn take_lock(dir: &Path) -> Result<File, Error> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(dir.join("lock"))?;
+    let file = open_file(dir, "lock")?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked),

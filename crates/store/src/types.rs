@@ -33,7 +33,7 @@ pub struct Account {
     pub address: String,
     /// Its keys.
     pub credential: Credential,
-    /// The octets it may keep; none: as many as it likes.
+    /// The octets it may keep, where a message counts 1,024 at least; none: as many as it likes.
     pub quota: Option<u64>,
 }
 
@@ -44,9 +44,9 @@ pub struct AccountInfo {
     pub id: AccountId,
     /// Its address, in lower case.
     pub address: String,
-    /// The octets it may keep; none: as many as it likes.
+    /// The octets it may keep, where a message counts 1,024 at least; none: as many as it likes.
     pub quota: Option<u64>,
-    /// The octets it keeps; a copied message counts twice.
+    /// The octets it keeps, as its quota counts them: a message counts 1,024 at least, and a copied one twice.
     pub used: u64,
     /// How many messages it keeps.
     pub messages: u64,
@@ -126,6 +126,8 @@ pub struct Options {
     pub max_message: u64,
     /// How many mailboxes an account may have, and how many subscriptions.
     pub max_mailboxes: u32,
+    /// How many messages a mailbox may have ([`crate::Error::Limit`]).
+    pub max_messages: u32,
     /// How many different keywords a mailbox may have.
     pub max_keywords: u32,
     /// How many reads can run at the same time.
@@ -140,6 +142,7 @@ impl Default for Options {
             segment_size: 64 << 20,
             max_message: 64 << 20,
             max_mailboxes: 10_000,
+            max_messages: 1_000_000,
             max_keywords: 500,
             readers: 4,
         }

@@ -25,7 +25,7 @@ use rusqlite::Connection;
 
 use crate::db::{Turn, now};
 use crate::listen::Listeners;
-use crate::ops::Work;
+use crate::ops::{self, Work};
 use crate::segments::{Bodies, Segments};
 use crate::{Error, Fault, MailboxId, Options};
 
@@ -165,11 +165,17 @@ impl State {
                     self.batch(gather(first, jobs));
                     pause = PAUSE;
                 }
+                // Without a pause while there is something to remove.
+                Err(RecvTimeoutError::Timeout) if self.reap() => pause = Duration::ZERO,
                 Err(RecvTimeoutError::Timeout) => {
                     self.tidy();
                     pause = ROUND;
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
+            }
+            // Also when it never rests: else what is deleted could grow faster than it is removed.
+            if pause == PAUSE && self.reap() {
+                pause = Duration::ZERO;
             }
             if self.since_tidy > BUSY_ROUND {
                 self.tidy();
@@ -246,6 +252,23 @@ impl State {
         }
         self.writer.segments.rolled_back();
         *error
+    }
+
+    /// Removes a piece of what deleted mailboxes left; says whether there may be more.
+    fn reap(&mut self) -> bool {
+        let waiting = || -> Result<bool, Error> {
+            let mut query = self.writer.db.prepare_cached("SELECT 1 FROM doomed")?;
+            Ok(query.exists([])?)
+        };
+        if self.poisoned || !waiting().unwrap_or(false) {
+            return false;
+        }
+        let (sender, answer) = channel();
+        let done = move |result| {
+            let _ = sender.send(result);
+        };
+        self.batch(vec![job(0, |work| ops::reap(work.db), done)]);
+        matches!(answer.try_recv(), Ok(Ok(true)))
     }
 
     /// What can wait until nothing else does. Failing is no harm: the next round tries again.

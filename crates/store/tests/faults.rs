@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -43,10 +43,41 @@ fn a_damaged_body_is_noticed_and_the_others_are_not_harmed() {
     assert_eq!(content(&store, inbox, 2), Err(Error::Damaged));
     drop(store);
     fs::remove_file(&segments(dir.path())[0]).unwrap();
+    assert_eq!(
+        Store::open(dir.path(), options()).unwrap_err(),
+        Error::Damaged
+    );
+}
+
+#[test]
+fn a_segment_that_is_missing_is_damage_while_bodies_are_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, account) = with_account(dir.path());
+    // One of its own, and the shared one.
+    deliver(&store, account, "INBOX", &vec![b'x'; 600_000]).unwrap();
+    let (inbox, _) = store.select(account, "INBOX").unwrap();
+    let body = store.messages(inbox, &[1]).unwrap()[0].body;
+    let large = segments(dir.path())
+        .into_iter()
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let aside = dir.path().join("aside");
+    fs::rename(&large, &aside).unwrap();
+    assert_eq!(store.read(&body, 0, 10), Err(Error::Damaged));
+    drop(store);
+    assert_eq!(
+        Store::open(dir.path(), options()).unwrap_err(),
+        Error::Damaged
+    );
+    fs::rename(&aside, &large).unwrap();
     let store = open(dir.path());
-    assert_eq!(content(&store, inbox, 2), Err(Error::Gone));
-    let placed = deliver(&store, account, "INBOX", b"third").unwrap();
-    assert_eq!(content(&store, inbox, placed.uid).unwrap(), b"third");
+    assert_eq!(store.read(&body, 0, 2).unwrap(), b"xx");
+    wait(|done| store.remove(inbox, vec![1], done)).unwrap();
+    drop(store);
+    // Closing removed the file of what was removed: that is no damage.
+    assert!(!large.exists());
+    let store = open(dir.path());
+    assert_eq!(store.read(&body, 0, 10), Err(Error::Gone));
 }
 
 #[test]
@@ -162,7 +193,7 @@ fn other_process() {
     let accounts = Accounts::open(dir).unwrap();
     for n in 0..20 {
         accounts
-            .add(&format!("new{n}@gatepost.test"), &credential(), Some(1000))
+            .add(&format!("new{n}@gatepost.test"), &credential(), Some(2000))
             .unwrap();
     }
     accounts.remove("old@gatepost.test").unwrap();
@@ -203,7 +234,7 @@ fn accounts_are_administered_beside_a_busy_server() {
         .find("NEW7@Gatepost.TEST")
         .unwrap()
         .unwrap();
-    assert_eq!(new.quota, Some(1000));
+    assert_eq!(new.quota, Some(2000));
     deliver(&store, new.id, "INBOX", b"hello").unwrap();
     assert_eq!(store.status(account, "INBOX").unwrap().messages, delivered);
     // Who was in the removed account's mailbox hears of it, and its large message is gone from the disk.
@@ -404,4 +435,34 @@ fn a_batch_with_a_refused_job_keeps_the_others() {
         fs::metadata(&segments(dir.path())[0]).unwrap().len(),
         133 * 228
     );
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named() {
+    for name in ["lock", "turn"] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join(name)).unwrap();
+        let error = Store::open(dir.path(), options()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    let what_to_do = "another gatepost uses this folder: stop it, or give another data folder";
+    assert_eq!(Error::Locked.to_string(), what_to_do);
+}
+
+#[test]
+fn what_root_makes_in_a_users_folder_is_the_users() {
+    let dir = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::chown(dir.path(), Some(12_345), Some(12_346)).is_err() {
+        eprintln!("skipped: only root can give a folder away");
+        return;
+    }
+    let accounts = Accounts::open(dir.path()).unwrap();
+    accounts
+        .add("me@gatepost.test", &credential(), None)
+        .unwrap();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let found = entry.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (12_345, 12_346), "{entry:?}");
+    }
 }

@@ -110,20 +110,20 @@ fn the_quota_holds_and_moving_within_it_is_free() {
     let (store, account) = with_account(dir.path());
     store
         .accounts()
-        .set_quota("me@gatepost.test", Some(1000))
+        .set_quota("me@gatepost.test", Some(10_000))
         .unwrap();
     let other = store
         .accounts()
         .add("other@gatepost.test", &credential(), None)
         .unwrap();
-    let placed = deliver(&store, account, "INBOX", &[b'x'; 600]).unwrap();
+    let placed = deliver(&store, account, "INBOX", &[b'x'; 6_000]).unwrap();
     assert_eq!(
-        deliver(&store, account, "INBOX", &[b'x'; 401]).unwrap_err(),
+        deliver(&store, account, "INBOX", &[b'x'; 4_001]).unwrap_err(),
         Error::OverQuota
     );
     // All or none: the other account, which has no quota, gets nothing either.
     let mut incoming = store.incoming().unwrap();
-    incoming.write(&[b'x'; 401]).unwrap();
+    incoming.write(&[b'x'; 4_001]).unwrap();
     let to = [other, account]
         .map(|account| delivery(account, "INBOX", Flags::default()))
         .to_vec();
@@ -138,10 +138,43 @@ fn the_quota_holds_and_moving_within_it_is_free() {
         Err(Error::OverQuota)
     );
     wait(|done| store.copy(placed.mailbox, vec![1], to("Trash"), true, done)).unwrap();
-    deliver(&store, account, "INBOX", &[b'x'; 400]).unwrap();
+    deliver(&store, account, "INBOX", &[b'x'; 4_000]).unwrap();
     wait(|done| store.delete(account, "Trash", done)).unwrap();
-    assert_eq!(store.accounts().list().unwrap()[0].used, 400);
-    deliver(&store, account, "INBOX", &[b'x'; 600]).unwrap();
+    assert_eq!(store.accounts().list().unwrap()[0].used, 4_000);
+    deliver(&store, account, "INBOX", &[b'x'; 6_000]).unwrap();
+}
+
+#[test]
+fn a_small_message_counts_for_its_rows_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, account) = with_account(dir.path());
+    let accounts = store.accounts();
+    let used = || accounts.list().unwrap()[0].used;
+    accounts
+        .set_quota("me@gatepost.test", Some(3 * 1_024))
+        .unwrap();
+    let placed = deliver(&store, account, "INBOX", b"tiny").unwrap();
+    assert_eq!(used(), 1_024);
+    let to = || (account, "Trash".to_owned());
+    wait(|done| store.copy(placed.mailbox, vec![1], to(), false, done)).unwrap();
+    deliver(&store, account, "INBOX", b"tiny").unwrap();
+    assert_eq!(used(), 3 * 1_024);
+    assert_eq!(
+        deliver(&store, account, "INBOX", b"tiny").unwrap_err(),
+        Error::OverQuota
+    );
+    assert_eq!(
+        wait(|done| store.copy(placed.mailbox, vec![1], to(), false, done)),
+        Err(Error::OverQuota)
+    );
+    // Moving is free; everything is given back, each way a message can go.
+    wait(|done| store.copy(placed.mailbox, vec![1], to(), true, done)).unwrap();
+    assert_eq!(used(), 3 * 1_024);
+    wait(|done| store.remove(placed.mailbox, vec![2], done)).unwrap();
+    assert_eq!(used(), 2 * 1_024);
+    assert_eq!(store.status(account, "Trash").unwrap().size, 8);
+    wait(|done| store.delete(account, "Trash", done)).unwrap();
+    assert_eq!(used(), 0);
 }
 
 #[test]
@@ -496,4 +529,50 @@ fn an_answer_that_panics_or_closes_the_store_does_no_harm() {
         reopened.unwrap().status(account, "INBOX").unwrap().messages,
         1
     );
+}
+
+#[test]
+fn a_mailbox_takes_so_many_messages_and_no_more() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_messages: 3,
+        ..options()
+    };
+    drop(with_account(dir.path()));
+    let store = Store::open(dir.path(), options).unwrap();
+    let found = store.accounts().find("me@gatepost.test").unwrap();
+    let account = found.unwrap().id;
+    let to = |name: &str| (account, name.to_owned());
+    let count = |name: &str| store.status(account, name).unwrap().messages;
+    for _ in 0..3 {
+        deliver(&store, account, "INBOX", b"x").unwrap();
+    }
+    let full = deliver(&store, account, "INBOX", b"x");
+    assert_eq!(full.unwrap_err(), Error::Limit);
+    let (inbox, _) = store.select(account, "INBOX").unwrap();
+    wait(|done| store.copy(inbox, vec![1, 2], to("Trash"), false, done)).unwrap();
+    for remove in [false, true] {
+        assert_eq!(
+            wait(|done| store.copy(inbox, vec![1, 2], to("Trash"), remove, done)),
+            Err(Error::Limit)
+        );
+        assert_eq!((count("INBOX"), count("Trash")), (3, 2));
+    }
+    wait(|done| store.remove(inbox, vec![1], done)).unwrap();
+    deliver(&store, account, "INBOX", b"x").unwrap();
+    drop(store);
+    // The limit was lowered since: what INBOX holds does not fit a new mailbox.
+    let store = Store::open(
+        dir.path(),
+        Options {
+            max_messages: 2,
+            ..options
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        wait(|done| store.rename(account, "INBOX", "Old", done)),
+        Err(Error::Limit)
+    );
+    assert_eq!(store.status(account, "INBOX").unwrap().messages, 3);
 }

@@ -496,6 +496,11 @@ impl World {
             .values()
             .map(|mail| mail.content.len() as u64)
             .sum();
+        let charged = folder
+            .mails
+            .values()
+            .map(|mail| mail.content.len().max(1_024) as u64)
+            .sum();
         let status = store.status(self.account, name).unwrap();
         let deleted = folder
             .mails
@@ -521,7 +526,7 @@ impl World {
                 "{name} {uid}"
             );
         }
-        octets
+        charged
     }
 }
 

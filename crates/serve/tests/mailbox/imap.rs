@@ -258,7 +258,7 @@ async fn long_content_is_left_to_be_read() {
 async fn append_refusals() {
     let world = World::with(Wish {
         message_size: 10,
-        quota: Some(15),
+        quota: Some(1_500),
         ..Wish::default()
     });
     let mut backend = world.imap(ANN).await;

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::Work;
 use super::messages::move_all;
 use crate::name::{self, INBOX};
-use crate::rows::{MailboxRow, special_use_word};
+use crate::pieces::{MOST_COPIED, PIECE};
+use crate::rows::{MailboxRow, signed, special_use_word};
 use crate::{AccountId, Error, MailboxId};
 
 /// Creates a mailbox and the ones above it (RFC 9051 6.3.4). A `/` at the end only says that others will follow below.
@@ -115,25 +116,52 @@ pub(crate) fn delete(work: &mut Work<'_>, account: AccountId, name: &str) -> Res
     };
     work.db
         .prepare_cached(
-            "UPDATE accounts SET used = used - (SELECT size FROM mailboxes WHERE id = ?2) WHERE id = ?1",
+            "UPDATE accounts SET used = used - (SELECT charged FROM mailboxes WHERE id = ?2) WHERE id = ?1",
         )?
         .execute((account.0, mailbox.id.0))?;
-    delete_all(work.db, mailbox.id)?;
+    doom(work.db, mailbox.id)?;
     work.touch(mailbox.id);
     Ok(())
 }
 
-/// Deletes a mailbox's rows.
-pub(crate) fn delete_all(db: &Connection, mailbox: MailboxId) -> Result<(), Error> {
+/// Deletes a mailbox. Its messages cannot be found any more; [`reap`] removes them.
+pub(crate) fn doom(db: &Connection, mailbox: MailboxId) -> Result<(), Error> {
     for statement in [
-        "DELETE FROM messages WHERE mailbox = ?1",
-        "DELETE FROM expunged WHERE mailbox = ?1",
-        "DELETE FROM keywords WHERE mailbox = ?1",
+        "INSERT INTO doomed (mailbox) VALUES (?1)",
         "DELETE FROM mailboxes WHERE id = ?1",
     ] {
         db.prepare_cached(statement)?.execute([mailbox.0])?;
     }
     Ok(())
+}
+
+/// Removes a piece of what deleted mailboxes left; says whether there may be more.
+pub(crate) fn reap(db: &Connection) -> Result<bool, Error> {
+    let mut query = db.prepare_cached("SELECT mailbox FROM doomed LIMIT 1")?;
+    let Some(mailbox) = query.query_row([], |row| row.get(0)).optional()? else {
+        return Ok(false);
+    };
+    let mailbox: i64 = mailbox;
+    for statement in [
+        "DELETE FROM messages WHERE mailbox = ?1 AND uid IN
+         (SELECT uid FROM messages WHERE mailbox = ?1 ORDER BY uid LIMIT ?2)",
+        "DELETE FROM expunged WHERE mailbox = ?1 AND (modseq, uid) IN
+         (SELECT modseq, uid FROM expunged WHERE mailbox = ?1 ORDER BY modseq, uid LIMIT ?2)",
+    ] {
+        let removed = db
+            .prepare_cached(statement)?
+            .execute((mailbox, signed(PIECE as u64)))?;
+        if removed == PIECE {
+            return Ok(true);
+        }
+    }
+    for statement in [
+        "DELETE FROM keywords WHERE mailbox = ?1",
+        "DELETE FROM doomed WHERE mailbox = ?1",
+    ] {
+        db.prepare_cached(statement)?.execute([mailbox])?;
+    }
+    Ok(true)
 }
 
 fn has_children(db: &Connection, account: AccountId, name: &str) -> Result<bool, Error> {
@@ -162,6 +190,10 @@ pub(crate) fn rename(
     }
     match source {
         Some(inbox) if from == INBOX => {
+            // All or nothing, as a copy.
+            if inbox.messages as usize > MOST_COPIED {
+                return Err(Error::Limit);
+            }
             let target = make(work, account, &to, None)?;
             move_all(work, &inbox, target)
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use gatepost_wire::imap::ask::{Copied, Uid};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Tally, Work};
+use super::{Tally, Work, charged};
 use crate::flags::{self, Stored};
 use crate::incoming::Sealed;
 use crate::rows::{MailboxRow, signed, unsigned};
@@ -62,7 +62,7 @@ pub(crate) fn deliver(
     let body = keep_body(work, message)?;
     let mut placed = Vec::with_capacity(to.len());
     for (delivery, mailbox) in to.iter().zip(mailboxes) {
-        charge(work.db, delivery.account, size)?;
+        charge(work.db, delivery.account, charged(size))?;
         let keywords = flags::intern(
             work.db,
             mailbox,
@@ -99,11 +99,11 @@ fn keep_body(work: &mut Work<'_>, message: Sealed) -> Result<i64, Error> {
 }
 
 /// Counts octets against the account's quota.
-fn charge(db: &Connection, account: AccountId, size: u64) -> Result<(), Error> {
-    let charged = db
+fn charge(db: &Connection, account: AccountId, octets: u64) -> Result<(), Error> {
+    let rows = db
         .prepare_cached("UPDATE accounts SET used = used + ?2 WHERE id = ?1 AND (quota IS NULL OR used + ?2 <= quota)")?
-        .execute((account.0, signed(size)))?;
-    if charged == 0 {
+        .execute((account.0, signed(octets)))?;
+    if rows == 0 {
         Err(Error::OverQuota)
     } else {
         Ok(())
@@ -112,16 +112,23 @@ fn charge(db: &Connection, account: AccountId, size: u64) -> Result<(), Error> {
 
 /// Adds a message to a mailbox, at the next UID. The account has been charged.
 fn place(work: &mut Work<'_>, mailbox: MailboxId, message: &Source) -> Result<Placed, Error> {
-    // The last UID is never given: there must be a UIDNEXT.
+    // The last UID is never given (there must be a UIDNEXT), and a mailbox does not grow without limit.
     let next = work
         .db
         .prepare_cached(
             "UPDATE mailboxes SET uidnext = uidnext + 1, modseq = modseq + 1, messages = messages + 1,
-             unseen = unseen + ?2, deleted = deleted + ?3, size = size + ?4
-             WHERE id = ?1 AND uidnext < 4294967295 RETURNING uidnext - 1, uidvalidity, modseq",
+             unseen = unseen + ?2, deleted = deleted + ?3, size = size + ?4, charged = charged + ?5
+             WHERE id = ?1 AND uidnext < 4294967295 AND messages < ?6 RETURNING uidnext - 1, uidvalidity, modseq",
         )?
         .query_row(
-            (mailbox.0, message.flags.unseen(), message.flags.deleted(), signed(message.size)),
+            (
+                mailbox.0,
+                message.flags.unseen(),
+                message.flags.deleted(),
+                signed(message.size),
+                signed(charged(message.size)),
+                work.options.max_messages,
+            ),
             |row| Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?)),
         )
         .optional()?;
@@ -167,7 +174,7 @@ pub(crate) fn copy(
         work.check_space(0)?;
     }
     respell(work, target.id, &mut messages)?;
-    let octets = messages.iter().map(|message| message.size).sum();
+    let octets = messages.iter().map(|message| charged(message.size)).sum();
     if remove && source.account == target.account {
         // What moves is the account's already: it must move even when the account is over its quota.
         recharge(work.db, target.account, octets)?;
@@ -232,21 +239,51 @@ fn find(db: &Connection, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Source>
         .collect::<Result<_, _>>()?)
 }
 
-/// Removes messages marked `\Deleted`: only these, or all. Says which.
+/// Removes those of these messages that are marked `\Deleted`. Says which.
 pub(crate) fn expunge(
     work: &mut Work<'_>,
     mailbox: MailboxId,
-    only: Option<&[Uid]>,
+    only: &[Uid],
 ) -> Result<Vec<Uid>, Error> {
     if MailboxRow::by_id(work.db, mailbox)?.deleted == 0 {
         return Ok(Vec::new());
     }
-    let mut messages = match only {
-        Some(uids) => find(work.db, mailbox, uids)?,
-        None => all(work.db, mailbox)?,
-    };
+    let mut messages = find(work.db, mailbox, only)?;
     messages.retain(|message| message.flags.bits & flags::DELETED != 0);
     take_out(work, mailbox, &messages)
+}
+
+/// Removes the first `limit` messages marked `\Deleted` with UIDs above `after`. Says which, and after which UID to go on.
+pub(crate) fn expunge_after(
+    work: &mut Work<'_>,
+    mailbox: MailboxId,
+    after: Uid,
+    limit: usize,
+) -> Result<(Vec<Uid>, Option<Uid>), Error> {
+    if MailboxRow::by_id(work.db, mailbox)?.deleted == 0 {
+        return Ok((Vec::new(), None));
+    }
+    let mut query = work
+        .db
+        .prepare_cached(&format!("{SOURCE} AND uid > ?2 ORDER BY uid"))?;
+    let mut rows = query.query((mailbox.0, after))?;
+    let (mut messages, mut looked_at, mut next) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        let message = Source::from(row)?;
+        let uid = message.uid;
+        if message.flags.bits & flags::DELETED != 0 {
+            messages.push(message);
+        }
+        looked_at += 1;
+        // A message that is only looked at costs about a tenth of one removed.
+        if messages.len() == limit || looked_at == 10 * limit {
+            next = Some(uid);
+            break;
+        }
+    }
+    drop(rows);
+    drop(query);
+    Ok((take_out(work, mailbox, &messages)?, next))
 }
 
 /// Removes messages whatever their flags. Says which were there.
@@ -267,7 +304,7 @@ pub(super) fn move_all(work: &mut Work<'_>, from: &MailboxRow, to: MailboxId) ->
     recharge(
         work.db,
         from.account,
-        messages.iter().map(|message| message.size).sum(),
+        messages.iter().map(|message| charged(message.size)).sum(),
     )?;
     for message in &messages {
         place(work, to, message)?;

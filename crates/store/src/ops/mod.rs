@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use rusqlite::Connection;
 
 pub(crate) use flagging::store_flags;
-pub(crate) use mailboxes::{create, delete, delete_all, insert, rename, set_subscribed};
-pub(crate) use messages::{copy, deliver, expunge, remove};
+pub(crate) use mailboxes::{create, delete, doom, insert, reap, rename, set_subscribed};
+pub(crate) use messages::{copy, deliver, expunge, expunge_after, remove};
 
 use crate::incoming::check_space;
 use crate::rows::signed;
@@ -43,6 +43,14 @@ impl Work<'_> {
     }
 }
 
+/// The least a message counts against a quota, in octets: its rows take room and time whatever its size.
+const LEAST_CHARGED: u64 = 1_024;
+
+/// What a message of this size counts against a quota.
+fn charged(size: u64) -> u64 {
+    size.max(LEAST_CHARGED)
+}
+
 /// By how much the sums of a mailbox, and its account's octets, change.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
@@ -50,6 +58,7 @@ struct Tally {
     unseen: i64,
     deleted: i64,
     size: i64,
+    charged: i64,
 }
 
 impl Tally {
@@ -58,6 +67,7 @@ impl Tally {
         self.unseen -= unseen;
         self.deleted -= deleted;
         self.size -= signed(size);
+        self.charged -= signed(charged(size));
     }
 
     /// Writes the sums, and gives the change its modification sequence.
@@ -65,16 +75,16 @@ impl Tally {
         let modseq = db
             .prepare_cached(
                 "UPDATE mailboxes SET modseq = modseq + 1, messages = messages + ?2, unseen = unseen + ?3,
-                 deleted = deleted + ?4, size = size + ?5 WHERE id = ?1 RETURNING modseq",
+                 deleted = deleted + ?4, size = size + ?5, charged = charged + ?6 WHERE id = ?1 RETURNING modseq",
             )?
-            .query_row((mailbox.0, self.messages, self.unseen, self.deleted, self.size), |row| {
+            .query_row((mailbox.0, self.messages, self.unseen, self.deleted, self.size, self.charged), |row| {
                 crate::rows::unsigned(row, 0)
             })?;
-        if self.size != 0 {
+        if self.charged != 0 {
             db.prepare_cached(
                 "UPDATE accounts SET used = used + ?2 WHERE id = (SELECT account FROM mailboxes WHERE id = ?1)",
             )?
-            .execute((mailbox.0, self.size))?;
+            .execute((mailbox.0, self.charged))?;
         }
         Ok(modseq)
     }

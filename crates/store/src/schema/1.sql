@@ -19,7 +19,7 @@ CREATE TABLE accounts (
     created INTEGER NOT NULL
 ) STRICT;
 
--- messages, unseen, deleted and size are sums over the mailbox's messages, kept in step so that STATUS costs one row.
+-- messages, unseen, deleted, size and charged (octets as the quota counts them) are sums over the mailbox's messages, kept in step so that STATUS costs one row.
 CREATE TABLE mailboxes (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     account INTEGER NOT NULL REFERENCES accounts (id),
@@ -33,6 +33,7 @@ CREATE TABLE mailboxes (
     unseen INTEGER NOT NULL DEFAULT 0,
     deleted INTEGER NOT NULL DEFAULT 0,
     size INTEGER NOT NULL DEFAULT 0,
+    charged INTEGER NOT NULL DEFAULT 0,
     UNIQUE (account, name)
 ) STRICT;
 
@@ -45,16 +46,21 @@ CREATE TABLE subscriptions (
 
 -- How a keyword is spelled in a mailbox: as first written there.
 CREATE TABLE keywords (
-    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    mailbox INTEGER NOT NULL,
     folded TEXT NOT NULL,
     name TEXT NOT NULL,
     PRIMARY KEY (mailbox, folded)
 ) STRICT, WITHOUT ROWID;
 
+-- Mailboxes that were deleted, whose rows below are still to be: many, so piece by piece. No foreign keys there for that.
+CREATE TABLE doomed (
+    mailbox INTEGER PRIMARY KEY
+) STRICT;
+
 -- keywords: names parted by spaces. body is not a foreign key: its check would need one more index; the triggers below
 -- keep the counts.
 CREATE TABLE messages (
-    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    mailbox INTEGER NOT NULL,
     uid INTEGER NOT NULL,
     modseq INTEGER NOT NULL,
     flags INTEGER NOT NULL,
@@ -70,7 +76,7 @@ CREATE INDEX messages_by_modseq ON messages (mailbox, modseq);
 
 -- What QRESYNC calls VANISHED (RFC 7162 3.2).
 CREATE TABLE expunged (
-    mailbox INTEGER NOT NULL REFERENCES mailboxes (id),
+    mailbox INTEGER NOT NULL,
     modseq INTEGER NOT NULL,
     uid INTEGER NOT NULL,
     PRIMARY KEY (mailbox, modseq, uid)
