@@ -100,7 +100,7 @@ impl ImapBackend {
         match refusal {
             Refusal::OverQuota => self.summary.limit("mailbox_full"),
             Refusal::TooBig => self.summary.limit("message_too_large"),
-            Refusal::Limit => self.summary.limit("too_many_mailboxes"),
+            Refusal::Limit => self.summary.limit("too_many_or_too_long"),
             Refusal::Unavailable => self.summary.limit("store_unavailable"),
             _ => {}
         }

@@ -125,12 +125,12 @@ fn the_deadline_is_not_moved_by_octets() {
     let start = Instant::now();
     let mut session = Server::clear(config(), None, start);
     let mut untils = Vec::new();
+    while let Next::Write = session.next(start) {
+        session.output().clear();
+    }
     for seconds in 0..3 {
         session.receive(b"N");
         let now = start + Duration::from_secs(seconds);
-        while let Next::Write = session.next(now) {
-            session.output().clear();
-        }
         let Next::Read { until } = session.next(now) else {
             panic!()
         };
