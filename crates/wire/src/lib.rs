@@ -11,6 +11,7 @@
 //! | [`session`] | the [`session::Machine`] trait, what a driver does with it, why sessions end | |
 //! | [`seam`] | the hand-over from clear text to TLS, TLS facts, the proof of encryption | RFC 3207 4.2, RFC 9051 6.2.1, RFC 2595 4 |
 //! | [`inbox`] | received bytes and the lines in them | RFC 5321 2.3.8 |
+//! | [`calendar`] | days and dates | |
 //! | [`secret`] | values that never print | |
 //! | [`sasl`] | PLAIN, LOGIN, SCRAM-SHA-256 and its channel-bound form | RFC 4422, 4616, 5802, 7677, 9266 |
 //! | [`tls`] | the ClientHello, read before a TLS engine sees it | RFC 9846 4.1.2, RFC 6066 3, RFC 7301 |
@@ -22,6 +23,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod calendar;
 pub mod imap;
 pub mod inbox;
 pub mod pop3;

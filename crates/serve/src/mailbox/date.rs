@@ -1,5 +1,6 @@
 //! The wall clock, and dates as mail writes them (RFC 5322 3.3).
 
+use gatepost_wire::calendar::civil;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepost_wire::imap::ask::InternalDate;
@@ -47,25 +48,7 @@ pub fn rfc5322(date: InternalDate) -> String {
     )
 }
 
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days.saturating_add(719_468);
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// Days from 1970-01-01 to a day of the calendar; the other way of the algorithm above.
+/// Days from 1970-01-01 to a day of the calendar; the other way of [`civil`].
 pub fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);

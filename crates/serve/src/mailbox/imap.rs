@@ -15,7 +15,7 @@ use gatepost_wire::imap::ask::{
 use gatepost_wire::session::Machine;
 use tokio::sync::Notify;
 
-use super::{Shared, Summary, date, fetch, search};
+use super::{Recorded, Shared, Summary, date, fetch, search};
 
 /// A search that takes longer is given up with `NO [LIMIT]`: it could hold up others, and nobody may be waiting any more.
 const LONGEST_SEARCH: Duration = Duration::from_secs(30);
@@ -68,6 +68,12 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for ImapBackend {
     }
 }
 
+impl Recorded for ImapBackend {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
 impl ImapBackend {
     /// A backend for a session with the client at this address.
     pub fn new(shared: Arc<Shared>, client: IpAddr) -> Self {
@@ -81,11 +87,6 @@ impl ImapBackend {
             append: None,
             reading: None,
         }
-    }
-
-    /// What the session did so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
     }
 
     /// Answers one question.

@@ -86,6 +86,12 @@ pub struct Summary {
     pub events: Vec<Event>,
 }
 
+/// A backend that keeps a record of what its session did.
+pub trait Recorded {
+    /// What the session did so far.
+    fn summary(&self) -> &Summary;
+}
+
 impl Shared {
     /// Brings them together.
     pub fn new(store: Store, keeper: Arc<AccountKeeper>, config: Config) -> Arc<Self> {

@@ -8,7 +8,7 @@ use gatepost_store::{Error, MailboxId, Message};
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 use gatepost_wire::session::Machine;
 
-use super::{Locked, Shared, Summary};
+use super::{Locked, Recorded, Shared, Summary};
 
 /// Messages listed in one read of the store.
 const BATCH: usize = 10_000;
@@ -45,6 +45,12 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for Pop3Backend {
     }
 }
 
+impl Recorded for Pop3Backend {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
 impl Pop3Backend {
     /// A backend for a session with the client at this address.
     pub fn new(shared: Arc<Shared>, client: IpAddr) -> Self {
@@ -54,11 +60,6 @@ impl Pop3Backend {
             summary: Summary::default(),
             open: None,
         }
-    }
-
-    /// What the session did so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
     }
 
     /// Answers one question.

@@ -22,7 +22,7 @@ use gatepost_wire::smtp::header::HeaderScan;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 
 use super::directory::{Owner, is_own};
-use super::{Shared, Summary, date};
+use super::{Recorded, Shared, Summary, date};
 
 /// How much of a submitted message is held back while its header's end has not come, in octets.
 const HELD_LIMIT: usize = 64 * 1024;
@@ -88,6 +88,12 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpBackend {
     }
 }
 
+impl Recorded for SmtpBackend {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
 impl SmtpBackend {
     /// A backend for a session with the client at this address.
     pub fn new(shared: Arc<Shared>, client: IpAddr, role: Role) -> Self {
@@ -98,11 +104,6 @@ impl SmtpBackend {
             summary: Summary::default(),
             transaction: None,
         }
-    }
-
-    /// What the session did so far.
-    pub fn summary(&self) -> &Summary {
-        &self.summary
     }
 
     /// Answers one question.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
+use gatepost_trust::certificates::{Options, ServiceTls};
 use gatepost_trust::identity::Identity;
 use gatepost_trust::local_ca;
 use gatepost_trust::profile::{self, Mode};
@@ -204,19 +204,14 @@ fn options(service: Service, plus: bool) -> Options {
         Protocol::Imap => profile::Service::Imap,
         Protocol::Pop3 => profile::Service::Pop3,
     };
+    let mode = if service.implicit_tls {
+        Mode::Implicit
+    } else {
+        Mode::StartTls
+    };
+    let usual = Options::default_for(tls_service, mode);
     Options {
-        service: tls_service,
-        mode: if service.implicit_tls {
-            Mode::Implicit
-        } else {
-            Mode::StartTls
-        },
-        // [CONF-02] a wrong name on a port for implicit TLS is an error; by STARTTLS a client may know us by its MX name.
-        unknown_name: if service.implicit_tls {
-            UnknownName::Refuse
-        } else {
-            UnknownName::FallBack
-        },
-        bindings: plus && service.protocol != Protocol::Smtp,
+        bindings: plus && usual.bindings,
+        ..usual
     }
 }

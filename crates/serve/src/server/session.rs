@@ -4,20 +4,21 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gatepost_net::driver::{self, Context, Ended, Event, Start, TlsFailure, VerbClass};
+use gatepost_net::driver::{self, Backend, Context, Ended, Event, Start, TlsFailure, VerbClass};
 use gatepost_net::listen::{self, Door, Farewell, Place, Refused};
 use gatepost_trust::certificates::ServiceTls;
 use gatepost_wire::seam::ClearLogin;
+use gatepost_wire::session::Machine;
 use gatepost_wire::{imap, pop3, smtp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use super::Shared;
 use crate::log::SessionLine;
-use crate::mailbox::Summary;
 use crate::mailbox::imap::ImapBackend;
 use crate::mailbox::pop3::Pop3Backend;
 use crate::mailbox::smtp::{Role, SmtpBackend};
+use crate::mailbox::{Recorded, Summary};
 use crate::services::{Protocol, Service};
 
 /// What all connections of one service share.
@@ -93,7 +94,7 @@ impl Listener {
         alive: mpsc::Sender<()>,
     ) {
         let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let tls = Arc::clone(&self.tls);
+        let kept = (place, alive);
         let backends = Arc::clone(&self.shared.backends);
         let clear_login = self.clear_login(client.ip());
         match &self.config {
@@ -111,13 +112,8 @@ impl Listener {
                         Instant::now(),
                     ))
                 };
-                let mut backend = SmtpBackend::new(backends, client.ip(), *role);
-                tokio::spawn(async move {
-                    let open = self.open(client);
-                    let ended = driver::run(stream, start, tls, &mut backend, &self.context).await;
-                    open.end(ended, backend.summary());
-                    drop((place, alive));
-                });
+                let backend = SmtpBackend::new(backends, client.ip(), *role);
+                self.run(stream, client, start, backend, kept);
             }
             ProtocolConfig::Imap(config) => {
                 let start = if self.service.implicit_tls {
@@ -129,13 +125,8 @@ impl Listener {
                         Instant::now(),
                     ))
                 };
-                let mut backend = ImapBackend::new(backends, client.ip());
-                tokio::spawn(async move {
-                    let open = self.open(client);
-                    let ended = driver::run(stream, start, tls, &mut backend, &self.context).await;
-                    open.end(ended, backend.summary());
-                    drop((place, alive));
-                });
+                let backend = ImapBackend::new(backends, client.ip());
+                self.run(stream, client, start, backend, kept);
             }
             ProtocolConfig::Pop3(config) => {
                 let start = if self.service.implicit_tls {
@@ -147,15 +138,32 @@ impl Listener {
                         Instant::now(),
                     ))
                 };
-                let mut backend = Pop3Backend::new(backends, client.ip());
-                tokio::spawn(async move {
-                    let open = self.open(client);
-                    let ended = driver::run(stream, start, tls, &mut backend, &self.context).await;
-                    open.end(ended, backend.summary());
-                    drop((place, alive));
-                });
+                let backend = Pop3Backend::new(backends, client.ip());
+                self.run(stream, client, start, backend, kept);
             }
         }
+    }
+
+    /// Runs a session in a task of its own; what is `kept` is given back at its end.
+    fn run<M, B>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        client: SocketAddr,
+        start: Start<M>,
+        mut backend: B,
+        kept: (Place, mpsc::Sender<()>),
+    ) where
+        M: Machine + Send + 'static,
+        M::Fresh: Send,
+        B: Backend<M> + Recorded + 'static,
+    {
+        let tls = Arc::clone(&self.tls);
+        tokio::spawn(async move {
+            let open = self.open(client);
+            let ended = driver::run(stream, start, tls, &mut backend, &self.context).await;
+            open.end(ended, backend.summary());
+            drop(kept);
+        });
     }
 
     /// The configuration's exception, for clients in its networks.

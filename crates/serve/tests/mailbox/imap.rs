@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_net::driver::Backend;
+use gatepost_serve::mailbox::Recorded as _;
 use gatepost_serve::mailbox::imap::ImapBackend;
 use gatepost_testkit::{facts, talk};
 use gatepost_wire::imap::ask::{

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use gatepost_serve::mailbox::Recorded as _;
 use gatepost_serve::mailbox::pop3::Pop3Backend;
 use gatepost_testkit::talk;
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use gatepost_serve::mailbox::Recorded as _;
 use gatepost_serve::mailbox::smtp::{Role, SmtpBackend};
 use gatepost_store::Options;
 use gatepost_testkit::talk;

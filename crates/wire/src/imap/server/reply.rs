@@ -1,6 +1,7 @@
 //! Writes responses (RFC 9051 7). What the client or a message supplied goes out only through these functions, so no CR, LF
 //! or quote of theirs can end a line or a string early.
 
+use crate::calendar::civil;
 use std::fmt::Write as _;
 use std::io::Write as _;
 
@@ -112,24 +113,6 @@ pub(super) fn date_time(out: &mut Vec<u8>, date: InternalDate) {
             offset % 60
         ),
     );
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's algorithm, proleptic Gregorian).
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days.clamp(-10_000_000, 10_000_000) + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// The day counted from 1970-01-01, if there is such a date.
