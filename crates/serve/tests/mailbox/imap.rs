@@ -703,3 +703,24 @@ async fn a_long_search_does_not_hold_up_others() {
     }
     assert!(on_its_way > 0);
 }
+
+#[tokio::test]
+async fn a_search_ends_when_its_time_has_come() {
+    let world = World::new();
+    world.append(ANN, "INBOX", "A: b\r\n\r\ntext\r\n").await;
+    let account = world.store.accounts().find(ANN).unwrap().unwrap().id;
+    let (mailbox, selected) = world.store.select(account, "INBOX").unwrap();
+    let run = |until| {
+        gatepost_serve::mailbox::search::search(
+            &world.store,
+            mailbox,
+            Criterion::All,
+            &selected.uids,
+            until,
+        )
+    };
+    let now = std::time::Instant::now();
+    assert_eq!(run(now), Err(gatepost_store::Error::Limit));
+    let later = now + std::time::Duration::from_secs(60);
+    assert_eq!(run(later).unwrap().uids, selected.uids);
+}

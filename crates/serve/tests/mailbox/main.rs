@@ -6,4 +6,5 @@ mod account;
 mod imap;
 mod pop3;
 mod smtp;
+mod upgrade;
 mod world;
