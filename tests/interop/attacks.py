@@ -10,7 +10,7 @@ import time
 
 from clients import plain_token, send_by_python
 from fetchers import imap_connection, pop3_connection
-from world import HOST, Failed, case, check, plain, run
+from world import HOST, Failed, Server, case, check, plain, run
 
 # Protocol, service, the command that asks for TLS, the word that grants it, a command to inject.
 UPGRADES = [
@@ -316,6 +316,29 @@ def no_clear_login_smtp(world):
     with Wire(world, "submission") as wire:
         answer = wire.say(b"MAIL FROM:<a@gatepost.test>")
         check(answer.startswith(b"530 5.7.0"), f"MAIL before TLS: {answer!r}")
+
+
+@case("the-exception-for-clear-logins-lifts-nothing-else")
+def clear_login_exception(world):
+    # [SMTP-AUTH-01] [CONF-01] [POP-TLS-07] the exception is for logins: port 25 has none, and keeps its demand for TLS
+    folder = world.new_folder("exception")
+    config = folder / "gatepost.toml"
+    config.write_text('[smtp]\ntls = "require"\n[login]\nclear_networks = ["127.0.0.0/8"]\n')
+    server = Server(world.binary, folder, ["listed"], flags=["--config", config])
+    server.start()
+    try:
+        with Wire(server, "smtp") as wire:
+            answer = wire.say(b"MAIL FROM:<a@far.test>")
+            check(answer.startswith(b"530 5.7.0"), f"mail in clear on port 25: {answer!r}")
+        with Wire(server, "submission") as wire:
+            answer = wire.say(b"MAIL FROM:<listed@gatepost.test>")
+            check(answer.startswith(b"530"), f"mail without a login: {answer!r}")
+            token = base64.b64encode(b"\0listed@gatepost.test\0" + server.password_file("listed").read_bytes().strip())
+            answer = wire.say(b"AUTH PLAIN " + token)
+            check(answer.startswith(b"235"), f"the login of a listed network: {answer!r}")
+        check(b"clear_login_allowed" in (folder / "server.log").read_bytes(), "the log does not warn")
+    finally:
+        server.kill()
 
 
 @case("no-login-in-clear-imap")
