@@ -133,6 +133,15 @@ class Server:
         """The end of the program's output."""
         return (self.folder / "server.log").read_text(errors="replace")[-600:]
 
+    def logged(self, words, seconds=5):
+        """Whether the log holds these words, or comes to within the time."""
+        deadline = time.monotonic() + seconds
+        while words not in (self.folder / "server.log").read_text(errors="replace"):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
     def kill(self):
         """Ends the program without warning."""
         self.process.kill()
