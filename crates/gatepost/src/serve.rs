@@ -69,15 +69,29 @@ async fn until_told(running: Running, first: Option<&FirstAccount>) -> Result<()
     Ok(())
 }
 
-/// A ready file that an earlier server left behind when it was killed would tell of a server that is not there.
+/// A ready file that an earlier server left behind when it was killed would tell of a server that is not there. One that cannot
+/// be written is found now, before an account is made whose password is shown only once the server is ready.
 fn forget_readiness(file: Option<&Path>) -> Result<(), Failure> {
-    match file.map(std::fs::remove_file) {
-        None | Some(Ok(())) => Ok(()),
-        Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Some(Err(error)) => Err(Failure::usage(format!(
-            "cannot remove the old ready file: {error}; give another path with --ready-file"
-        ))),
+    let Some(file) = file else { return Ok(()) };
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Failure::usage(format!(
+                "cannot remove the old ready file: {error}; give another path with --ready-file"
+            )));
+        }
+        _ => {}
     }
+    // Not under its own name: whoever waits for the file must not see it yet.
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, "")
+        .and_then(|()| std::fs::remove_file(&beside))
+        .map_err(|error| {
+            Failure::local(format!(
+                "cannot write the ready file {}: {error}; give another path with --ready-file",
+                file.display()
+            ))
+        })
 }
 
 fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
@@ -269,7 +283,7 @@ fn start_failure(error: StartError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::host_name;
+    use super::{forget_readiness, host_name};
 
     #[test]
     fn only_host_names_get_into_greetings() {
@@ -287,5 +301,17 @@ mod tests {
         ] {
             assert!(host_name(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_ready_file_that_cannot_be_written_is_found_before_anything_is_made() {
+        let folder = std::env::temp_dir().join(format!("gatepost-ready.{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("ready.json");
+        std::fs::write(&file, "{}").unwrap();
+        assert!(forget_readiness(Some(&file)).is_ok());
+        assert!(!file.exists());
+        assert!(forget_readiness(Some(&folder.join("missing/ready.json"))).is_err());
+        std::fs::remove_dir(&folder).unwrap();
     }
 }
