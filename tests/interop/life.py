@@ -88,13 +88,14 @@ def no_stall(world):
     """A client whose socket holds small writes back (Nagle) must not wait for a delayed acknowledgement, 40 ms, at each step."""
     context = ssl.create_default_context(cafile=world.ca)
     took = []
-    for _ in range(10):
+    # A stall is in every session; a busy machine is not: one quick session is proof.
+    while not took or (min(took) >= 0.035 and len(took) < 200):
         begun = time.monotonic()
         with smtplib.SMTP(HOST, world.port("smtp"), local_hostname="x", timeout=10) as session:
             session.starttls(context=context)
             session.ehlo()
         took.append(time.monotonic() - begun)
-    check(min(took) < 0.035, f"the quickest of ten sessions took {min(took) * 1000:.0f} ms")
+    check(min(took) < 0.035, f"the quickest of {len(took)} sessions took {min(took) * 1000:.0f} ms")
 
 
 @case("the-service-manager-hands-over-a-socket")
@@ -166,7 +167,9 @@ def sigterm_under_load(world):
     threads = [threading.Thread(target=deliver_until, args=(world, acknowledged, stop)) for _ in range(4)]
     for thread in threads:
         thread.start()
-    time.sleep(1)
+    deadline = time.monotonic() + 60
+    while len(acknowledged) < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
     code, _ = world.server.terminate()
     stop.set()
     for thread in threads:
@@ -190,7 +193,7 @@ def new_certificate(world):
         with Wire(server, "smtp") as session, Wire(server, "submission") as other:
             chain.write_text("no certificate at all\n")
             server.process.send_signal(signal.SIGHUP)
-            time.sleep(0.5)
+            check(server.logged("certificate_not_loaded", 30), "the log does not name the faulty file")
             check(shown(server, "imaps") == old, "a faulty file took the certificate away")
             make_certificate(chain, key)
             server.process.send_signal(signal.SIGHUP)
