@@ -115,6 +115,11 @@ pub enum Failure {
     UnusableCredentials,
     /// The peer is not verified, and no exception was made: credentials stay here [MUA-02] [MUA-05].
     NotVerified,
+    /// The content holds a bare CR or LF. The connection was cut, so that no part of the message counts [SMTP-BASE-04].
+    BareLineEnd,
+    /// The content holds octets above 127, which the server does not take or the owner did not declare. The connection was
+    /// cut [SMTP-8BIT-01].
+    EightBit,
     /// The owner stopped the session.
     Stopped,
     /// The owner asked for something the protocol or the state does not allow: a line end in an argument, for example.
@@ -145,6 +150,8 @@ impl Failure {
             Self::ServerNotProven => "E-SERVER-NOT-PROVEN",
             Self::UnusableCredentials => "E-CREDENTIALS",
             Self::NotVerified => "E-NOT-VERIFIED",
+            Self::BareLineEnd => "E-BARE-LINE-END",
+            Self::EightBit => "E-8BIT",
             Self::Stopped => "E-STOPPED",
             Self::Misuse => "E-MISUSE",
         }
@@ -170,9 +177,9 @@ impl Failure {
             | Self::Farewell(_)
             | Self::LoginRefused(_)
             | Self::ServerNotProven => Blame::Peer,
-            Self::NoMechanism { .. } | Self::LoginDisabled => Blame::Mismatch,
+            Self::NoMechanism { .. } | Self::LoginDisabled | Self::EightBit => Blame::Mismatch,
             Self::NotVerified => Blame::Policy,
-            Self::UnusableCredentials | Self::Misuse => Blame::Misuse,
+            Self::UnusableCredentials | Self::BareLineEnd | Self::Misuse => Blame::Misuse,
         }
     }
 
@@ -278,6 +285,8 @@ impl fmt::Display for Failure {
                 f.write_str("the name, password or token holds characters that cannot be sent")
             }
             Self::NotVerified => f.write_str("the peer is not verified; no credential was sent"),
+            Self::BareLineEnd => f.write_str("the message holds a bare CR or LF; it was not sent"),
+            Self::EightBit => f.write_str("the message holds 8-bit octets that the server does not take; it was not sent"),
             Self::Stopped => f.write_str("stopped"),
             Self::Misuse => f.write_str("the request cannot be sent: a line end in an argument, or out of order"),
         }

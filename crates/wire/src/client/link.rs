@@ -201,6 +201,8 @@ impl Link {
 
     pub(crate) fn fail<A>(&mut self, failure: Failure) -> Next<A> {
         self.failure.get_or_insert(failure);
+        // What was not written yet is not worth writing any more, and half a message must not look like a whole one.
+        self.output.clear();
         Next::Close(Why::Failed)
     }
 
@@ -212,8 +214,21 @@ impl Link {
         self.closed = Some(clean);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.is_some()
+    /// Fails when the peer has closed: for states that make output without waiting.
+    pub(crate) fn check_open(&self, stage: Stage) -> Result<(), Failure> {
+        match self.closed {
+            None => Ok(()),
+            Some(true) => Err(Failure::Closed(stage)),
+            Some(false) => Err(Failure::Truncated(stage)),
+        }
+    }
+
+    /// In clear, nothing may have come before it was asked for: it would not be an answer.
+    pub(crate) fn check_silent(&self, stage: Stage) -> Result<(), Failure> {
+        if self.channel.is_encrypted() || self.inbox.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::Protocol(Breach::Unasked, stage))
     }
 
     pub(crate) fn into_leftover(mut self) -> Leftover {

@@ -226,6 +226,14 @@ impl Exchange {
         self.mechanism
     }
 
+    /// The message that [`Exchange::initial`] would give, left where it is: to see whether it fits into a command.
+    pub fn peek(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::First(message) | State::ScramFirst(message, _) => Some(message.expose()),
+            _ => None,
+        }
+    }
+
     /// The message that may go along with the command; none for a mechanism in which the server speaks first.
     pub fn initial(&mut self) -> Option<Secret<Vec<u8>>> {
         match std::mem::replace(&mut self.state, State::Said) {
