@@ -164,7 +164,14 @@ impl Flow {
 
     /// Writes a command of the owner.
     pub(super) fn ask(&mut self, link: &mut Link, line: &[u8]) {
-        link.say(line);
+        if line
+            .get(..4)
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"AUTH"))
+        {
+            link.say_secret(line, "AUTH (credentials)");
+        } else {
+            link.say(line);
+        }
         self.due.push_back(Due::Owner);
     }
 
