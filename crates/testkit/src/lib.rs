@@ -1,5 +1,6 @@
 //! What the tests of several crates share.
 //!
+//! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
@@ -7,6 +8,7 @@
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod hostile;
 pub mod imap;
 pub mod pair;
 pub mod talk;
