@@ -14,6 +14,17 @@ use gatepost_wire::session::{Fresh, Next};
 use crate::behaviour;
 use crate::input::Input;
 
+/// As a command that may be said in clear: anything but a login.
+pub const ANYTHING: &str = "*";
+/// What a login would look like.
+const LOGINS: [&str; 6] = [
+    "AUTH ",
+    "AUTHENTICATE ",
+    "LOGIN ",
+    "USER ",
+    "PASS ",
+    "pencil",
+];
 /// Divides turns.
 const TURN: u8 = 0xff;
 /// Steps after which a session is held to be going round in circles.
@@ -155,7 +166,8 @@ fn check_clear(said: &[u8], encrypted: bool, in_clear: &[&str]) {
         let known = in_clear
             .iter()
             .any(|it| line == *it || line.ends_with(&format!(" {it}")));
-        assert!(known, "said in clear: {line:?}");
+        let anything = in_clear.contains(&ANYTHING) && !LOGINS.iter().any(|it| line.contains(it));
+        assert!(known || anything, "said in clear: {line:?}");
     }
 }
 

@@ -4,3 +4,4 @@ mod hostile;
 mod others;
 mod script;
 mod smtp;
+mod times;
