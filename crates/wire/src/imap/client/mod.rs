@@ -10,7 +10,7 @@
 //! 2. STARTTLS goes out at once, alone in its write [IMAP-TLS-08]. Its reply must carry our tag: 48 random bits, which nobody can
 //!    have sent ahead. Untagged words before it are dropped [IMAP-TLS-12]; `+`, BYE and anything else end the session.
 //! 3. Inside TLS the capabilities are asked for anew [IMAP-TLS-07]; alerts, referrals and all other words said in clear are gone.
-//! 4. LOGIN is not said where LOGINDISABLED is listed, and no credential where [`MaySendCredentials`] cannot be had [IMAP-TLS-10].
+//! 4. LOGIN is not said where LOGINDISABLED is listed, and no credential where [`crate::seam::MaySendCredentials`] cannot be had [IMAP-TLS-10].
 //! 5. Referrals are never followed: a response code is data for the owner, nothing else.
 //! 6. Message bodies stream in blocks ([`Ask::Portion`]), so memory does not grow with them. If the connection ends within
 //!    one, the message is incomplete and the session fails.

@@ -7,7 +7,7 @@
 //!
 //! 1. The server greets with its capabilities. In clear they decide nothing; STARTTLS goes out alone in its write.
 //! 2. After the handshake the server says its capabilities again; only these count [SIEVE-TLS-01].
-//! 3. No credential goes out where [`MaySendCredentials`] cannot be had.
+//! 3. No credential goes out where [`crate::seam::MaySendCredentials`] cannot be had.
 //!
 //! # Example
 //!
