@@ -332,8 +332,11 @@ impl Client {
             Bounds::EARLY
         };
         if let Some(event) = self.reader.read(&mut self.link, bounds, stage)? {
-            self.link.advance();
             self.on_event(event)?;
+            // Before login, words nobody asked for do not buy time.
+            if self.is_logged_in() || self.stage() != stage {
+                self.link.advance();
+            }
             return Ok(None);
         }
         if self.proceed()? {

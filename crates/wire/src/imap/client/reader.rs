@@ -127,6 +127,7 @@ impl Reader {
                     };
                     self.pieces.push(Piece::Literal(bytes.to_vec()));
                     link.inbox.consume(length);
+                    link.spend(length, stage)?;
                     self.state = State::Line;
                 }
                 State::Stream { .. } => {

@@ -318,8 +318,12 @@ impl Client {
         {
             return Ok(Some(self.link.write()));
         }
+        let before = self.stage();
         if self.read()? {
-            self.link.advance();
+            // Before login, lines without end do not buy time.
+            if self.logged_in || self.stage() != before {
+                self.link.advance();
+            }
             return Ok(None);
         }
         if matches!(self.state, State::Open) {
