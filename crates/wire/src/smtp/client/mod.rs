@@ -45,8 +45,6 @@ mod flow;
 mod login;
 mod reply;
 mod stuff;
-#[cfg(test)]
-mod tests;
 
 use std::mem;
 use std::sync::Arc;
