@@ -52,6 +52,12 @@ const BOUNDS: Bounds = Bounds {
     response: 4 * 1024 * 1024,
     literal: 4 * 1024 * 1024,
     streams: false,
+    imap: false,
+};
+/// The same before login.
+const EARLY_BOUNDS: Bounds = Bounds {
+    imap: false,
+    ..Bounds::EARLY
 };
 /// The most lines of a response.
 const MOST_LINES: usize = 10_000;
@@ -289,11 +295,7 @@ impl Client {
             return Ok(Some(self.link.write()));
         }
         let stage = self.stage();
-        let bounds = if self.logged_in {
-            BOUNDS
-        } else {
-            Bounds::EARLY
-        };
+        let bounds = if self.logged_in { BOUNDS } else { EARLY_BOUNDS };
         if let Some(event) = self.reader.read(&mut self.link, bounds, stage)? {
             if let Event::Response(pieces) = event {
                 self.on_line(&pieces, stage)?;

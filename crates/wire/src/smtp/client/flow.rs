@@ -117,6 +117,11 @@ impl Flow {
         self.begun
     }
 
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (u64, bool)> {
+        let under = self.transactions.iter();
+        under.map(|it| (it.outcome.id, it.stage == Progress::Written))
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_empty()
     }

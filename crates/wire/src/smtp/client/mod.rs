@@ -221,6 +221,12 @@ impl Client {
         &self.capabilities
     }
 
+    /// The transactions without an outcome, by id, and whether their content was sent whole: then the server may have taken
+    /// the message though its reply never came. For the owner of a session that failed.
+    pub fn unfinished(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.flow.unfinished()
+    }
+
     /// How many more transactions the server's limit allows in this session; none without a limit. [SMTP-LIM-03]
     pub fn transactions_left(&self) -> Option<u32> {
         let limit = self.capabilities.limits.transactions?;
