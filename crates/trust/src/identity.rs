@@ -128,6 +128,11 @@ impl Identity {
     }
 }
 
+/// `tls-server-end-point` (RFC 5929 4.1) of any certificate. None when it cannot be read.
+pub(crate) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Box<[u8]>> {
+    inspect::end_point_hash_of(der)
+}
+
 fn coverage(names: &[String], host: &str) -> Option<Coverage> {
     let parent = host.split_once('.').map(|(_, parent)| parent);
     let cover = |name: &String| match name.strip_prefix("*.") {
