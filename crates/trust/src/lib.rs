@@ -7,6 +7,7 @@
 //! | [`identity`] | a certificate with its key, loaded and judged | RFC 5280, RFC 9525 |
 //! | [`certificates`] | which certificate answers a ClientHello | RFC 6066 3 |
 //! | [`local_ca`] | a private authority for a server without certificates | |
+//! | [`tlsa`] | the TLSA record | RFC 6698 2 |
 //! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -20,3 +21,4 @@ pub mod exporter;
 pub mod identity;
 pub mod local_ca;
 pub mod profile;
+pub mod tlsa;
