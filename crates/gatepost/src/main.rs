@@ -2,6 +2,7 @@
 
 mod account;
 mod cli;
+mod client;
 mod config;
 mod config_verb;
 mod directives;
