@@ -75,7 +75,11 @@ pub(crate) fn first_line(file: &Path, what: &str, longest: u64) -> Result<Secret
         .next()
         .unwrap_or_default()
         .to_owned();
-    checked(line, &format!("the {what} file {}", file.display()), longest)
+    checked(
+        line,
+        &format!("the {what} file {}", file.display()),
+        longest,
+    )
 }
 
 /// A secret that is not empty and not overlong. `source` names where it comes from.

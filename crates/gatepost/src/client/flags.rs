@@ -325,7 +325,10 @@ mod tests {
     fn no_flag_stands_twice_and_none_takes_a_password() {
         for (at, flag) in FLAGS.iter().enumerate() {
             assert!(
-                FLAGS.iter().skip(at + 1).all(|other| other.name != flag.name),
+                FLAGS
+                    .iter()
+                    .skip(at + 1)
+                    .all(|other| other.name != flag.name),
                 "{}",
                 flag.name
             );

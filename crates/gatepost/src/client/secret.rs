@@ -101,8 +101,7 @@ fn by_default(user: &str, place: &str) -> Result<Proof, Failure> {
         return password::checked(token, TOKEN, LONGEST_TOKEN).map(Proof::Token);
     }
     if let Ok(word) = std::env::var(password::VARIABLE) {
-        return password::checked(word, password::VARIABLE, password::LONGEST)
-            .map(Proof::Password);
+        return password::checked(word, password::VARIABLE, password::LONGEST).map(Proof::Password);
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
@@ -151,11 +150,12 @@ fn from_descriptor(number: u32) -> Result<Secret<String>, Failure> {
     let mut octets = Vec::new();
     file.take(password::LONGEST + 3)
         .read_to_end(&mut octets)
-        .map_err(|error| Failure::usage(format!("cannot read from descriptor {number}: {error}")))?;
+        .map_err(|error| {
+            Failure::usage(format!("cannot read from descriptor {number}: {error}"))
+        })?;
     let octets = Secret::new(octets);
-    let text = std::str::from_utf8(octets.expose()).map_err(|_| {
-        Failure::usage(format!("what descriptor {number} holds is not UTF-8"))
-    })?;
+    let text = std::str::from_utf8(octets.expose())
+        .map_err(|_| Failure::usage(format!("what descriptor {number} holds is not UTF-8")))?;
     let line = text.split(['\r', '\n']).next().unwrap_or_default();
     password::checked(line.to_owned(), &path, password::LONGEST)
 }
@@ -189,7 +189,9 @@ mod tests {
 
     #[test]
     fn a_secret_never_prints() {
-        let proof = Source::Command("echo hunter2".into()).obtain("anna", "mail.test").unwrap();
+        let proof = Source::Command("echo hunter2".into())
+            .obtain("anna", "mail.test")
+            .unwrap();
         assert!(!format!("{proof:?}").contains("hunter2"));
     }
 }

@@ -220,7 +220,10 @@ impl Settings {
                 clear_login: said.has("danger-clear-login"),
                 unverified_login: said.has("danger-unverified-login"),
             },
-            resolve: said.many("resolve").map(resolve).collect::<Result<_, _>>()?,
+            resolve: said
+                .many("resolve")
+                .map(resolve)
+                .collect::<Result<_, _>>()?,
             socks5: said.one("socks5").map(proxy).transpose()?,
             source: said.one("source").map(source).transpose()?,
             proxy_header: proxy_header(said.one("proxy-header"))?,
@@ -295,10 +298,9 @@ impl Settings {
         let door = |port: u16, tls| vec![Door { port, tls }];
         if url.implicit {
             return match self.tls {
-                None | Some(Tls::Implicit) => Ok(door(
-                    url.port.or(implicit).unwrap_or(clear),
-                    Tls::Implicit,
-                )),
+                None | Some(Tls::Implicit) => {
+                    Ok(door(url.port.or(implicit).unwrap_or(clear), Tls::Implicit))
+                }
                 Some(other) => wrong(format!(
                     "the scheme of the URL means implicit TLS, --tls {} another thing; write {}",
                     other.label(),
@@ -443,7 +445,11 @@ fn verify(words: &str) -> Result<Verify, Failure> {
         .split(['+', ','])
         .map(way)
         .collect::<Result<_, Failure>>()?;
-    if ways.iter().enumerate().any(|(at, it)| ways[..at].contains(it)) {
+    if ways
+        .iter()
+        .enumerate()
+        .any(|(at, it)| ways[..at].contains(it))
+    {
         return wrong(format!("--verify {words} names a way twice"));
     }
     Ok(Verify {
@@ -560,7 +566,9 @@ fn resolver(text: &str) -> Result<SocketAddr, Failure> {
 fn timeout(text: &str) -> Result<Duration, Failure> {
     match text.parse::<u64>() {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-        _ => wrong(format!("--timeout {text}: write whole seconds, from 1 to 86400")),
+        _ => wrong(format!(
+            "--timeout {text}: write whole seconds, from 1 to 86400"
+        )),
     }
 }
 
@@ -596,7 +604,9 @@ mod tests {
 
     fn doors(words: &str, url: &str) -> Option<Vec<(u16, Tls)>> {
         let doors = read(words).unwrap().doors(&Url::parse(url).unwrap());
-        doors.ok().map(|doors| doors.iter().map(|door| (door.port, door.tls)).collect())
+        doors
+            .ok()
+            .map(|doors| doors.iter().map(|door| (door.port, door.tls)).collect())
     }
 
     #[test]
@@ -604,7 +614,11 @@ mod tests {
         use Tls::{Implicit, Off, Opportunistic, StartTls};
         // [MUA-01] [CONF-11]
         let table = [
-            ("", "submission://h.test", vec![(465, Implicit), (587, StartTls)]),
+            (
+                "",
+                "submission://h.test",
+                vec![(465, Implicit), (587, StartTls)],
+            ),
             ("", "imap://h.test", vec![(993, Implicit), (143, StartTls)]),
             ("", "pop3://h.test", vec![(995, Implicit), (110, StartTls)]),
             ("", "smtp://h.test", vec![(25, StartTls)]),
@@ -614,10 +628,18 @@ mod tests {
             ("--tls auto", "imap://h.test:10143", vec![(10143, StartTls)]),
             ("", "smtp://h.test:465", vec![(465, Implicit)]),
             ("--tls implicit", "imap://h.test", vec![(993, Implicit)]),
-            ("--tls implicit", "smtp://h.test:2465", vec![(2465, Implicit)]),
+            (
+                "--tls implicit",
+                "smtp://h.test:2465",
+                vec![(2465, Implicit)],
+            ),
             ("--tls starttls", "imap://h.test", vec![(143, StartTls)]),
             ("--tls starttls", "smtp://h.test:465", vec![(465, StartTls)]),
-            ("--tls opportunistic", "smtp://h.test", vec![(25, Opportunistic)]),
+            (
+                "--tls opportunistic",
+                "smtp://h.test",
+                vec![(25, Opportunistic)],
+            ),
             ("--tls off", "pop3://h.test", vec![(110, Off)]),
         ];
         for (words, url, expected) in table {
@@ -684,7 +706,10 @@ mod tests {
         assert_eq!(settings.resolve[1].host, "::1");
         assert_eq!(settings.socks5.unwrap().1, 9050);
         assert_eq!(settings.dns.unwrap().to_string(), "[::1]:53");
-        assert_eq!(read("--dns 127.0.0.1:5353").unwrap().dns.unwrap().port(), 5353);
+        assert_eq!(
+            read("--dns 127.0.0.1:5353").unwrap().dns.unwrap().port(),
+            5353
+        );
         assert_eq!(settings.mechanism.as_deref(), Some("SCRAM-SHA-256"));
     }
 
@@ -696,9 +721,17 @@ mod tests {
             ("--user a --tls off", "imap://127.0.0.1", true),
             ("--user a --tls off", "imap://localhost", true),
             ("--tls off", "imap://a@mail.test", false),
-            ("--user a --tls off --danger-clear-login", "imap://mail.test", true),
+            (
+                "--user a --tls off --danger-clear-login",
+                "imap://mail.test",
+                true,
+            ),
             ("--user a --verify none", "imap://mail.test", false),
-            ("--user a --verify none --danger-unverified-login", "imap://mail.test", true),
+            (
+                "--user a --verify none --danger-unverified-login",
+                "imap://mail.test",
+                true,
+            ),
             ("--verify none", "imap://mail.test", true),
             ("--user a", "imap://mail.test", true),
         ];

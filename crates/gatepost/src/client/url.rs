@@ -261,7 +261,10 @@ impl Url {
         Ok(Self {
             protocol: *protocol,
             implicit: *implicit,
-            user: user.map(decode).transpose()?.filter(|user| !user.is_empty()),
+            user: user
+                .map(decode)
+                .transpose()?
+                .filter(|user| !user.is_empty()),
             host: Host::parse(&decode(host)?)?,
             port,
             mailbox: mailbox(*protocol, path)?,
@@ -346,7 +349,10 @@ mod tests {
         for (scheme, protocol, implicit) in SCHEMES {
             let read = url(&format!("{scheme}://mail.example.org"));
             assert_eq!((read.protocol, read.implicit), (*protocol, *implicit));
-            assert_eq!(url(&format!("{}://h.test:2525/", scheme.to_uppercase())).port, Some(2525));
+            assert_eq!(
+                url(&format!("{}://h.test:2525/", scheme.to_uppercase())).port,
+                Some(2525)
+            );
         }
     }
 
@@ -373,7 +379,10 @@ mod tests {
         let read = url("imaps://anna%40example.org@mail.example.org/Lists%2F2026/B%C3%BCro");
         assert_eq!(read.user.as_deref(), Some("anna@example.org"));
         assert_eq!(read.mailbox.as_deref(), Some("Lists/2026/Büro"));
-        assert_eq!(url("imaps://anna@example.org@mail.test").user.as_deref(), Some("anna@example.org"));
+        assert_eq!(
+            url("imaps://anna@example.org@mail.test").user.as_deref(),
+            Some("anna@example.org")
+        );
         assert_eq!(url("imaps://mail.test/").mailbox, None);
     }
 
@@ -385,7 +394,10 @@ mod tests {
             "smtp://a@b:s3cret@h.test/x",
         ] {
             let said = Url::parse(text).unwrap_err().to_string();
-            assert!(said.contains("--password-file") && !said.contains("s3"), "{said}");
+            assert!(
+                said.contains("--password-file") && !said.contains("s3"),
+                "{said}"
+            );
         }
     }
 
