@@ -4,6 +4,7 @@
 //! every flag once, `settings.rs` refuses contradictions.
 
 mod date;
+mod fetch;
 mod flags;
 mod secret;
 mod send;
