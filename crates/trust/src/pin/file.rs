@@ -178,7 +178,10 @@ fn parse_line(text: &str) -> Result<Line, PinFileProblem> {
         match word {
             "no-backup" => backup = false,
             "report-only" => report_only = true,
-            word => pins.push(word.parse::<Pin>().map_err(|_| PinFileProblem::UnknownWord)?),
+            word => pins.push(
+                word.parse::<Pin>()
+                    .map_err(|_| PinFileProblem::UnknownWord)?,
+            ),
         }
     }
     // [PIN-02]
@@ -252,7 +255,10 @@ mod tests {
             ("a.example:25 PIN PIN maybe", PinFileProblem::UnknownWord),
             ("a.example:25 no-backup", PinFileProblem::NoPin),
             ("a.example:25 PIN", PinFileProblem::NoBackup),
-            ("a.example:25 PIN PIN\nA.example:25 PIN PIN", PinFileProblem::Twice),
+            (
+                "a.example:25 PIN PIN\nA.example:25 PIN PIN",
+                PinFileProblem::Twice,
+            ),
         ];
         for (text, problem) in cases {
             let text = text.replace("PIN", &pin(1).to_string());
