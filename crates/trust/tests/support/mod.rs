@@ -5,7 +5,10 @@
     reason = "every test file uses a part of it, and none uses all"
 )]
 
+pub(crate) mod openssl;
+
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use gatepost_testkit::pki::{Authority, Issued, now};
 use gatepost_trust::profile::provider;
@@ -98,14 +101,19 @@ impl ResolvesServerCert for Resolver {
 
 /// Runs a handshake to its end, good or bad.
 pub(crate) fn connect(terms: Terms, server: &Server, shares: Shares) -> Run {
-    connect_through(terms, server, shares, |_| {})
+    connect_at(terms, server, shares, now())
+}
+
+/// The same at another time.
+pub(crate) fn connect_at(terms: Terms, server: &Server, shares: Shares, now: SystemTime) -> Run {
+    let attempt = ClientTls::new(terms).attempt(now, shares).unwrap();
+    connect_through(attempt, server, |_| {})
 }
 
 /// The same, with somebody on the way who changes the client's first flight.
 pub(crate) fn connect_through(
-    terms: Terms,
+    attempt: Attempt,
     server: &Server,
-    shares: Shares,
     meddle: impl FnOnce(&mut Vec<u8>),
 ) -> Run {
     let resolver = Arc::new(Resolver {
@@ -122,7 +130,6 @@ pub(crate) fn connect_through(
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(&resolver) as Arc<dyn ResolvesServerCert>);
     let mut theirs = ServerConnection::new(Arc::new(config)).unwrap();
-    let attempt = ClientTls::new(terms).attempt(now(), shares).unwrap();
     let mut ours =
         ClientConnection::new(Arc::clone(&attempt.config), attempt.name.clone()).unwrap();
     let mut hello = Vec::new();
