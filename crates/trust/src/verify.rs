@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 
 use judge::{Judge, Judged, merge};
+pub(crate) use path::is_weak;
 
 pub use client::{Attempt, ClientTls, Shares};
 pub use crl::{BadCrl, CrlProblem, Crls};
