@@ -150,6 +150,18 @@ impl Authority {
         self.crl_with(revoked, |_| {})
     }
 
+    /// Another certificate for an authority's name and key.
+    pub fn reissue(
+        &self,
+        authority: &Self,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> CertificateDer<'static> {
+        let mut params = authority.params.clone();
+        change(&mut params);
+        let certificate = params.signed_by(&authority.key, &self.issuer()).unwrap();
+        certificate.der().clone()
+    }
+
     /// The serial number of the authority's own certificate.
     pub fn serial(&self) -> &SerialNumber {
         self.params.serial_number.as_ref().unwrap()

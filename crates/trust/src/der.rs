@@ -2,7 +2,11 @@
 //!
 //! Definite lengths up to 2^32 - 1 in their shortest form, single-octet tags. Everything else is none. It allocates nothing.
 
+use std::time::SystemTime;
+
 use rustls_pki_types::SignatureVerificationAlgorithm;
+
+use crate::x509::moment;
 
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
@@ -11,6 +15,7 @@ pub(crate) const OCTET_STRING: u8 = 0x04;
 pub(crate) const OBJECT_ID: u8 = 0x06;
 pub(crate) const ENUMERATED: u8 = 0x0a;
 pub(crate) const IA5_STRING: u8 = 0x16;
+pub(crate) const UTC_TIME: u8 = 0x17;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const CONTEXT_0: u8 = 0xa0;
@@ -133,6 +138,47 @@ impl<'a> Signed<'a> {
     }
 }
 
+/// Takes a time (RFC 5280 4.1.2.5): UTC to the second, in either form.
+pub(crate) fn take_time(reader: &mut Reader<'_>) -> Option<SystemTime> {
+    let (year, rest) = match reader.peek()? {
+        UTC_TIME => {
+            let (year, rest) = number(reader.take(UTC_TIME)?, 2)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        GENERALIZED_TIME => number(reader.take(GENERALIZED_TIME)?, 4)?,
+        _ => return None,
+    };
+    let (month, rest) = number(rest, 2)?;
+    let (day, rest) = number(rest, 2)?;
+    let (hour, rest) = number(rest, 2)?;
+    let (minute, rest) = number(rest, 2)?;
+    let (second, rest) = number(rest, 2)?;
+    let ranges = (1..=12).contains(&month) && (1..=31).contains(&day);
+    if rest != b"Z" || !ranges || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let seconds = ((days(year, month, day) * 24 + hour) * 60 + minute) * 60 + second;
+    Some(moment(seconds))
+}
+
+fn number(text: &[u8], digits: usize) -> Option<(i64, &[u8])> {
+    let (head, rest) = text.split_at_checked(digits)?;
+    let value = head.iter().try_fold(0, |sum, digit| {
+        digit
+            .is_ascii_digit()
+            .then(|| sum * 10 + i64::from(digit - b'0'))
+    })?;
+    Some((value, rest))
+}
+
+/// Days since 1970-01-01 in the Gregorian calendar, counted in years that begin in March.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
+        - 719_468
+}
+
 /// A SEQUENCE with this content.
 pub(crate) fn wrapped(content: &[u8]) -> Vec<u8> {
     let length = content.len();
@@ -166,6 +212,39 @@ mod tests {
         let mut long = vec![4, 0x81, 0x80];
         long.extend([9; 0x80]);
         assert_eq!(Reader::new(&long).take(OCTET_STRING), Some(&[9; 0x80][..]));
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        let seconds = |tag: u8, text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            let bytes = [&[tag, length], text.as_bytes()].concat();
+            let time = take_time(&mut Reader::new(&bytes))?;
+            Some(
+                time.duration_since(SystemTime::UNIX_EPOCH)
+                    .unwrap()
+                    .as_secs(),
+            )
+        };
+        assert_eq!(seconds(UTC_TIME, "700101000000Z"), Some(0));
+        assert_eq!(seconds(UTC_TIME, "261101000000Z"), Some(1_793_491_200));
+        assert_eq!(
+            seconds(GENERALIZED_TIME, "20240229235959Z"),
+            Some(1_709_251_199)
+        );
+        assert_eq!(
+            seconds(GENERALIZED_TIME, "20000301000000Z"),
+            Some(951_868_800)
+        );
+        for text in [
+            "20241301000000Z",
+            "20240101240000Z",
+            "20240101000000",
+            "2024010100000Z0",
+        ] {
+            assert_eq!(seconds(GENERALIZED_TIME, text), None, "{text}");
+        }
+        assert_eq!(seconds(OCTET_STRING, "20240101000000Z"), None);
     }
 
     #[test]

@@ -11,9 +11,14 @@
 //! [`judge`] is pure: same evidence, terms and time, same verdict. It does no I/O and knows no clock.
 
 mod client;
+mod crl;
+mod dane;
+mod judge;
+mod ocsp;
 mod path;
 mod reason;
 mod reference;
+mod revocation;
 mod roots;
 mod terms;
 mod verdict;
@@ -22,7 +27,12 @@ use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
 
+use judge::{Judge, Judged, merge};
+pub(crate) use path::is_weak;
+
 pub use client::{Attempt, ClientTls, Shares};
+pub use crl::{BadCrl, CrlProblem, Crls};
+pub use ocsp::StapleProblem;
 pub use reason::{Blame, Reason, Whose};
 pub use reference::{BadName, HostName, Reference};
 pub use roots::{Roots, RootsError};
@@ -30,6 +40,7 @@ pub use terms::{Alpn, Demand, RevocationMode, Terms, Versions, Way, Ways};
 pub use verdict::{Check, CrlUrl, Kind, Outcome, Status, Verdict, VerifiedBy};
 
 use crate::x509::Certificate;
+pub use crate::x509::{PublicKeyKind, SignatureKind};
 
 /// What the peer showed of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,42 +57,34 @@ pub fn judge(evidence: &Evidence, terms: &Terms, now: SystemTime) -> Verdict {
     let now = whole_seconds(now);
     let chain = match read_chain(&evidence.chain) {
         Ok(chain) => chain,
-        Err(reason) => {
-            let check = Check::new(Kind::Chain, Status::Fail(reason));
-            return Verdict {
-                outcome: Outcome::Unverified,
-                checks: vec![check],
-                wants: Vec::new(),
-                waits: false,
-                excepted: false,
-            };
-        }
+        Err(reason) => return Verdict::unverified(Kind::Chain, reason),
+    };
+    let judge = Judge {
+        evidence,
+        chain: &chain,
+        terms,
+        now,
     };
     let (ways, all) = match &terms.ways {
         Ways::Any(ways) => (ways, false),
         Ways::All(ways) => (ways, true),
     };
-    let judged: Vec<(VerifiedBy, Vec<Check>)> = ways
-        .iter()
-        .map(|way| (way.by(), judge_way(way, &chain, terms, now)))
-        .collect();
-    let passed = |checks: &[Check]| checks.iter().all(|it| is_good(it));
+    let judged: Vec<Judged> = ways.iter().map(|way| judge.way(way)).collect();
     let verified = if all {
-        let every = judged.iter().all(|(_, checks)| passed(checks));
+        let every = judged.iter().all(Judged::is_good);
         judged.first().filter(|_| every)
     } else {
-        judged.iter().find(|(_, checks)| passed(checks))
+        judged.iter().find(|it| it.is_good())
     };
-    let (outcome, checks) = match verified {
-        Some((by, checks)) => (Outcome::Verified(*by), checks.clone()),
-        None => (Outcome::Unverified, merge(&judged)),
-    };
-    Verdict {
-        outcome,
-        checks,
-        wants: Vec::new(),
-        waits: false,
-        excepted: false,
+    match verified {
+        Some(way) => Verdict {
+            outcome: Outcome::Verified(way.by),
+            checks: if all { merge(&judged) } else { way.sorted() },
+            wants: judge::wants(&judged),
+            waits: false,
+            excepted: false,
+        },
+        None => judge.unverified(&judged, all),
     }
 }
 
@@ -91,74 +94,6 @@ fn read_chain(chain: &[CertificateDer<'_>]) -> Result<Vec<Certificate>, Reason> 
     }
     let read = |(position, der)| Certificate::read(der).map_err(|_| Reason::Malformed { position });
     chain.iter().enumerate().map(read).collect()
-}
-
-fn judge_way(way: &Way, chain: &[Certificate], terms: &Terms, now: SystemTime) -> Vec<Check> {
-    match way {
-        Way::Pkix | Way::MtaSts => judge_pkix(chain, terms, now),
-    }
-}
-
-fn judge_pkix(chain: &[Certificate], terms: &Terms, now: SystemTime) -> Vec<Check> {
-    let listed = |leaf: &Certificate| leaf.is_self_issued() && terms.roots.lists(&leaf.der);
-    let itself = chain.first().is_some_and(listed);
-    let found = path::find(chain, terms.roots.anchors(), itself, now);
-    let mut checks = found.checks;
-    let constrained = found.path.as_ref().is_none_or(|path| {
-        let authorities = path.places.iter().skip(1);
-        path.anchor.has_name_constraints
-            || authorities
-                .filter_map(|place| chain.get(*place))
-                .any(|it| it.has_name_constraints)
-    });
-    checks.push(Check::new(
-        Kind::Name,
-        Status::of(name(chain, &terms.references, !constrained)),
-    ));
-    checks
-}
-
-/// [ID-07] [CONF-04] subject alternative names only.
-fn name(chain: &[Certificate], references: &[Reference], services: bool) -> Result<(), Reason> {
-    let Some(leaf) = chain.first() else {
-        return Err(Reason::NoCertificate);
-    };
-    let names = &leaf.names;
-    if references.iter().any(|it| it.is_presented(names, services)) {
-        return Ok(());
-    }
-    let came = names.to_list();
-    if came.is_empty() {
-        return Err(Reason::NoNames);
-    }
-    Err(Reason::NameMismatch {
-        expected: references.iter().map(ToString::to_string).collect(),
-        came,
-    })
-}
-
-/// Whether a check does not stand in the way of `Verified`.
-fn is_good(check: &Check) -> bool {
-    match check.status {
-        Status::Pass | Status::NotApplicable => true,
-        Status::Fail(_) => false,
-        // A status of revocation that nobody can tell is the one thing that may stay open; hard mode makes it a failure.
-        Status::Unknown(_) => check.kind == Kind::Revocation,
-    }
-}
-
-/// The checks of all ways, each kind once: the worst of it.
-fn merge(judged: &[(VerifiedBy, Vec<Check>)]) -> Vec<Check> {
-    let mut merged: Vec<Check> = Vec::new();
-    for check in judged.iter().flat_map(|(_, checks)| checks) {
-        match merged.iter_mut().find(|it| it.kind == check.kind) {
-            Some(known) if is_good(known) => *known = check.clone(),
-            Some(_) => {}
-            None => merged.push(check.clone()),
-        }
-    }
-    merged.sort_by_key(|it| it.kind);
-    merged
 }
 
 fn whole_seconds(moment: SystemTime) -> SystemTime {

@@ -3,6 +3,7 @@
 //! Nothing here judges: the judge, the lints and the descriptions work on these values. A certificate that cannot be read
 //! whole (an extension that is not DER, an extension said twice) is [`Malformed`], and then nothing of it is believed.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
@@ -128,6 +129,31 @@ pub enum SignatureKind {
     Sha1,
     /// MD5 or older.
     Md5,
+}
+
+impl fmt::Display for PublicKeyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rsa(bits) => write!(f, "RSA {bits}"),
+            Self::P256 => f.write_str("ECDSA P-256"),
+            Self::P384 => f.write_str("ECDSA P-384"),
+            Self::P521 => f.write_str("ECDSA P-521"),
+            Self::OtherCurve(bits) => write!(f, "ECDSA on an unknown curve of {bits} bits"),
+            Self::Ed25519 => f.write_str("Ed25519"),
+            Self::MlDsa => f.write_str("ML-DSA"),
+            Self::Other => f.write_str("unknown"),
+        }
+    }
+}
+
+impl fmt::Display for SignatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Strong => "a strong hash function",
+            Self::Sha1 => "SHA-1",
+            Self::Md5 => "MD5",
+        })
+    }
 }
 
 impl Certificate {

@@ -31,6 +31,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::crl::Crls;
 use super::path::unix_time;
 use super::reason::Reason;
 use super::reference::Reference;
@@ -109,6 +110,17 @@ impl Attempt {
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
         let chain = |evidence: Evidence| evidence.chain;
         self.evidence().map(chain).unwrap_or_default()
+    }
+
+    /// Judges the same evidence again with more lists of revoked certificates, after the handshake. The new verdict takes the
+    /// place of the old one. None when there was no certificate.
+    pub fn rejudge(&self, crls: &Crls, now: SystemTime) -> Option<Verdict> {
+        let mut terms = Terms::clone(&self.verifier.terms);
+        terms.crls.extend(crls);
+        let mut seen = self.verifier.seen();
+        let seen = seen.as_mut()?;
+        seen.verdict = judge(&seen.evidence, &terms, now);
+        Some(seen.verdict.clone())
     }
 
     /// `tls-server-end-point` (RFC 5929 4.1) of the peer's certificate.
@@ -287,6 +299,13 @@ fn alert(reason: &Reason) -> CertificateError {
         Reason::NotYetValid { .. } => CertificateError::NotValidYet,
         Reason::NotForServers(_) => CertificateError::InvalidPurpose,
         Reason::NameMismatch { .. } | Reason::NoNames => CertificateError::NotValidForName,
+        Reason::Revoked(_) => CertificateError::Revoked,
+        // [REV-03]
+        Reason::Staple(_) | Reason::StapleMissing => CertificateError::InvalidOcspResponse,
+        Reason::StatusUnknown { .. } => CertificateError::UnknownRevocationStatus,
+        Reason::PinMismatch { .. } | Reason::NoTlsa => {
+            CertificateError::Other(OtherError(Arc::new(Refused)))
+        }
         // bad_certificate; for weak signatures RFC 9846 4.5.2.4 names it.
         _ => CertificateError::BadEncoding,
     }

@@ -109,6 +109,13 @@ impl Roots {
         &self.anchors
     }
 
+    /// Whether an authority of this name (with its SEQUENCE) is among them.
+    pub(crate) fn knows_subject(&self, name: &[u8]) -> bool {
+        let content = crate::der::Reader::new(name).take(crate::der::SEQUENCE);
+        let is_it = |anchor: &TrustAnchor<'_>| Some(anchor.subject.as_ref()) == content;
+        self.anchors.iter().any(is_it)
+    }
+
     pub(crate) fn lists(&self, certificate: &CertificateDer<'_>) -> bool {
         self.listed.contains(certificate)
     }

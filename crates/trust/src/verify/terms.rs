@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 
+use super::crl::Crls;
 use super::reference::{HostName, Reference};
 use super::roots::Roots;
 use super::verdict::VerifiedBy;
+use crate::pin::{PinSet, TrustException};
+use crate::tlsa::TlsaSet;
 
 /// What the handshake must bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,6 +27,10 @@ pub enum Way {
     Pkix,
     /// The same, where the domain's policy (RFC 8461) has named the host.
     MtaSts,
+    /// TLSA records, secure in DNS.
+    Dane(Arc<TlsaSet>),
+    /// Pins alone: the user knows the key and asks nobody else.
+    Pin(PinSet),
 }
 
 impl Way {
@@ -32,6 +39,8 @@ impl Way {
         match self {
             Self::Pkix => VerifiedBy::Pkix,
             Self::MtaSts => VerifiedBy::MtaSts,
+            Self::Dane(_) => VerifiedBy::Dane,
+            Self::Pin(_) => VerifiedBy::Pin,
         }
     }
 }
@@ -107,8 +116,14 @@ pub struct Terms {
     pub ways: Ways,
     /// Trusted authorities, for [`Way::Pkix`] and [`Way::MtaSts`].
     pub roots: Arc<Roots>,
+    /// Pins that must match besides [PIN-02] [CONF-12].
+    pub pins: Option<PinSet>,
+    /// The user's exception for one certificate: lets the connection go on, never verifies [PIN-01] [CONF-12].
+    pub exception: Option<TrustException>,
     /// How much revocation counts.
     pub revocation: RevocationMode,
+    /// Lists of revoked certificates at hand.
+    pub crls: Crls,
     /// Versions that may be spoken.
     pub versions: Versions,
     /// The application protocol.
@@ -130,7 +145,10 @@ impl Terms {
             demand: Demand::Verified,
             ways: Ways::Any(vec![Way::Pkix]),
             roots,
+            pins: None,
+            exception: None,
             revocation: RevocationMode::Soft,
+            crls: Crls::none(),
             versions: Versions::Both,
             alpn: Alpn::None,
             client: None,

@@ -146,6 +146,17 @@ impl Check {
     pub(crate) fn new(kind: Kind, status: Status) -> Self {
         Self { kind, status }
     }
+
+    /// Whether the check does not stand in the way of `Verified`.
+    pub(crate) fn is_good(&self) -> bool {
+        match self.status {
+            Status::Pass | Status::NotApplicable => true,
+            Status::Fail(_) => false,
+            // What may stay open: a status of revocation (hard mode makes it a failure), a responder that did not answer,
+            // pins that are only reported.
+            Status::Unknown(_) => matches!(self.kind, Kind::Revocation | Kind::Staple | Kind::Pins),
+        }
+    }
 }
 
 /// A list of revoked certificates that would settle the status of a certificate of the chain.
@@ -170,6 +181,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    pub(crate) fn unverified(kind: Kind, reason: Reason) -> Self {
+        Self {
+            outcome: Outcome::Unverified,
+            checks: vec![Check::new(kind, Status::Fail(reason))],
+            wants: Vec::new(),
+            waits: false,
+            excepted: false,
+        }
+    }
+
     /// By what the peer is verified, if it is.
     pub fn verified(&self) -> Option<VerifiedBy> {
         match self.outcome {
@@ -183,11 +204,14 @@ impl Verdict {
         if self.verified().is_some() {
             return None;
         }
-        let failed = self.checks.iter().find_map(|it| match &it.status {
-            Status::Fail(reason) => Some(reason),
-            _ => None,
-        });
-        failed.or_else(|| self.checks.iter().find_map(|it| it.status.reason()))
+        let bad = self.checks.iter().filter(|it| !it.is_good());
+        // What nobody could tell stands behind what is known to be wrong.
+        let weight = |it: &&Check| match &it.status {
+            Status::Fail(Reason::StatusUnknown { .. }) => 1,
+            Status::Fail(_) => 0,
+            _ => 2,
+        };
+        bad.min_by_key(weight).and_then(|it| it.status.reason())
     }
 
     /// The status of one check; none when this verdict did not need it.
