@@ -7,6 +7,9 @@
 //! | [`identity`] | a certificate with its key, loaded and judged | RFC 5280, RFC 9525 |
 //! | [`certificates`] | which certificate answers a ClientHello | RFC 6066 3 |
 //! | [`local_ca`] | a private authority for a server without certificates | |
+//! | [`verify`] | is the peer whom policy says: names, chain, dates, revocation, pins, DANE | RFC 9525, RFC 5280 |
+//! | [`tlsa`] | the TLSA record | RFC 6698 2 |
+//! | [`pin`] | keys the user has said the peer has | RFC 7469 in spirit |
 //! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -16,7 +19,12 @@
 )]
 
 pub mod certificates;
+mod der;
 pub mod exporter;
 pub mod identity;
 pub mod local_ca;
+pub mod pin;
 pub mod profile;
+pub mod tlsa;
+pub mod verify;
+mod x509;
