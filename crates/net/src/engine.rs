@@ -260,6 +260,7 @@ impl Engine {
             alpn: alpn.map(Into::into),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             bindings,
+            verified: None,
         })
     }
 

@@ -5,7 +5,7 @@
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
-use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
 pub mod imap;
 pub mod pki;
@@ -24,5 +24,14 @@ pub fn facts() -> TlsFacts {
             exporter: [7; 32],
             server_end_point: Box::new([9; 32]),
         })),
+        verified: None,
+    }
+}
+
+/// [`facts`] as a client has them whose peer is verified by its certificate.
+pub fn verified_facts() -> TlsFacts {
+    TlsFacts {
+        verified: Some(VerifiedBy::Pkix),
+        ..facts()
     }
 }

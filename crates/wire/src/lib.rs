@@ -24,6 +24,7 @@
 )]
 
 pub mod calendar;
+pub mod client;
 pub mod imap;
 pub mod inbox;
 pub mod pop3;
