@@ -2,6 +2,7 @@
 //!
 //! - [`imap`] is a mailbox in memory.
 //! - [`pki`] makes certificates and revocation lists.
+//! - [`pair`] runs our client against our server.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
@@ -9,6 +10,7 @@ use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
 pub mod imap;
 pub mod pki;
+pub mod pair;
 pub mod talk;
 
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.

@@ -25,12 +25,15 @@ use crate::smtp::path::{Mailbox, ReversePath};
 const WINDOW: usize = 100;
 /// The most chunks whose replies are due.
 const CHUNKS: usize = 8;
+/// The most answers that wait for their turn.
+const MOST_PUT_OFF: usize = 8;
 
 #[derive(Default)]
 pub(super) struct Flow {
     transactions: VecDeque<Under>,
     due: VecDeque<Due>,
-    put_off: Option<Answer>,
+    /// Answers for later, in order.
+    put_off: VecDeque<Answer>,
     /// Transactions begun in this session.
     begun: u32,
     /// The owner was asked for more since the last content ended.
@@ -113,7 +116,7 @@ impl Flow {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_none()
+        self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_empty()
     }
 
     pub(super) fn awaits_go(&self) -> bool {
@@ -122,7 +125,9 @@ impl Flow {
 
     pub(super) fn stage(&self) -> Stage {
         match self.due.front() {
-            Some(Due::Data(_) | Due::Chunk(_) | Due::Verdict(_) | Due::Discard(_)) => Stage::Content,
+            Some(Due::Data(_) | Due::Chunk(_) | Due::Verdict(_) | Due::Discard(_)) => {
+                Stage::Content
+            }
             Some(_) => Stage::Command,
             None if self.transactions.is_empty() => Stage::Idle,
             None => Stage::Content,
@@ -139,19 +144,19 @@ impl Flow {
 
     pub(super) fn defer(&mut self, answer: Answer) -> Result<(), Failure> {
         self.nothing()?;
-        if self.put_off.is_some() {
+        if self.put_off.len() >= MOST_PUT_OFF {
             return Err(Failure::Misuse);
         }
-        self.put_off = Some(answer);
+        self.put_off.push_back(answer);
         Ok(())
     }
 
     /// An answer that was put off and can be carried out now; transactions are begun elsewhere.
     pub(super) fn deferred(&mut self) -> Option<Answer> {
-        if matches!(self.put_off, Some(Answer::Transaction(_))) {
+        if matches!(self.put_off.front(), Some(Answer::Transaction(_))) {
             None
         } else if self.transactions.is_empty() && self.due.is_empty() {
-            self.put_off.take()
+            self.put_off.pop_front()
         } else {
             None
         }
@@ -159,7 +164,14 @@ impl Flow {
 
     /// Writes a command of the owner.
     pub(super) fn ask(&mut self, link: &mut Link, line: &[u8]) {
-        link.say(line);
+        if line
+            .get(..4)
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"AUTH"))
+        {
+            link.say_secret(line, "AUTH (credentials)");
+        } else {
+            link.say(line);
+        }
         self.due.push_back(Due::Owner);
     }
 
@@ -180,10 +192,10 @@ impl Flow {
                 written && capabilities.pipelining
             }
         };
-        if !free || !matches!(self.put_off, Some(Answer::Transaction(_))) {
+        if !free || !matches!(self.put_off.front(), Some(Answer::Transaction(_))) {
             return None;
         }
-        let Some(Answer::Transaction(input)) = self.put_off.take() else {
+        let Some(Answer::Transaction(input)) = self.put_off.pop_front() else {
             return None;
         };
         let outcome = Outcome {
@@ -254,11 +266,14 @@ impl Flow {
     }
 
     fn may_ask_more(&self) -> bool {
-        self.put_off.is_none() && !self.asked_more && self.transactions.len() == 1
+        self.put_off.is_empty() && !self.asked_more && self.transactions.len() == 1
     }
 
     fn chunks_due(&self) -> usize {
-        self.due.iter().filter(|it| matches!(it, Due::Chunk(_))).count()
+        self.due
+            .iter()
+            .filter(|it| matches!(it, Due::Chunk(_)))
+            .count()
     }
 
     fn write_commands(&mut self, link: &mut Link, capabilities: &Capabilities, window: usize) {
@@ -312,7 +327,11 @@ impl Flow {
         };
         if last.stage != Progress::Content {
             // A chunk was refused while the owner looked for the next: it is not wanted any more.
-            return if last.stage == Progress::Ending { Ok(()) } else { Err(Failure::Misuse) };
+            return if last.stage == Progress::Ending {
+                Ok(())
+            } else {
+                Err(Failure::Misuse)
+            };
         }
         // [SMTP-8BIT-01]
         if !last.eight_bit && !portion.is_ascii() {
@@ -320,7 +339,11 @@ impl Flow {
         }
         let number = last.number;
         let mut chunk = Vec::new();
-        let out = if last.chunked { &mut chunk } else { &mut link.output };
+        let out = if last.chunked {
+            &mut chunk
+        } else {
+            &mut link.output
+        };
         last.encoder
             .encode(portion, out)
             .map_err(|_| Failure::BareLineEnd)?;
@@ -333,11 +356,16 @@ impl Flow {
             link.output.append(&mut chunk);
         }
         if is_last {
-            let verdicts = if last.outcome.lmtp { last.accepted() } else { 1 };
+            let verdicts = if last.outcome.lmtp {
+                last.accepted()
+            } else {
+                1
+            };
             last.stage = Progress::Written;
             self.asked_more = false;
             self.reset_first = last.chunked;
-            self.due.extend(std::iter::repeat_n(Due::Verdict(number), verdicts));
+            self.due
+                .extend(std::iter::repeat_n(Due::Verdict(number), verdicts));
         } else if last.chunked {
             self.due.push_back(Due::Chunk(number));
         }
@@ -409,12 +437,15 @@ impl Flow {
 
     /// Takes a transaction out. If the server may hold half of it, RSET follows.
     fn finish(&mut self, number: u32, link: &mut Link) -> Option<Ask> {
-        let at = self.transactions.iter().position(|it| it.number == number)?;
+        let at = self
+            .transactions
+            .iter()
+            .position(|it| it.number == number)?;
         let under = self.transactions.remove(at)?;
         let begun = under.outcome.mail.as_ref().is_some_and(Reply::is_positive);
         if self.transactions.is_empty() {
-            let failed_chunks = self.reset_first
-                && !under.outcome.verdicts.iter().all(Reply::is_positive);
+            let failed_chunks =
+                self.reset_first && !under.outcome.verdicts.iter().all(Reply::is_positive);
             if failed_chunks || (begun && under.stage != Progress::Written) {
                 link.say(b"RSET");
                 self.due.push_back(Due::Reset);
@@ -434,7 +465,10 @@ impl Flow {
 /// What can be known before a word is said.
 fn unsent(input: &Transaction, capabilities: &Capabilities, begun: u32) -> Option<Unsent> {
     let limit = capabilities.size.flatten();
-    if input.size.is_some_and(|size| limit.is_some_and(|it| size > it)) {
+    if input
+        .size
+        .is_some_and(|size| limit.is_some_and(|it| size > it))
+    {
         // [SMTP-SIZE-01] from the client's side: not even tried
         return Some(Unsent::TooLarge);
     }
@@ -448,7 +482,10 @@ fn unsent(input: &Transaction, capabilities: &Capabilities, begun: u32) -> Optio
     if !capabilities.limits.allow(&input.recipients) {
         return Some(Unsent::TooManyRecipients);
     }
-    let full = capabilities.limits.transactions.is_some_and(|it| begun >= it);
+    let full = capabilities
+        .limits
+        .transactions
+        .is_some_and(|it| begun >= it);
     full.then_some(Unsent::TooManyTransactions)
 }
 

@@ -136,7 +136,9 @@ pub struct Client {
 
 enum State {
     Greeting,
-    Hello { helo: bool },
+    Hello {
+        helo: bool,
+    },
     Asking,
     Upgrade,
     Login(Box<Exchange>),
@@ -489,9 +491,7 @@ impl Client {
             Answer::Content { portion, last } => self.flow.content(&mut self.link, &portion, last),
             Answer::Abandon => Err(Failure::Stopped),
             Answer::Wait => self.flow.nothing(),
-            Answer::Transaction(transaction) => {
-                self.flow.hand_in(transaction)
-            }
+            Answer::Transaction(transaction) => self.flow.hand_in(transaction),
             other => self.flow.defer(other),
         }
     }
@@ -523,7 +523,8 @@ impl Client {
                 self.link.say(b"QUIT");
                 self.state = State::Farewell;
             }
-            Answer::Line(line) if is_plain(&line) => self.link.say(&line),
+            // It may be a credential: the record does not get it.
+            Answer::Line(line) if is_plain(&line) => self.link.say_secret(&line, "(line)"),
             Answer::Command(line) if self.may_say(&line) => self.flow.ask(&mut self.link, &line),
             _ => return Err(Failure::Misuse),
         }
