@@ -8,6 +8,12 @@
 //! test wants different it changes in the parameters given to its closure. Panics are fine here: a fixture that cannot be
 //! made is a broken test.
 
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    reason = "fixtures for tests, which may panic and are made to be used"
+)]
+
 use std::time::{Duration, SystemTime};
 
 use rcgen::{

@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
 pub(crate) struct Signed<'a> {
     /// What is signed, with its header.
     pub(crate) data: &'a [u8],
-    /// The content of the AlgorithmIdentifier.
+    /// The content of the `AlgorithmIdentifier`.
     algorithm: &'a [u8],
     signature: &'a [u8],
 }
@@ -113,7 +113,7 @@ impl<'a> Signed<'a> {
         })
     }
 
-    /// Whether the signature is by this key (a SubjectPublicKeyInfo with its SEQUENCE), with one of the algorithms.
+    /// Whether the signature is by this key (a `SubjectPublicKeyInfo` with its SEQUENCE), with one of the algorithms.
     pub(crate) fn is_by(
         &self,
         spki: &[u8],

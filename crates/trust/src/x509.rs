@@ -35,10 +35,6 @@ pub(crate) struct Malformed;
 
 /// A certificate, read.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one statement of the certificate, made or not"
-)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     pub(crate) subject: String,
@@ -47,7 +43,7 @@ pub(crate) struct Certificate {
     pub(crate) issuer_der: Vec<u8>,
     /// The serial number, the octets of the INTEGER as they are.
     pub(crate) serial: Vec<u8>,
-    /// SubjectPublicKeyInfo with its SEQUENCE: what pins and TLSA records hash.
+    /// `SubjectPublicKeyInfo` with its SEQUENCE: what pins and TLSA records hash.
     pub(crate) spki: Vec<u8>,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
@@ -316,7 +312,7 @@ fn names(general: &[GeneralName<'_>]) -> Result<Names, Malformed> {
     Ok(names)
 }
 
-/// An SRVName (RFC 4985 2): `[0] EXPLICIT IA5String` of the form `_service.name`.
+/// An `SRVName` (RFC 4985 2): `[0] EXPLICIT IA5String` of the form `_service.name`.
 fn service(value: &[u8]) -> Option<(String, String)> {
     let mut outer = der::Reader::new(value);
     let mut inner = der::Reader::new(outer.take(der::CONTEXT_0)?);

@@ -45,7 +45,7 @@ fn a_bad_verdict_ends_the_handshake_with_its_alert() {
         ),
         (
             root.issue_with(&["mail.example.org"], |it| {
-                it.not_after = (now() - DAY).into()
+                it.not_after = (now() - DAY).into();
             }),
             AlertDescription::CertificateExpired,
         ),

@@ -57,13 +57,7 @@ impl Lab {
                 ""
             }
         ));
-        let serial: String = self
-            .leaf
-            .serial
-            .as_ref()
-            .iter()
-            .map(|octet| format!("{octet:02X}"))
-            .collect();
+        let serial = hexadecimal(self.leaf.serial.as_ref());
         let line = match state {
             "V" => format!("V\t991231235959Z\t\t{serial}\tunknown\t/CN=x\n"),
             "R" => format!("R\t991231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n"),
@@ -113,6 +107,11 @@ impl Lab {
         self.openssl
             .write(&format!("{name}.key"), signer.key.serialize_pem());
     }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    let digits: Vec<String> = octets.iter().map(|it| format!("{it:02X}")).collect();
+    digits.concat()
 }
 
 #[test]

@@ -400,7 +400,10 @@ fn revocation_by_lists() {
             word_of(mode, &[middle_revoked.clone(), middle.clone()]),
             "E-CERT-REVOKED"
         );
-        assert_eq!(word_of(mode, &[leaf_revoked.clone()]), "E-CERT-REVOKED");
+        assert_eq!(
+            word_of(mode, std::slice::from_ref(&leaf_revoked)),
+            "E-CERT-REVOKED"
+        );
     }
     assert_eq!(word_of(RevocationMode::Off, &[leaf_revoked]), "PKIX");
     // Nothing known.
@@ -484,7 +487,7 @@ fn an_authority_that_may_not_sign_lists_signs_none() {
         "PKIX"
     );
     let mute = root.reissue(&middle, |it| {
-        it.key_usages = vec![KeyUsagePurpose::KeyCertSign]
+        it.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     });
     let verdict = judged(&[&leaf.certificate, &mute]);
     assert_eq!(word(&verdict), "E-CERT-STATUS-UNKNOWN");
@@ -646,7 +649,7 @@ fn a_pin_alone_verifies_the_servers_own_key() {
     // [CONF-12]
     let stranger = Authority::root("Stranger");
     let old = stranger.issue_with(&["other.example.org"], |it| {
-        it.not_after = (now() - DAY).into()
+        it.not_after = (now() - DAY).into();
     });
     let judged = |pin: Pin, leaf: &Issued| {
         let terms = Terms {
@@ -891,4 +894,52 @@ fn every_reason_says_what_came_and_what_to_do() {
         "the server's certificate ended at 2026-10-31 00:00:00 UTC; the clock here says 2026-11-01 00:00:00 UTC"
     );
     assert!(verdict.reason().unwrap().advice().contains("clock"));
+}
+
+#[test]
+fn a_changed_certificate_is_refused_wherever_it_is_changed() {
+    // [ID-08] and nothing panics on what cannot be read.
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let terms = terms(HOST, &root);
+    for place in 0..leaf.certificate.len() {
+        let mut changed = leaf.certificate.to_vec();
+        changed[place] ^= 1;
+        let verdict = judge(&evidence(&[&CertificateDer::from(changed)]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "octet {place}");
+        let cut = CertificateDer::from(leaf.certificate[..place].to_vec());
+        let verdict = judge(&evidence(&[&cut]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "cut at {place}");
+    }
+}
+
+#[test]
+fn a_changed_list_settles_nothing_wherever_it_is_changed() {
+    // [REV-02]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let other = root.issue(&[HOST]);
+    let list = root.crl_with(&[&other.serial], |it| {
+        it.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+            distribution_point: point("http://crl.example/root.crl"),
+            scope: Some(CrlScope::UserCertsOnly),
+        });
+    });
+    let judged = |list: &[u8]| {
+        let mut crls = Crls::none();
+        crls.add(list).ok()?;
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &root)
+        };
+        verdict_of(&leaf, &[], &terms).verified()
+    };
+    assert_eq!(judged(&list), Some(VerifiedBy::Pkix));
+    for place in 0..list.len() {
+        let mut changed = list.clone();
+        changed[place] ^= 1;
+        assert_eq!(judged(&changed), None, "octet {place}");
+        assert_eq!(judged(&list[..place]), None, "cut at {place}");
+    }
 }

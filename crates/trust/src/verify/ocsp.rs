@@ -77,7 +77,7 @@ pub(crate) enum Stapled {
 pub(crate) struct Issuer<'a> {
     /// Its subject with its SEQUENCE.
     pub(crate) name: &'a [u8],
-    /// Its SubjectPublicKeyInfo with its SEQUENCE.
+    /// Its `SubjectPublicKeyInfo` with its SEQUENCE.
     pub(crate) spki: &'a [u8],
 }
 
@@ -276,7 +276,7 @@ fn has_critical(extensions: Option<&[u8]>) -> Option<bool> {
     Some(critical)
 }
 
-/// The key itself: the content of the BIT STRING of a SubjectPublicKeyInfo.
+/// The key itself: the content of the BIT STRING of a `SubjectPublicKeyInfo`.
 fn key_bits(spki: &[u8]) -> Option<&[u8]> {
     let mut fields = Reader::new(Reader::new(spki).take(der::SEQUENCE)?);
     fields.take(der::SEQUENCE)?;

@@ -102,10 +102,13 @@ pub(crate) fn terms(host: &str, root: &Authority) -> Terms {
     Terms::for_host(Reference::host(host).unwrap(), roots(root))
 }
 
+/// SNI and ALPN of a hello.
+type Asked = (Option<String>, Option<Vec<Vec<u8>>>);
+
 #[derive(Debug)]
 struct Resolver {
     key: Arc<CertifiedKey>,
-    seen: Mutex<(Option<String>, Option<Vec<Vec<u8>>>)>,
+    seen: Mutex<Asked>,
 }
 
 impl ResolvesServerCert for Resolver {
