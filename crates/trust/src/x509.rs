@@ -51,6 +51,8 @@ pub(crate) struct Certificate {
     pub(crate) common_names: Vec<String>,
     pub(crate) key: PublicKeyKind,
     pub(crate) signature: SignatureKind,
+    /// The hash function of its `tls-server-end-point` (RFC 5929 4.1).
+    end_point_digest: &'static digest::Algorithm,
     pub(crate) is_ca: bool,
     /// Flags of keyUsage; none when the extension is absent.
     pub(crate) key_usage: Option<KeyUsage>,
@@ -92,6 +94,7 @@ pub(crate) struct KeyUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Purposes {
     pub(crate) server: bool,
+    pub(crate) any: bool,
     pub(crate) ocsp_signing: bool,
 }
 
@@ -184,6 +187,7 @@ impl Certificate {
                 .collect(),
             key: key_kind(parsed),
             signature: signature_kind(parsed),
+            end_point_digest: end_point_digest(parsed),
             is_ca: false,
             key_usage: None,
             purposes: None,
@@ -211,6 +215,7 @@ impl Certificate {
             ParsedExtension::ExtendedKeyUsage(it) => {
                 self.purposes = Some(Purposes {
                     server: it.server_auth,
+                    any: it.any,
                     ocsp_signing: it.ocsp_signing,
                 });
             }
@@ -267,6 +272,14 @@ impl Certificate {
 
     pub(crate) fn hash(&self) -> [u8; 32] {
         sha256(&self.der)
+    }
+
+    /// `tls-server-end-point` (RFC 5929 4.1): the hash of the certificate, by the hash function of its signature, at least
+    /// SHA-256. Where the signature has no hash function of its own (Ed25519), SHA-256.
+    pub(crate) fn end_point_hash(&self) -> Box<[u8]> {
+        digest::digest(self.end_point_digest, &self.der)
+            .as_ref()
+            .into()
     }
 }
 
@@ -380,26 +393,50 @@ fn modulus_bits(modulus: &[u8]) -> usize {
 }
 
 fn signature_kind(certificate: &X509Certificate<'_>) -> SignatureKind {
-    let algorithm = &certificate.signature_algorithm;
-    let sha1 = [
+    let algorithm = signature_hash(certificate);
+    let is_one_of = |oids: &[Oid<'_>]| oids.iter().any(|it| it.as_bytes() == algorithm);
+    if is_one_of(&[oids::OID_PKCS1_MD5WITHRSAENC, oids::OID_MD5_WITH_RSA]) {
+        SignatureKind::Md5
+    } else if is_one_of(&[
         oids::OID_PKCS1_SHA1WITHRSA,
         oids::OID_SHA1_WITH_RSA,
         ECDSA_WITH_SHA1,
-    ];
-    let md5 = [oids::OID_PKCS1_MD5WITHRSAENC, oids::OID_MD5_WITH_RSA];
-    // RSASSA-PSS names its hash function in its parameters.
-    let pss = match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
-            params.hash_algorithm_oid().as_bytes() == oids::OID_HASH_SHA1.as_bytes()
-        }
-        _ => false,
-    };
-    if md5.contains(&algorithm.algorithm) {
-        SignatureKind::Md5
-    } else if pss || sha1.contains(&algorithm.algorithm) {
+        oids::OID_HASH_SHA1,
+    ]) {
         SignatureKind::Sha1
     } else {
         SignatureKind::Strong
+    }
+}
+
+fn end_point_digest(certificate: &X509Certificate<'_>) -> &'static digest::Algorithm {
+    let algorithm = signature_hash(certificate);
+    let is_one_of = |oids: &[Oid<'_>]| oids.iter().any(|it| it.as_bytes() == algorithm);
+    if is_one_of(&[
+        oids::OID_PKCS1_SHA384WITHRSA,
+        oids::OID_SIG_ECDSA_WITH_SHA384,
+        oids::OID_NIST_HASH_SHA384,
+    ]) {
+        &digest::SHA384
+    } else if is_one_of(&[
+        oids::OID_PKCS1_SHA512WITHRSA,
+        oids::OID_SIG_ECDSA_WITH_SHA512,
+        oids::OID_NIST_HASH_SHA512,
+    ]) {
+        &digest::SHA512
+    } else {
+        &digest::SHA256
+    }
+}
+
+/// The OID of the signature's algorithm, or of its hash function where (RSASSA-PSS) only the parameters name it.
+fn signature_hash(certificate: &X509Certificate<'_>) -> Vec<u8> {
+    let algorithm = &certificate.signature_algorithm;
+    match SignatureAlgorithm::try_from(algorithm) {
+        Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
+            params.hash_algorithm_oid().as_bytes().to_vec()
+        }
+        _ => algorithm.algorithm.as_bytes().to_vec(),
     }
 }
 
