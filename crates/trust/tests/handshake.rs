@@ -36,7 +36,7 @@ fn a_good_certificate_is_verified() {
 
 #[test]
 fn a_bad_verdict_ends_the_handshake_with_its_alert() {
-    // [ID-09] [SVC-02]
+    // [ID-01] [ID-09] [TLS-STRICT-01]
     let root = Authority::root("Root");
     let cases = [
         (

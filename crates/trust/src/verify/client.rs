@@ -10,6 +10,9 @@
 //! | OCSP | always asked for | [REV-03] |
 //! | SNI | what the terms say; none for addresses | [TLS-SNI-01] |
 //!
+//! The engine aborts where a server that could speak TLS 1.3 was made to answer with less [TLS-VER-05], and where one picks an
+//! application protocol that was not offered [TLS-ALPN-01].
+//!
 //! Resumption would save a server some 40 µs and us as much, a few times a day; what it costs is that a certificate revoked,
 //! a pin changed or a TLSA record withdrawn since is not noticed. Each connection is judged by itself.
 
@@ -278,7 +281,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether the handshake must end, and with which alert (RFC 9846 6.2).
+/// Whether the handshake must end, and with which alert (RFC 9846 6.2) [ID-09] [TLS-STRICT-01].
 fn refusal(verdict: &Verdict, demand: Demand) -> Option<CertificateError> {
     let goes_on = demand == Demand::Encrypted
         || verdict.verified().is_some()

@@ -164,6 +164,8 @@ mod tests {
         assert!(matches("MAIL.example.ORG.", "mail.example.org"));
         assert!(!matches("mail.example.org", "example.org"));
         assert!(!matches("example.org", "mail.example.org"));
+        assert!(!matches("mail.example.org", "mail.example"));
+        assert!(!matches("mail.example.org", "mail"));
         assert!(!matches("mail.example.org", "mail.example.org\0.evil.test"));
         assert!(matches("xn--bcher-kva.example", "xn--bcher-kva.example"));
     }
