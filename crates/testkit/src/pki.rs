@@ -77,6 +77,18 @@ impl Authority {
         }
     }
 
+    /// A root of another name with this one's key.
+    pub fn under_another_name(&self, name: &str) -> Self {
+        let key = KeyPair::from_pem(&self.key_pem()).unwrap();
+        let params = authority_params(name, &key);
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        Self {
+            certificate,
+            params,
+            key,
+        }
+    }
+
     /// An authority below this one.
     pub fn authority(&self, name: &str) -> Self {
         self.authority_with(name, |_| {})

@@ -450,3 +450,86 @@ pub(crate) fn moment(seconds: i64) -> SystemTime {
     };
     moment.unwrap_or(SystemTime::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_testkit::pki::{Authority, must_staple, now};
+    use rcgen::{CertificateParams, CustomExtension};
+
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut CertificateParams)) -> Result<Certificate, Malformed> {
+        let issued = Authority::root("Root").issue_with(&["mail.example.org"], change);
+        Certificate::read(&issued.certificate)
+    }
+
+    fn extended(oid: &[u64], content: &[u8]) -> Result<Certificate, Malformed> {
+        let extension = CustomExtension::from_oid_content(oid, content.to_vec());
+        read(|it| it.custom_extensions.push(extension))
+    }
+
+    #[test]
+    fn only_the_feature_status_request_means_must_staple() {
+        // [REV-06]
+        const FEATURE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+        let must = |content: &[u8]| extended(FEATURE, content).map(|it| it.must_staple);
+        assert_eq!(must(&[0x30, 3, 2, 1, 5]), Ok(true));
+        assert_eq!(must(&[0x30, 6, 2, 1, 17, 2, 1, 5]), Ok(true));
+        assert_eq!(must(&[0x30, 3, 2, 1, 17]), Ok(false));
+        assert_eq!(must(&[0x30, 4, 2, 2, 5, 5]), Ok(false));
+        assert_eq!(must(&[0x30, 3, 4, 1, 5]), Err(Malformed));
+        assert_eq!(must(&[0x30, 3, 2, 1, 5, 0]), Err(Malformed));
+        assert_eq!(must(&[]), Err(Malformed));
+    }
+
+    #[test]
+    fn an_extension_that_cannot_be_read_or_stands_twice_spoils_the_certificate() {
+        assert!(read(|_| {}).is_ok());
+        let twice = read(|it| it.custom_extensions.extend([must_staple(), must_staple()]));
+        assert_eq!(twice.unwrap_err(), Malformed);
+        for (oid, content) in [
+            (&[2, 5, 29, 30][..], &[4, 0][..]), // name constraints
+            (&[2, 5, 29, 31], &[2, 1, 1]),      // distribution points
+            (&[1, 3, 6, 1, 5, 5, 7, 1, 1], &[5, 0]),
+        ] {
+            assert_eq!(extended(oid, content).unwrap_err(), Malformed, "{oid:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_ends_where_it_ends() {
+        let issued = Authority::root("Root").issue(&["mail.example.org"]);
+        let longer = [&issued.certificate[..], &[0]].concat();
+        let read = Certificate::read(&CertificateDer::from(longer));
+        assert_eq!(read.unwrap_err(), Malformed);
+    }
+
+    #[test]
+    fn service_names_are_read_as_pairs() {
+        // [ID-06]
+        let of = |text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            let value = [&[0xa0, length + 2, 0x16, length], text.as_bytes()].concat();
+            service(&value)
+        };
+        let pair = ("imaps".to_owned(), "example.org".to_owned());
+        assert_eq!(of("_IMAPS.Example.org"), Some(pair));
+        assert_eq!(of("imaps.example.org"), None);
+        assert_eq!(of("_imaps"), None);
+        assert_eq!(service(&[0xa0, 2, 0x0c, 0]), None, "IA5String and no other");
+    }
+
+    #[test]
+    fn the_bits_of_a_modulus_are_counted_without_leading_zeros() {
+        assert_eq!(modulus_bits(&[0, 0x80, 0, 0]), 24);
+        assert_eq!(modulus_bits(&[0x01, 0]), 9);
+        assert_eq!(modulus_bits(&[0, 0]), 0);
+    }
+
+    #[test]
+    fn times_before_1970_are_times_too() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(moment(-86_400), SystemTime::UNIX_EPOCH - day);
+        assert!(moment(1_793_491_200) == now());
+    }
+}

@@ -181,10 +181,13 @@ fn an_answer_is_signed_by_the_issuer_or_whom_it_named() {
         lab.write_signer("signer", signer);
         lab.problem(&lab.answer("V", "signer", ""), now)
     };
-    // Certified for servers, not for this; by somebody else; no longer.
+    // Certified for servers, not for this; by somebody else; under another name; no longer.
     let not_authorised = [
         lab.root.issue_with(&[], long_lived),
         Authority::root_with("Root", long_lived).issue_with(&[], for_ocsp),
+        lab.root
+            .under_another_name("Other")
+            .issue_with(&[], for_ocsp),
         lab.root.issue_with(&[], |it| {
             for_ocsp(it);
             it.not_after = (now - DAY).into();

@@ -943,3 +943,18 @@ fn a_changed_list_settles_nothing_wherever_it_is_changed() {
         assert_eq!(judged(&list[..place]), None, "cut at {place}");
     }
 }
+
+#[test]
+fn a_chain_that_is_too_tangled_is_given_up() {
+    // [ID-08] a hundred authorities of one name and another key each: a signature to try for every one.
+    let leaf = Authority::root("Root").issue(&[HOST]);
+    let mut many = Roots::none();
+    for _ in 0..101 {
+        many.add(Authority::root("Root").certificate).unwrap();
+    }
+    let terms = Terms {
+        roots: Arc::new(many),
+        ..terms(HOST, &Authority::root("Root"))
+    };
+    assert_eq!(word(&verdict_of(&leaf, &[], &terms)), "E-CERT-TOO-COMPLEX");
+}
