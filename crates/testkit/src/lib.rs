@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 //!
 //! - [`imap`] is a mailbox in memory.
+//! - [`ocsp`] makes OCSP answers.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
@@ -8,6 +9,7 @@
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 
 pub mod imap;
+pub mod ocsp;
 pub mod pki;
 pub mod talk;
 

@@ -190,6 +190,19 @@ impl Authority {
         self.key.serialize_pem()
     }
 
+    /// The authority's key.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// The authority's name in DER, as it stands as issuer in what it signs.
+    pub fn subject(&self) -> Vec<u8> {
+        let anchor = webpki::anchor_from_trusted_cert(&self.certificate).unwrap();
+        let length = u8::try_from(anchor.subject.len()).unwrap();
+        assert!(length < 0x80, "names of fixtures are short");
+        [&[0x30, length], anchor.subject.as_ref()].concat()
+    }
+
     fn issuer(&self) -> Issuer<'_, &KeyPair> {
         Issuer::from_params(&self.params, &self.key)
     }

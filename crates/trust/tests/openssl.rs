@@ -518,3 +518,45 @@ fn the_lints_find_weak_keys_and_signatures() {
     }
     assert!(!found(curve, "sha256").unwrap().contains(&"CERT-SIG"));
 }
+
+#[test]
+fn a_certificate_of_version_1_will_do_where_its_key_is_known_or_nobody_asks() {
+    // [DANE-08] [OS-02]
+    use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
+    use gatepost_trust::verify::{Demand, Shares, VerifiedBy, Versions, Way, Ways};
+    let Some(openssl) = OpenSsl::find() else {
+        return;
+    };
+    openssl.must("ecparam -genkey -noout -name prime256v1 -out old.key");
+    openssl.must("req -new -key old.key -out old.csr -subj /CN=old -sha256");
+    openssl.must("x509 -req -in old.csr -signkey old.key -days 20 -sha256 -out old.pem");
+    let certificate = openssl.read_certificate("old.pem");
+    let key = std::fs::read_to_string(openssl.path("old.key")).unwrap();
+    let server = support::Server::with_key(&certificate, &key);
+    let root = Authority::root("Root");
+    let record = Tlsa::for_certificate(&certificate, 3, 1, 1).unwrap();
+    for versions in [Versions::Only12, Versions::Only13] {
+        let strict = Terms {
+            versions,
+            ..terms(HOST, &root)
+        };
+        let run = |terms: Terms| support::connect(terms, &server, Shares::Hybrid);
+        let dane = Terms {
+            ways: Ways::Any(vec![Way::Dane(
+                TlsaSet::new(std::slice::from_ref(&record), Usages::DaneOnly).into(),
+            )]),
+            ..strict.clone()
+        };
+        let dane = run(dane);
+        assert_eq!(dane.error, None);
+        assert_eq!(dane.verdict.unwrap().verified(), Some(VerifiedBy::Dane));
+        let encrypted = Terms {
+            demand: Demand::Encrypted,
+            ..strict.clone()
+        };
+        let encrypted = run(encrypted);
+        assert_eq!(encrypted.error, None);
+        assert_eq!(encrypted.verdict.unwrap().verified(), None);
+        assert!(run(strict).error.is_some());
+    }
+}

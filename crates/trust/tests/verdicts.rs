@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use gatepost_testkit::ocsp::{Answer, State};
 use gatepost_testkit::pki::{Authority, DAY, Issued, LIFE, must_staple, now};
 use gatepost_trust::pin::{Pin, PinSet, TrustException};
 use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
@@ -957,4 +958,89 @@ fn a_chain_that_is_too_tangled_is_given_up() {
         ..terms(HOST, &Authority::root("Root"))
     };
     assert_eq!(word(&verdict_of(&leaf, &[], &terms)), "E-CERT-TOO-COMPLEX");
+}
+
+#[test]
+fn rubbish_beside_a_good_chain_is_no_reason_and_in_its_place_is_one() {
+    // [DANE-08]
+    let family = Family::new();
+    let rubbish = CertificateDer::from(vec![0x30, 0]);
+    let leaf = &family.leaf.certificate;
+    let terms = terms(HOST, &family.root);
+    let of = |chain: &[&CertificateDer<'static>]| word(&judge(&evidence(chain), &terms, now()));
+    assert_eq!(of(&[leaf, &rubbish, &family.middle.certificate]), "PKIX");
+    assert_eq!(of(&[leaf, &rubbish]), "E-CERT-MALFORMED");
+    assert_eq!(of(&[&rubbish, leaf]), "E-CERT-MALFORMED");
+    let record = Tlsa::for_certificate(leaf, 3, 1, 1).unwrap();
+    assert_eq!(by_record(&record, &[leaf, &rubbish], &terms), "DANE");
+}
+
+/// A verdict on a leaf with an answer changed.
+fn stapled(change: impl FnOnce(&mut Answer<'_>)) -> &'static str {
+    let root = Authority::root("Root");
+    let leaf = root.issue_with(&[HOST], |it| it.custom_extensions.push(must_staple()));
+    let mut answer = Answer::new(&root, &leaf.serial);
+    change(&mut answer);
+    let evidence = Evidence {
+        staple: answer.to_der(),
+        ..evidence(&[&leaf.certificate])
+    };
+    word(&judge(&evidence, &terms(HOST, &root), now()))
+}
+
+#[test]
+fn stapled_answers() {
+    // [REV-03] [REV-06]
+    assert_eq!(stapled(|_| {}), "PKIX");
+    assert_eq!(stapled(|it| it.state = State::Revoked), "E-CERT-REVOKED");
+    assert_eq!(stapled(|it| it.state = State::Unknown), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical = true), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical_single = true), "E-CERT-STAPLE");
+    let second = Duration::from_secs(1);
+    assert_eq!(stapled(|it| it.next_update = Some(now() + second)), "PKIX");
+    assert_eq!(stapled(|it| it.next_update = Some(now())), "E-CERT-STAPLE");
+    let begin = |at: SystemTime| stapled(|it| it.this_update = at);
+    assert_eq!(begin(now() + 300 * second), "PKIX", "clocks differ");
+    assert_eq!(begin(now() + 301 * second), "E-CERT-STAPLE");
+    // Without an end of its own it is good for a day.
+    let endless = |at: SystemTime| {
+        stapled(|it| {
+            it.this_update = at;
+            it.next_update = None;
+        })
+    };
+    assert_eq!(endless(now() - DAY + second), "PKIX");
+    assert_eq!(endless(now() - DAY), "E-CERT-STAPLE");
+}
+
+#[test]
+fn a_responder_must_be_named_for_it_by_the_issuer() {
+    // [REV-03]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let of = |signer: &Issued| {
+        let mut answer = Answer::new(&root, &leaf.serial);
+        answer.signer = Some((&signer.certificate, &signer.key));
+        let evidence = Evidence {
+            staple: answer.to_der(),
+            ..evidence(&[&leaf.certificate])
+        };
+        word(&judge(&evidence, &terms(HOST, &root), now()))
+    };
+    let for_ocsp = |it: &mut CertificateParams| {
+        it.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+    };
+    assert_eq!(of(&root.issue_with(&[], for_ocsp)), "PKIX");
+    assert_eq!(of(&root.issue(&[])), "E-CERT-STAPLE");
+    assert_eq!(
+        of(&Authority::root("Root").issue_with(&[], for_ocsp)),
+        "E-CERT-STAPLE"
+    );
+    let renamed = root.under_another_name("Other");
+    assert_eq!(of(&renamed.issue_with(&[], for_ocsp)), "E-CERT-STAPLE");
+    let early = root.issue_with(&[], |it| {
+        for_ocsp(it);
+        it.not_before = (now() + DAY).into();
+    });
+    assert_eq!(of(&early), "E-CERT-STAPLE");
 }
