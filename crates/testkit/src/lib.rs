@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 //!
 //! - [`imap`] is a mailbox in memory.
+//! - [`ocsp`] makes OCSP answers.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`pair`] runs our client against our server.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
@@ -9,6 +10,7 @@
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
 pub mod imap;
+pub mod ocsp;
 pub mod pki;
 pub mod pair;
 pub mod talk;

@@ -297,7 +297,6 @@ fn end(
         .roots
         .map(|roots| roots.knows_subject(&last.issuer_der));
     match known {
-        Some(true) => {}
         Some(false) => {
             let text = format!(
                 "its issuer {:?} is no root clients trust, and is not here",
@@ -310,7 +309,7 @@ fn end(
             let text = format!("it stands alone, and is issued by {:?}", last.issuer);
             notes.warn(position, Rule::Missing, text);
         }
-        None => {}
+        Some(true) | None => {}
     }
 }
 

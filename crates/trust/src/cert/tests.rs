@@ -131,7 +131,7 @@ fn each_fault_of_a_leaf_is_found() {
     assert_eq!(names(&["*.example.org"]), ["CERT-WILD"]);
     let hidden = leaf(|it| {
         it.distinguished_name
-            .push(DnType::CommonName, "www.example.org")
+            .push(DnType::CommonName, "www.example.org");
     });
     assert_eq!(hidden, ["CERT-NAME-CN"]);
 }
@@ -182,7 +182,7 @@ fn a_certificate_is_described() {
     );
     assert_eq!(
         read_chain(&issued.certificate).unwrap(),
-        [issued.certificate.clone()]
+        std::slice::from_ref(&issued.certificate)
     );
     let it = describe(&issued.certificate).unwrap();
     assert_eq!(it.names, [HOST, "192.0.2.1"]);

@@ -126,3 +126,41 @@ impl fmt::Debug for Roots {
         write!(f, "Roots({})", self.anchors.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gatepost_testkit::pki::{Authority, pem};
+
+    use super::*;
+
+    #[test]
+    fn files_that_hold_something_else_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let load = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            let mut roots = Roots::none();
+            roots.add_file(&path).map(|()| roots.len())
+        };
+        let one = pem("CERTIFICATE", &Authority::root("Root").certificate);
+        assert_eq!(load(&one), Ok(1));
+        assert_eq!(load(&format!("{one}{one}")), Ok(2));
+        assert_eq!(load("hello"), Err(RootsError::Empty(path.clone())));
+        let rubbish = pem("CERTIFICATE", &[0x30, 0]);
+        assert_eq!(load(&rubbish), Err(RootsError::Damaged(path.clone())));
+        let absent = folder.path().join("absent.pem");
+        let error = Roots::none().add_file(&absent).unwrap_err();
+        assert_eq!(
+            error,
+            RootsError::File(absent, std::io::ErrorKind::NotFound)
+        );
+    }
+
+    #[test]
+    fn the_systems_authorities_are_found_where_there_are_any() {
+        match Roots::system() {
+            Ok(roots) => assert!(!roots.is_empty()),
+            Err(error) => assert_eq!(error, RootsError::NoSystemStore),
+        }
+    }
+}
