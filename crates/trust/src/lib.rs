@@ -7,6 +7,7 @@
 //! | [`identity`] | a certificate with its key, loaded and judged | RFC 5280, RFC 9525 |
 //! | [`certificates`] | which certificate answers a ClientHello | RFC 6066 3 |
 //! | [`local_ca`] | a private authority for a server without certificates | |
+//! | [`dns`] | names and records, validated by DNSSEC | RFC 4033 to 4035 |
 //! | [`tlsa`] | the TLSA record | RFC 6698 2 |
 //! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
 
@@ -17,6 +18,7 @@
 )]
 
 pub mod certificates;
+pub mod dns;
 pub mod exporter;
 pub mod identity;
 pub mod local_ca;
