@@ -1,12 +1,14 @@
 //! What the tests of several crates share.
 //!
 //! - [`imap`] is a mailbox in memory.
+//! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 
 pub mod imap;
+pub mod pki;
 pub mod talk;
 
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.

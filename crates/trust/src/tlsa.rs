@@ -4,8 +4,12 @@
 //! of them is usable" means something else than "there are no records" (RFC 7672 2.2). Only a record too short to have the three
 //! numbers is refused.
 
+mod matching;
+
 use std::fmt;
 use std::str::FromStr;
+
+pub use matching::{RecordReport, TlsaSet, Unusable, Usages, check};
 
 /// The most octets of association data that are looked at: a full certificate fits many times over.
 const MAX_DATA: usize = 65_000;

@@ -222,6 +222,10 @@ fn pss_hash(certificate: &X509Certificate<'_>) -> Option<Vec<u8>> {
     }
 }
 
+pub(super) fn end_point_hash_of(der: &CertificateDer<'_>) -> Option<Box<[u8]>> {
+    parse(der).map(|it| end_point_hash(&it, der))
+}
+
 fn end_point_hash(certificate: &X509Certificate<'_>, der: &CertificateDer<'_>) -> Box<[u8]> {
     let sha384 = [
         oids::OID_PKCS1_SHA384WITHRSA,
