@@ -1,5 +1,6 @@
 //! What the tests of several crates share.
 //!
+//! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
@@ -7,6 +8,7 @@
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 
+pub mod dns_lab;
 pub mod imap;
 pub mod pki;
 pub mod talk;

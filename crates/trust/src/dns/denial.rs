@@ -201,10 +201,12 @@ impl Denials {
             .wildcard()
             .ok()
             .and_then(|name| self.matching(&name));
+        // In a span with opt-out an unsigned delegation may stand at the name, whatever the wildcard says.
         match wildcard {
-            Some(wildcard) if wildcard.types.deny(rtype) => Proof::Proven,
-            None if cover.opt_out => Proof::Unsigned,
-            _ => Proof::Missing,
+            Some(wildcard) if !wildcard.types.deny(rtype) => Proof::Missing,
+            _ if cover.opt_out => Proof::Unsigned,
+            Some(_) => Proof::Proven,
+            None => Proof::Missing,
         }
     }
 
