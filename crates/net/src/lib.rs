@@ -2,12 +2,14 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`dns`] | the way to a recursive resolver |
 //! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
 //! | [`systemd`] | readiness notification |
 
 mod connection;
+pub mod dns;
 pub mod driver;
 mod engine;
 mod failure;

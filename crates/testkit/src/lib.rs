@@ -1,5 +1,6 @@
 //! What the tests of several crates share.
 //!
+//! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
 //! - [`ocsp`] makes OCSP answers.
 //! - [`pki`] makes certificates and revocation lists.
@@ -9,6 +10,7 @@
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod dns_lab;
 pub mod imap;
 pub mod ocsp;
 pub mod pki;
