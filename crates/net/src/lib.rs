@@ -7,6 +7,7 @@
 //! | [`network`] | IP networks |
 //! | [`systemd`] | readiness notification |
 
+pub mod client;
 mod connection;
 pub mod driver;
 mod engine;

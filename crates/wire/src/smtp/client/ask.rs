@@ -108,7 +108,8 @@ impl Transaction {
     }
 
     pub(super) fn needs_utf8(&self) -> bool {
-        let ascii = self.reverse_path.is_ascii() && self.recipients.iter().all(|it| it.0.is_ascii());
+        let ascii =
+            self.reverse_path.is_ascii() && self.recipients.iter().all(|it| it.0.is_ascii());
         self.utf8 || !ascii
     }
 }

@@ -124,7 +124,9 @@ impl Limits {
         // [SMTP-LIM-03]
         let mut groups: Vec<Vec<ForwardPath>> = Vec::new();
         for recipient in recipients {
-            let fits = groups.last().is_some_and(|group| self.has_room(group, &recipient));
+            let fits = groups
+                .last()
+                .is_some_and(|group| self.has_room(group, &recipient));
             match groups.last_mut().filter(|_| fits) {
                 Some(group) => group.push(recipient),
                 None => groups.push(vec![recipient]),
@@ -161,7 +163,11 @@ fn domain(recipient: &ForwardPath) -> String {
 
 fn decimal(text: &[u8]) -> Option<u64> {
     let digits = text.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(text).ok()?.parse().ok().filter(|_| digits)
+    std::str::from_utf8(text)
+        .ok()?
+        .parse()
+        .ok()
+        .filter(|_| digits)
 }
 
 #[cfg(test)]
@@ -178,7 +184,13 @@ mod tests {
 
     #[test]
     fn keywords_in_any_case() {
-        let it = read(&["starttls", "Size 1000", "AUTH PLAIN SCRAM-SHA-256 X-OWN", "AUTH=LOGIN", "8BITMIME"]);
+        let it = read(&[
+            "starttls",
+            "Size 1000",
+            "AUTH PLAIN SCRAM-SHA-256 X-OWN",
+            "AUTH=LOGIN",
+            "8BITMIME",
+        ]);
         assert!(it.starttls && it.eight_bit && !it.pipelining);
         assert_eq!(it.size, Some(Some(1000)));
         use Mechanism::{Login, Plain, ScramSha256};
@@ -225,7 +237,9 @@ mod tests {
     fn recipients_are_divided_by_the_limits() {
         // [SMTP-LIM-03] five recipients, two at a time: three transactions
         let path = |text: &str| ForwardPath::parse(&format!("<{text}>")).unwrap();
-        let recipients: Vec<_> = ["a@x.test", "b@x.test", "c@y.test", "d@X.test", "e@z.test"].map(path).into();
+        let recipients: Vec<_> = ["a@x.test", "b@x.test", "c@y.test", "d@X.test", "e@z.test"]
+            .map(path)
+            .into();
         let groups = |recipients_max, domains| {
             let limits = Limits {
                 transactions: None,

@@ -122,7 +122,9 @@ impl Flow {
 
     pub(super) fn stage(&self) -> Stage {
         match self.due.front() {
-            Some(Due::Data(_) | Due::Chunk(_) | Due::Verdict(_) | Due::Discard(_)) => Stage::Content,
+            Some(Due::Data(_) | Due::Chunk(_) | Due::Verdict(_) | Due::Discard(_)) => {
+                Stage::Content
+            }
             Some(_) => Stage::Command,
             None if self.transactions.is_empty() => Stage::Idle,
             None => Stage::Content,
@@ -258,7 +260,10 @@ impl Flow {
     }
 
     fn chunks_due(&self) -> usize {
-        self.due.iter().filter(|it| matches!(it, Due::Chunk(_))).count()
+        self.due
+            .iter()
+            .filter(|it| matches!(it, Due::Chunk(_)))
+            .count()
     }
 
     fn write_commands(&mut self, link: &mut Link, capabilities: &Capabilities, window: usize) {
@@ -312,7 +317,11 @@ impl Flow {
         };
         if last.stage != Progress::Content {
             // A chunk was refused while the owner looked for the next: it is not wanted any more.
-            return if last.stage == Progress::Ending { Ok(()) } else { Err(Failure::Misuse) };
+            return if last.stage == Progress::Ending {
+                Ok(())
+            } else {
+                Err(Failure::Misuse)
+            };
         }
         // [SMTP-8BIT-01]
         if !last.eight_bit && !portion.is_ascii() {
@@ -320,7 +329,11 @@ impl Flow {
         }
         let number = last.number;
         let mut chunk = Vec::new();
-        let out = if last.chunked { &mut chunk } else { &mut link.output };
+        let out = if last.chunked {
+            &mut chunk
+        } else {
+            &mut link.output
+        };
         last.encoder
             .encode(portion, out)
             .map_err(|_| Failure::BareLineEnd)?;
@@ -333,11 +346,16 @@ impl Flow {
             link.output.append(&mut chunk);
         }
         if is_last {
-            let verdicts = if last.outcome.lmtp { last.accepted() } else { 1 };
+            let verdicts = if last.outcome.lmtp {
+                last.accepted()
+            } else {
+                1
+            };
             last.stage = Progress::Written;
             self.asked_more = false;
             self.reset_first = last.chunked;
-            self.due.extend(std::iter::repeat_n(Due::Verdict(number), verdicts));
+            self.due
+                .extend(std::iter::repeat_n(Due::Verdict(number), verdicts));
         } else if last.chunked {
             self.due.push_back(Due::Chunk(number));
         }
@@ -409,12 +427,15 @@ impl Flow {
 
     /// Takes a transaction out. If the server may hold half of it, RSET follows.
     fn finish(&mut self, number: u32, link: &mut Link) -> Option<Ask> {
-        let at = self.transactions.iter().position(|it| it.number == number)?;
+        let at = self
+            .transactions
+            .iter()
+            .position(|it| it.number == number)?;
         let under = self.transactions.remove(at)?;
         let begun = under.outcome.mail.as_ref().is_some_and(Reply::is_positive);
         if self.transactions.is_empty() {
-            let failed_chunks = self.reset_first
-                && !under.outcome.verdicts.iter().all(Reply::is_positive);
+            let failed_chunks =
+                self.reset_first && !under.outcome.verdicts.iter().all(Reply::is_positive);
             if failed_chunks || (begun && under.stage != Progress::Written) {
                 link.say(b"RSET");
                 self.due.push_back(Due::Reset);
@@ -434,7 +455,10 @@ impl Flow {
 /// What can be known before a word is said.
 fn unsent(input: &Transaction, capabilities: &Capabilities, begun: u32) -> Option<Unsent> {
     let limit = capabilities.size.flatten();
-    if input.size.is_some_and(|size| limit.is_some_and(|it| size > it)) {
+    if input
+        .size
+        .is_some_and(|size| limit.is_some_and(|it| size > it))
+    {
         // [SMTP-SIZE-01] from the client's side: not even tried
         return Some(Unsent::TooLarge);
     }
@@ -448,7 +472,10 @@ fn unsent(input: &Transaction, capabilities: &Capabilities, begun: u32) -> Optio
     if !capabilities.limits.allow(&input.recipients) {
         return Some(Unsent::TooManyRecipients);
     }
-    let full = capabilities.limits.transactions.is_some_and(|it| begun >= it);
+    let full = capabilities
+        .limits
+        .transactions
+        .is_some_and(|it| begun >= it);
     full.then_some(Unsent::TooManyTransactions)
 }
 

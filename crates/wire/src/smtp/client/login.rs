@@ -38,13 +38,18 @@ impl Client {
         let shown = format!("AUTH {name}");
         // [SMTP-AUTH-06] along with the command if it fits; an empty one is `=`
         let fits = |text: &str| shown.len() + 1 + text.len() + 2 <= LONGEST_COMMAND;
-        let mut peeked = if initial { exchange.peek().map(encode_base64) } else { None };
+        let mut peeked = if initial {
+            exchange.peek().map(encode_base64)
+        } else {
+            None
+        };
         match &mut peeked {
             Some(text) if fits(text) => {
                 let _ = exchange.initial();
                 let text: &str = if text.is_empty() { "=" } else { text };
                 let mut line = format!("{shown} {text}");
-                self.link.say_secret(line.as_bytes(), &format!("{shown} (initial response)"));
+                self.link
+                    .say_secret(line.as_bytes(), &format!("{shown} (initial response)"));
                 line.zeroize();
             }
             _ => self.link.say(shown.as_bytes()),
@@ -99,8 +104,9 @@ impl Client {
 /// The octets of a challenge. [SMTP-AUTH-05]
 fn challenge(reply: &Reply) -> Result<Vec<u8>, Failure> {
     match reply.lines.as_slice() {
-        [text] => decode_base64(text).map_err(|_| Failure::Protocol(Breach::BadBase64, Stage::Login)),
+        [text] => {
+            decode_base64(text).map_err(|_| Failure::Protocol(Breach::BadBase64, Stage::Login))
+        }
         _ => Err(Failure::Protocol(Breach::Malformed, Stage::Login)),
     }
 }
-

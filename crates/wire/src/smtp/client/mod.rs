@@ -136,7 +136,9 @@ pub struct Client {
 
 enum State {
     Greeting,
-    Hello { helo: bool },
+    Hello {
+        helo: bool,
+    },
     Asking,
     Upgrade,
     Login(Box<Exchange>),
@@ -489,9 +491,7 @@ impl Client {
             Answer::Content { portion, last } => self.flow.content(&mut self.link, &portion, last),
             Answer::Abandon => Err(Failure::Stopped),
             Answer::Wait => self.flow.nothing(),
-            Answer::Transaction(transaction) => {
-                self.flow.hand_in(transaction)
-            }
+            Answer::Transaction(transaction) => self.flow.hand_in(transaction),
             other => self.flow.defer(other),
         }
     }

@@ -68,7 +68,8 @@ impl Reply {
 }
 
 fn number(text: &str, longest: usize) -> Option<u16> {
-    let digits = !text.is_empty() && text.len() <= longest && text.bytes().all(|it| it.is_ascii_digit());
+    let digits =
+        !text.is_empty() && text.len() <= longest && text.bytes().all(|it| it.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
 
@@ -156,8 +157,15 @@ mod tests {
     fn what_breaks_the_grammar_is_refused() {
         // [SMTP-BASE-08]
         let malformed: [&[u8]; 9] = [
-            b"\r\n", b"25\r\n", b"2500 x\r\n", b"250x\r\n", b"199 x\r\n", b"600 x\r\n",
-            b"+OK\r\n", b"2 0 x\r\n", b" 250 x\r\n",
+            b"\r\n",
+            b"25\r\n",
+            b"2500 x\r\n",
+            b"250x\r\n",
+            b"199 x\r\n",
+            b"600 x\r\n",
+            b"+OK\r\n",
+            b"2 0 x\r\n",
+            b" 250 x\r\n",
         ];
         for text in malformed {
             assert_eq!(
@@ -182,16 +190,28 @@ mod tests {
     #[test]
     fn too_much_is_not_read() {
         let line = b"220-x\r\n".repeat(51);
-        assert_eq!(read(&line, Stage::Greeting), Err(Failure::TooMuch(Stage::Greeting)));
+        assert_eq!(
+            read(&line, Stage::Greeting),
+            Err(Failure::TooMuch(Stage::Greeting))
+        );
         let line = [&[b'2'; 3][..], &[b'x'; 9000]].concat();
-        assert_eq!(read(&line, Stage::Greeting), Err(Failure::TooMuch(Stage::Greeting)));
+        assert_eq!(
+            read(&line, Stage::Greeting),
+            Err(Failure::TooMuch(Stage::Greeting))
+        );
         let lines = b"250-x\r\n".repeat(257);
-        assert_eq!(read(&lines, Stage::Command), Err(Failure::TooMuch(Stage::Command)));
+        assert_eq!(
+            read(&lines, Stage::Command),
+            Err(Failure::TooMuch(Stage::Command))
+        );
     }
 
     #[test]
     fn enhanced_codes() {
-        assert_eq!(reply(b"550 5.1.1 no\r\n").enhanced(), Some(Enhanced(5, 1, 1)));
+        assert_eq!(
+            reply(b"550 5.1.1 no\r\n").enhanced(),
+            Some(Enhanced(5, 1, 1))
+        );
         assert_eq!(reply(b"250 2.0.0\r\n").enhanced(), Some(Enhanced(2, 0, 0)));
         for text in [
             &b"550 4.1.1 no\r\n"[..],

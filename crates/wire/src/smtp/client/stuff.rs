@@ -147,8 +147,15 @@ mod tests {
     fn the_sequences_of_smuggling_never_leave() {
         // [SMTP-SMUG-02] [SMTP-BASE-04]
         let sequences: [&[u8]; 9] = [
-            b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\r\r\n",
-            b"\r\r\n.\r\r\n", b"\r\n.\r",
+            b"\n.\n",
+            b"\n.\r",
+            b"\r.\n",
+            b"\r.\r",
+            b"\n.\r\n",
+            b"\r.\r\n",
+            b"\r\n.\r\r\n",
+            b"\r\r\n.\r\r\n",
+            b"\r\n.\r",
         ];
         for sequence in sequences {
             let content = [b"text", sequence, b"MAIL FROM:<a@b>\r\n"].concat();
@@ -163,7 +170,10 @@ mod tests {
             }
             let mut out = Vec::new();
             let decoded = DataDecoder::default().decode(&sent, &mut out, usize::MAX);
-            assert!(decoded.ended && decoded.consumed == sent.len(), "one message");
+            assert!(
+                decoded.ended && decoded.consumed == sent.len(),
+                "one message"
+            );
         }
     }
 
@@ -176,7 +186,11 @@ mod tests {
             assert_eq!(encode(LineEnds::Refuse, &parts).unwrap(), whole);
         }
         let mut back = Vec::new();
-        assert!(DataDecoder::default().decode(&whole, &mut back, usize::MAX).ended);
+        assert!(
+            DataDecoder::default()
+                .decode(&whole, &mut back, usize::MAX)
+                .ended
+        );
         assert_eq!(back, content);
     }
 }
