@@ -22,7 +22,7 @@ const READ: usize = SCRATCH / 2;
 /// How much a slow peer must take within the write deadline.
 const PORTION: u64 = 64 * 1024;
 /// The most that is read while a peer does not take its output.
-const HEARD_WRITING: u64 = 256 * 1024;
+const HEARD_WRITING: u64 = 1024 * 1024;
 /// The most that is read, and thrown away, after our farewell.
 const LINGER_OCTETS: usize = 64 * 1024;
 
