@@ -1,13 +1,17 @@
 //! What the tests of several crates share.
 //!
+//! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`imap`] is a mailbox in memory.
+//! - [`pair`] runs our client against our server.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod hostile;
 pub mod imap;
+pub mod pair;
 pub mod pki;
 pub mod talk;
 

@@ -25,12 +25,15 @@ use crate::smtp::path::{Mailbox, ReversePath};
 const WINDOW: usize = 100;
 /// The most chunks whose replies are due.
 const CHUNKS: usize = 8;
+/// The most answers that wait for their turn.
+const MOST_PUT_OFF: usize = 8;
 
 #[derive(Default)]
 pub(super) struct Flow {
     transactions: VecDeque<Under>,
     due: VecDeque<Due>,
-    put_off: Option<Answer>,
+    /// Answers for later, in order.
+    put_off: VecDeque<Answer>,
     /// Transactions begun in this session.
     begun: u32,
     /// The owner was asked for more since the last content ended.
@@ -113,7 +116,7 @@ impl Flow {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_none()
+        self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_empty()
     }
 
     pub(super) fn awaits_go(&self) -> bool {
@@ -141,19 +144,19 @@ impl Flow {
 
     pub(super) fn defer(&mut self, answer: Answer) -> Result<(), Failure> {
         self.nothing()?;
-        if self.put_off.is_some() {
+        if self.put_off.len() >= MOST_PUT_OFF {
             return Err(Failure::Misuse);
         }
-        self.put_off = Some(answer);
+        self.put_off.push_back(answer);
         Ok(())
     }
 
     /// An answer that was put off and can be carried out now; transactions are begun elsewhere.
     pub(super) fn deferred(&mut self) -> Option<Answer> {
-        if matches!(self.put_off, Some(Answer::Transaction(_))) {
+        if matches!(self.put_off.front(), Some(Answer::Transaction(_))) {
             None
         } else if self.transactions.is_empty() && self.due.is_empty() {
-            self.put_off.take()
+            self.put_off.pop_front()
         } else {
             None
         }
@@ -161,7 +164,14 @@ impl Flow {
 
     /// Writes a command of the owner.
     pub(super) fn ask(&mut self, link: &mut Link, line: &[u8]) {
-        link.say(line);
+        if line
+            .get(..4)
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"AUTH"))
+        {
+            link.say_secret(line, "AUTH (credentials)");
+        } else {
+            link.say(line);
+        }
         self.due.push_back(Due::Owner);
     }
 
@@ -182,10 +192,10 @@ impl Flow {
                 written && capabilities.pipelining
             }
         };
-        if !free || !matches!(self.put_off, Some(Answer::Transaction(_))) {
+        if !free || !matches!(self.put_off.front(), Some(Answer::Transaction(_))) {
             return None;
         }
-        let Some(Answer::Transaction(input)) = self.put_off.take() else {
+        let Some(Answer::Transaction(input)) = self.put_off.pop_front() else {
             return None;
         };
         let outcome = Outcome {
@@ -256,7 +266,7 @@ impl Flow {
     }
 
     fn may_ask_more(&self) -> bool {
-        self.put_off.is_none() && !self.asked_more && self.transactions.len() == 1
+        self.put_off.is_empty() && !self.asked_more && self.transactions.len() == 1
     }
 
     fn chunks_due(&self) -> usize {

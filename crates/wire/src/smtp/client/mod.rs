@@ -523,7 +523,8 @@ impl Client {
                 self.link.say(b"QUIT");
                 self.state = State::Farewell;
             }
-            Answer::Line(line) if is_plain(&line) => self.link.say(&line),
+            // It may be a credential: the record does not get it.
+            Answer::Line(line) if is_plain(&line) => self.link.say_secret(&line, "(line)"),
             Answer::Command(line) if self.may_say(&line) => self.flow.ask(&mut self.link, &line),
             _ => return Err(Failure::Misuse),
         }
