@@ -8,6 +8,7 @@
 //! | [`network`] | IP networks |
 //! | [`systemd`] | readiness notification |
 
+pub mod client;
 mod connection;
 pub mod dns;
 pub mod driver;

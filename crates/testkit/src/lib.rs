@@ -5,6 +5,10 @@
 //! - [`ocsp`] makes OCSP answers.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`pair`] runs our client against our server.
+//! - [`hostile`] is a scripted server and whoever stands on the path to it.
+//! - [`imap`] is a mailbox in memory.
+//! - [`pair`] runs our client against our server.
+//! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
@@ -15,6 +19,10 @@ pub mod imap;
 pub mod ocsp;
 pub mod pki;
 pub mod pair;
+pub mod hostile;
+pub mod imap;
+pub mod pair;
+pub mod pki;
 pub mod talk;
 
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.

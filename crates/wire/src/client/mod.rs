@@ -35,6 +35,9 @@ pub use quote::Quote;
 pub use record::{Entry, Recorder, Speaker};
 pub use seed::Seed;
 
+use crate::seam::Channel;
+use crate::session::Machine;
+
 /// How TLS comes about. Fixed before connecting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -48,6 +51,35 @@ pub enum Mode {
     /// In clear.
     Off,
 }
+
+/// A client's session, whatever its protocol: for drivers and tests that run any of them.
+pub trait Session: Machine {
+    /// Why the session failed, after [`crate::session::Next::Close`] with [`crate::session::Why::Failed`].
+    fn failure(&self) -> Option<&Failure>;
+
+    /// How the session's words travel.
+    fn channel(&self) -> &Channel;
+}
+
+/// The methods are the session's own.
+macro_rules! session {
+    ($client:ty) => {
+        impl Session for $client {
+            fn failure(&self) -> Option<&Failure> {
+                Self::failure(self)
+            }
+
+            fn channel(&self) -> &Channel {
+                Self::channel(self)
+            }
+        }
+    };
+}
+
+session!(crate::smtp::client::Client);
+session!(crate::imap::client::Client);
+session!(crate::pop3::client::Client);
+session!(crate::sieve::client::Client);
 
 /// Where a session stands, for deadlines and failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -35,10 +35,10 @@
 mod ask;
 mod command;
 mod login;
-mod reader;
+pub(crate) mod reader;
 mod response;
 mod run;
-mod value;
+pub(crate) mod value;
 
 use std::collections::VecDeque;
 use std::mem;

@@ -6,28 +6,28 @@
 use crate::client::{Breach, Failure, Link, Stage, is_plain};
 
 /// Octets of a body handed on at once. Full blocks, so that what is handed on does not depend on how the network cut it.
-pub(super) const BLOCK: usize = 64 * 1024;
+pub(crate) const BLOCK: usize = 64 * 1024;
 
 /// What bounds a response.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Octets of a response, literals that are handed on not counted.
-    pub(super) response: usize,
+    pub(crate) response: usize,
     /// Octets of a literal that is kept.
-    pub(super) literal: usize,
+    pub(crate) literal: usize,
     /// Whether bodies are handed on; if not, they count.
-    pub(super) streams: bool,
+    pub(crate) streams: bool,
 }
 
 impl Bounds {
     /// Before login.
-    pub(super) const EARLY: Self = Self {
+    pub(crate) const EARLY: Self = Self {
         response: 64 * 1024,
         literal: 4096,
         streams: false,
     };
     /// After login. A SEARCH result of a million messages fits.
-    pub(super) const LATE: Self = Self {
+    pub(crate) const LATE: Self = Self {
         response: 16 * 1024 * 1024,
         literal: 1024 * 1024,
         streams: true,
@@ -36,7 +36,7 @@ impl Bounds {
 
 /// A part of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// Text up to the end of a line; if a literal follows, its announcement is the end of it.
     Text(Vec<u8>),
     /// A literal.
@@ -69,7 +69,7 @@ impl Portion {
 
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A complete response.
     Response(Vec<Piece>),
     /// A block of a body.
@@ -77,7 +77,7 @@ pub(super) enum Event {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     pieces: Vec<Piece>,
     octets: usize,
     state: State,
@@ -98,12 +98,12 @@ enum State {
 
 impl Reader {
     /// Whether a body is on its way.
-    pub(super) fn is_streaming(&self) -> bool {
+    pub(crate) fn is_streaming(&self) -> bool {
         matches!(self.state, State::Stream { .. })
     }
 
     /// The next event, if what it takes has come.
-    pub(super) fn read(
+    pub(crate) fn read(
         &mut self,
         link: &mut Link,
         bounds: Bounds,

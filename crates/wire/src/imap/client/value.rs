@@ -51,7 +51,7 @@ impl Value {
     }
 
     /// The members of a list as text, what is not UTF-8 replaced.
-    pub(super) fn words(&self) -> Option<Vec<Box<str>>> {
+    pub(crate) fn words(&self) -> Option<Vec<Box<str>>> {
         let word = |it: &Self| it.octets().map(|it| String::from_utf8_lossy(it).into());
         self.members()?.iter().map(word).collect()
     }
@@ -59,13 +59,13 @@ impl Value {
 
 /// Reads values over the pieces of a response.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     text: &'a [u8],
     rest: std::slice::Iter<'a, Piece>,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(pieces: &'a [Piece]) -> Self {
+    pub(crate) fn new(pieces: &'a [Piece]) -> Self {
         let mut rest = pieces.iter();
         let text = match rest.next() {
             Some(Piece::Text(text)) => text.as_slice(),
@@ -75,16 +75,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// What is left of the current line.
-    pub(super) fn line(&self) -> &'a [u8] {
+    pub(crate) fn line(&self) -> &'a [u8] {
         self.text
     }
 
-    pub(super) fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.text.is_empty() && self.rest.len() == 0
     }
 
     /// Takes a word up to the next space.
-    pub(super) fn word(&mut self) -> &'a [u8] {
+    pub(crate) fn word(&mut self) -> &'a [u8] {
         let end = self.text.iter().position(|it| *it == b' ');
         let (word, rest) = self
             .text
@@ -101,12 +101,12 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes the next value; none when there is none, or it breaks the grammar.
-    pub(super) fn value(&mut self) -> Option<Value> {
+    pub(crate) fn value(&mut self) -> Option<Value> {
         self.nested(0)
     }
 
     /// Takes all values to the end; none when something breaks the grammar.
-    pub(super) fn values(&mut self) -> Option<Vec<Value>> {
+    pub(crate) fn values(&mut self) -> Option<Vec<Value>> {
         let mut values = Vec::new();
         self.skip_spaces();
         while !self.is_at_end() {

@@ -1,0 +1,3 @@
+//! The client sessions against a hostile server and a hostile path.
+
+mod hostile;
