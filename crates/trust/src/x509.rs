@@ -432,12 +432,13 @@ fn end_point_digest(certificate: &X509Certificate<'_>) -> &'static digest::Algor
 /// The OID of the signature's algorithm, or of its hash function where (RSASSA-PSS) only the parameters name it.
 fn signature_hash(certificate: &X509Certificate<'_>) -> Vec<u8> {
     let algorithm = &certificate.signature_algorithm;
-    match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
-            params.hash_algorithm_oid().as_bytes().to_vec()
-        }
-        _ => algorithm.algorithm.as_bytes().to_vec(),
+    // Asked about anything it does not know, the parser writes to the standard error.
+    if algorithm.algorithm == oids::OID_PKCS1_RSASSAPSS
+        && let Ok(SignatureAlgorithm::RSASSA_PSS(params)) = SignatureAlgorithm::try_from(algorithm)
+    {
+        return params.hash_algorithm_oid().as_bytes().to_vec();
     }
+    algorithm.algorithm.as_bytes().to_vec()
 }
 
 /// Seconds since 1970, before it too.
