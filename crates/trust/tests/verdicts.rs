@@ -326,6 +326,9 @@ fn a_self_signed_certificate_is_taken_only_when_it_is_listed_itself() {
         };
         let verdict = judge(&evidence(&[&certificate]), &trusting, now());
         assert_eq!(word(&verdict), "PKIX");
+        trusting.revocation = RevocationMode::Hard;
+        let verdict = judge(&evidence(&[&certificate]), &trusting, now());
+        assert_eq!(word(&verdict), "PKIX", "nobody else can revoke it");
         // Its name and dates count all the same.
         let later = judge(&evidence(&[&certificate]), &trusting, now() + 2 * LIFE);
         assert_eq!(word(&later), "E-CERT-EXPIRED");
@@ -770,6 +773,36 @@ fn all_combinations_of_tlsa_records_match_what_they_should() {
                     name(usage)
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn one_matching_record_of_several_suffices() {
+    // [DANE-07]
+    let family = Family::new();
+    let stranger = Authority::root("Stranger");
+    let foreign = stranger.issue(&[HOST]);
+    let leaf = &family.leaf.certificate;
+    let middle = &family.middle.certificate;
+    for usage in 0..=3 {
+        let (ours, theirs) = if matches!(usage, 1 | 3) {
+            (leaf, &foreign.certificate)
+        } else {
+            (middle, &stranger.certificate)
+        };
+        let record = |of| Tlsa::for_certificate(of, usage, 0, 1).unwrap();
+        for records in [
+            [record(theirs), record(ours)],
+            [record(ours), record(theirs)],
+        ] {
+            let set = TlsaSet::new(&records, Usages::All);
+            let terms = Terms {
+                ways: Ways::Any(vec![Way::Dane(Arc::new(set))]),
+                ..terms(HOST, &family.root)
+            };
+            let verdict = judge(&evidence(&[leaf, middle]), &terms, now());
+            assert_eq!(word(&verdict), "DANE", "{usage}");
         }
     }
 }
