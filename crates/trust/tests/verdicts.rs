@@ -1047,6 +1047,33 @@ fn stapled_answers() {
 }
 
 #[test]
+fn a_stapled_answer_speaks_for_the_servers_certificate_alone() {
+    // [CONF-13] [REV-02]
+    let family = Family::new();
+    let judged = |lists: &[Vec<u8>]| {
+        let mut crls = Crls::none();
+        for list in lists {
+            crls.add(list).unwrap();
+        }
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &family.root)
+        };
+        let evidence = Evidence {
+            staple: Answer::new(&family.middle, &family.leaf.serial).to_der(),
+            ..evidence(&[&family.leaf.certificate, &family.middle.certificate])
+        };
+        word(&judge(&evidence, &terms, now()))
+    };
+    assert_eq!(judged(&[family.root.crl(&[])]), "PKIX");
+    assert_eq!(judged(&[]), "E-CERT-STATUS-UNKNOWN");
+    // A list comes before the answer.
+    let revoked = family.middle.crl(&[&family.leaf.serial]);
+    assert_eq!(judged(&[family.root.crl(&[]), revoked]), "E-CERT-REVOKED");
+}
+
+#[test]
 fn a_responder_must_be_named_for_it_by_the_issuer() {
     // [REV-03]
     let root = Authority::root("Root");
