@@ -76,6 +76,50 @@ fn names() {
     assert_eq!(simple(&[], uri), "E-CERT-NO-NAMES");
 }
 
+/// All names of one to three of these labels.
+fn names_of(labels: &[&str]) -> Vec<String> {
+    let longer = |names: &[String]| -> Vec<String> {
+        let with = |label: &&str| names.iter().map(|it| format!("{label}.{it}")).collect();
+        labels
+            .iter()
+            .flat_map(|it| -> Vec<String> { with(it) })
+            .collect()
+    };
+    let one: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    let two = longer(&one);
+    let three = longer(&two);
+    [one, two, three].concat()
+}
+
+#[test]
+fn names_match_as_they_do_for_the_engine() {
+    // [ID-03] [ID-04] the engine's own library, asked about the same certificates.
+    let root = Authority::root("Root");
+    let references: Vec<HostName> = names_of(&["a", "b"])
+        .iter()
+        .map(|it| HostName::new(it).unwrap())
+        .collect();
+    let mut compared = 0;
+    for presented in names_of(&["a", "b", "*", "a*", "A"]) {
+        let leaf = root.issue(&[&presented]);
+        let certificate = webpki::EndEntityCert::try_from(&leaf.certificate).unwrap();
+        for reference in &references {
+            let terms = Terms {
+                references: vec![Reference::Dns(reference.clone())],
+                ..terms(HOST, &root)
+            };
+            let ours = verdict_of(&leaf, &[], &terms).status(Kind::Name) == Some(&Status::Pass);
+            let name = rustls_pki_types::ServerName::try_from(reference.as_str()).unwrap();
+            let theirs = certificate.verify_is_valid_for_subject_name(&name).is_ok();
+            // Ours takes no wildcard for all of a top-level domain.
+            let too_wide = presented.starts_with("*.") && presented.matches('.').count() == 1;
+            assert_eq!(ours, theirs && !too_wide, "{presented} for {reference}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 155 * 14);
+}
+
 #[test]
 fn an_address_is_found_among_addresses_only() {
     // [ID-05]
