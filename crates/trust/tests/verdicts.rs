@@ -76,6 +76,50 @@ fn names() {
     assert_eq!(simple(&[], uri), "E-CERT-NO-NAMES");
 }
 
+/// All names of one to three of these labels.
+fn names_of(labels: &[&str]) -> Vec<String> {
+    let longer = |names: &[String]| -> Vec<String> {
+        let with = |label: &&str| names.iter().map(|it| format!("{label}.{it}")).collect();
+        labels
+            .iter()
+            .flat_map(|it| -> Vec<String> { with(it) })
+            .collect()
+    };
+    let one: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    let two = longer(&one);
+    let three = longer(&two);
+    [one, two, three].concat()
+}
+
+#[test]
+fn names_match_as_they_do_for_the_engine() {
+    // [ID-03] [ID-04] the engine's own library, asked about the same certificates.
+    let root = Authority::root("Root");
+    let references: Vec<HostName> = names_of(&["a", "b"])
+        .iter()
+        .map(|it| HostName::new(it).unwrap())
+        .collect();
+    let mut compared = 0;
+    for presented in names_of(&["a", "b", "*", "a*", "A"]) {
+        let leaf = root.issue(&[&presented]);
+        let certificate = webpki::EndEntityCert::try_from(&leaf.certificate).unwrap();
+        for reference in &references {
+            let terms = Terms {
+                references: vec![Reference::Dns(reference.clone())],
+                ..terms(HOST, &root)
+            };
+            let ours = verdict_of(&leaf, &[], &terms).status(Kind::Name) == Some(&Status::Pass);
+            let name = rustls_pki_types::ServerName::try_from(reference.as_str()).unwrap();
+            let theirs = certificate.verify_is_valid_for_subject_name(&name).is_ok();
+            // Ours takes no wildcard for all of a top-level domain.
+            let too_wide = presented.starts_with("*.") && presented.matches('.').count() == 1;
+            assert_eq!(ours, theirs && !too_wide, "{presented} for {reference}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 155 * 14);
+}
+
 #[test]
 fn an_address_is_found_among_addresses_only() {
     // [ID-05]
@@ -326,6 +370,9 @@ fn a_self_signed_certificate_is_taken_only_when_it_is_listed_itself() {
         };
         let verdict = judge(&evidence(&[&certificate]), &trusting, now());
         assert_eq!(word(&verdict), "PKIX");
+        trusting.revocation = RevocationMode::Hard;
+        let verdict = judge(&evidence(&[&certificate]), &trusting, now());
+        assert_eq!(word(&verdict), "PKIX", "nobody else can revoke it");
         // Its name and dates count all the same.
         let later = judge(&evidence(&[&certificate]), &trusting, now() + 2 * LIFE);
         assert_eq!(word(&later), "E-CERT-EXPIRED");
@@ -775,6 +822,36 @@ fn all_combinations_of_tlsa_records_match_what_they_should() {
 }
 
 #[test]
+fn one_matching_record_of_several_suffices() {
+    // [DANE-07]
+    let family = Family::new();
+    let stranger = Authority::root("Stranger");
+    let foreign = stranger.issue(&[HOST]);
+    let leaf = &family.leaf.certificate;
+    let middle = &family.middle.certificate;
+    for usage in 0..=3 {
+        let (ours, theirs) = if matches!(usage, 1 | 3) {
+            (leaf, &foreign.certificate)
+        } else {
+            (middle, &stranger.certificate)
+        };
+        let record = |of| Tlsa::for_certificate(of, usage, 0, 1).unwrap();
+        for records in [
+            [record(theirs), record(ours)],
+            [record(ours), record(theirs)],
+        ] {
+            let set = TlsaSet::new(&records, Usages::All);
+            let terms = Terms {
+                ways: Ways::Any(vec![Way::Dane(Arc::new(set))]),
+                ..terms(HOST, &family.root)
+            };
+            let verdict = judge(&evidence(&[leaf, middle]), &terms, now());
+            assert_eq!(word(&verdict), "DANE", "{usage}");
+        }
+    }
+}
+
+#[test]
 fn dane_ee_asks_for_no_name_date_or_chain() {
     // [DANE-08]
     let stranger = Authority::root("Stranger");
@@ -1011,6 +1088,33 @@ fn stapled_answers() {
     };
     assert_eq!(endless(now() - DAY + second), "PKIX");
     assert_eq!(endless(now() - DAY), "E-CERT-STAPLE");
+}
+
+#[test]
+fn a_stapled_answer_speaks_for_the_servers_certificate_alone() {
+    // [CONF-13] [REV-02]
+    let family = Family::new();
+    let judged = |lists: &[Vec<u8>]| {
+        let mut crls = Crls::none();
+        for list in lists {
+            crls.add(list).unwrap();
+        }
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &family.root)
+        };
+        let evidence = Evidence {
+            staple: Answer::new(&family.middle, &family.leaf.serial).to_der(),
+            ..evidence(&[&family.leaf.certificate, &family.middle.certificate])
+        };
+        word(&judge(&evidence, &terms, now()))
+    };
+    assert_eq!(judged(&[family.root.crl(&[])]), "PKIX");
+    assert_eq!(judged(&[]), "E-CERT-STATUS-UNKNOWN");
+    // A list comes before the answer.
+    let revoked = family.middle.crl(&[&family.leaf.serial]);
+    assert_eq!(judged(&[family.root.crl(&[]), revoked]), "E-CERT-REVOKED");
 }
 
 #[test]
