@@ -2,6 +2,7 @@
 //!
 //! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
+//! - [`ocsp`] makes OCSP answers.
 //! - [`pki`] makes certificates and revocation lists.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
@@ -10,6 +11,7 @@ use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 
 pub mod dns_lab;
 pub mod imap;
+pub mod ocsp;
 pub mod pki;
 pub mod talk;
 

@@ -14,6 +14,7 @@
 //! | [`policy`] | from all this to what a connection must be | RFC 7435 |
 //! | [`tlsa`] | the TLSA record | RFC 6698 2 |
 //! | [`pin`] | keys the user has said the peer has | RFC 7469 in spirit |
+//! | [`cert`] | a certificate described, a chain looked over | RFC 5280, SC-081v3 |
 //! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -22,6 +23,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod cert;
 pub mod certificates;
 pub mod dane;
 mod der;

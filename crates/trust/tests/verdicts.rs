@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use gatepost_testkit::ocsp::{Answer, State};
 use gatepost_testkit::pki::{Authority, DAY, Issued, LIFE, must_staple, now};
 use gatepost_trust::pin::{Pin, PinSet, TrustException};
 use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
@@ -400,7 +401,10 @@ fn revocation_by_lists() {
             word_of(mode, &[middle_revoked.clone(), middle.clone()]),
             "E-CERT-REVOKED"
         );
-        assert_eq!(word_of(mode, &[leaf_revoked.clone()]), "E-CERT-REVOKED");
+        assert_eq!(
+            word_of(mode, std::slice::from_ref(&leaf_revoked)),
+            "E-CERT-REVOKED"
+        );
     }
     assert_eq!(word_of(RevocationMode::Off, &[leaf_revoked]), "PKIX");
     // Nothing known.
@@ -484,7 +488,7 @@ fn an_authority_that_may_not_sign_lists_signs_none() {
         "PKIX"
     );
     let mute = root.reissue(&middle, |it| {
-        it.key_usages = vec![KeyUsagePurpose::KeyCertSign]
+        it.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     });
     let verdict = judged(&[&leaf.certificate, &mute]);
     assert_eq!(word(&verdict), "E-CERT-STATUS-UNKNOWN");
@@ -646,7 +650,7 @@ fn a_pin_alone_verifies_the_servers_own_key() {
     // [CONF-12]
     let stranger = Authority::root("Stranger");
     let old = stranger.issue_with(&["other.example.org"], |it| {
-        it.not_after = (now() - DAY).into()
+        it.not_after = (now() - DAY).into();
     });
     let judged = |pin: Pin, leaf: &Issued| {
         let terms = Terms {
@@ -891,4 +895,152 @@ fn every_reason_says_what_came_and_what_to_do() {
         "the server's certificate ended at 2026-10-31 00:00:00 UTC; the clock here says 2026-11-01 00:00:00 UTC"
     );
     assert!(verdict.reason().unwrap().advice().contains("clock"));
+}
+
+#[test]
+fn a_changed_certificate_is_refused_wherever_it_is_changed() {
+    // [ID-08] and nothing panics on what cannot be read.
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let terms = terms(HOST, &root);
+    for place in 0..leaf.certificate.len() {
+        let mut changed = leaf.certificate.to_vec();
+        changed[place] ^= 1;
+        let verdict = judge(&evidence(&[&CertificateDer::from(changed)]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "octet {place}");
+        let cut = CertificateDer::from(leaf.certificate[..place].to_vec());
+        let verdict = judge(&evidence(&[&cut]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "cut at {place}");
+    }
+}
+
+#[test]
+fn a_changed_list_settles_nothing_wherever_it_is_changed() {
+    // [REV-02]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let other = root.issue(&[HOST]);
+    let list = root.crl_with(&[&other.serial], |it| {
+        it.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+            distribution_point: point("http://crl.example/root.crl"),
+            scope: Some(CrlScope::UserCertsOnly),
+        });
+    });
+    let judged = |list: &[u8]| {
+        let mut crls = Crls::none();
+        crls.add(list).ok()?;
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &root)
+        };
+        verdict_of(&leaf, &[], &terms).verified()
+    };
+    assert_eq!(judged(&list), Some(VerifiedBy::Pkix));
+    for place in 0..list.len() {
+        let mut changed = list.clone();
+        changed[place] ^= 1;
+        assert_eq!(judged(&changed), None, "octet {place}");
+        assert_eq!(judged(&list[..place]), None, "cut at {place}");
+    }
+}
+
+#[test]
+fn a_chain_that_is_too_tangled_is_given_up() {
+    // [ID-08] a hundred authorities of one name and another key each: a signature to try for every one.
+    let leaf = Authority::root("Root").issue(&[HOST]);
+    let mut many = Roots::none();
+    for _ in 0..101 {
+        many.add(Authority::root("Root").certificate).unwrap();
+    }
+    let terms = Terms {
+        roots: Arc::new(many),
+        ..terms(HOST, &Authority::root("Root"))
+    };
+    assert_eq!(word(&verdict_of(&leaf, &[], &terms)), "E-CERT-TOO-COMPLEX");
+}
+
+#[test]
+fn rubbish_beside_a_good_chain_is_no_reason_and_in_its_place_is_one() {
+    // [DANE-08]
+    let family = Family::new();
+    let rubbish = CertificateDer::from(vec![0x30, 0]);
+    let leaf = &family.leaf.certificate;
+    let terms = terms(HOST, &family.root);
+    let of = |chain: &[&CertificateDer<'static>]| word(&judge(&evidence(chain), &terms, now()));
+    assert_eq!(of(&[leaf, &rubbish, &family.middle.certificate]), "PKIX");
+    assert_eq!(of(&[leaf, &rubbish]), "E-CERT-MALFORMED");
+    assert_eq!(of(&[&rubbish, leaf]), "E-CERT-MALFORMED");
+    let record = Tlsa::for_certificate(leaf, 3, 1, 1).unwrap();
+    assert_eq!(by_record(&record, &[leaf, &rubbish], &terms), "DANE");
+}
+
+/// A verdict on a leaf with an answer changed.
+fn stapled(change: impl FnOnce(&mut Answer<'_>)) -> &'static str {
+    let root = Authority::root("Root");
+    let leaf = root.issue_with(&[HOST], |it| it.custom_extensions.push(must_staple()));
+    let mut answer = Answer::new(&root, &leaf.serial);
+    change(&mut answer);
+    let evidence = Evidence {
+        staple: answer.to_der(),
+        ..evidence(&[&leaf.certificate])
+    };
+    word(&judge(&evidence, &terms(HOST, &root), now()))
+}
+
+#[test]
+fn stapled_answers() {
+    // [REV-03] [REV-06]
+    assert_eq!(stapled(|_| {}), "PKIX");
+    assert_eq!(stapled(|it| it.state = State::Revoked), "E-CERT-REVOKED");
+    assert_eq!(stapled(|it| it.state = State::Unknown), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical = true), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical_single = true), "E-CERT-STAPLE");
+    let second = Duration::from_secs(1);
+    assert_eq!(stapled(|it| it.next_update = Some(now() + second)), "PKIX");
+    assert_eq!(stapled(|it| it.next_update = Some(now())), "E-CERT-STAPLE");
+    let begin = |at: SystemTime| stapled(|it| it.this_update = at);
+    assert_eq!(begin(now() + 300 * second), "PKIX", "clocks differ");
+    assert_eq!(begin(now() + 301 * second), "E-CERT-STAPLE");
+    // Without an end of its own it is good for a day.
+    let endless = |at: SystemTime| {
+        stapled(|it| {
+            it.this_update = at;
+            it.next_update = None;
+        })
+    };
+    assert_eq!(endless(now() - DAY + second), "PKIX");
+    assert_eq!(endless(now() - DAY), "E-CERT-STAPLE");
+}
+
+#[test]
+fn a_responder_must_be_named_for_it_by_the_issuer() {
+    // [REV-03]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let of = |signer: &Issued| {
+        let mut answer = Answer::new(&root, &leaf.serial);
+        answer.signer = Some((&signer.certificate, &signer.key));
+        let evidence = Evidence {
+            staple: answer.to_der(),
+            ..evidence(&[&leaf.certificate])
+        };
+        word(&judge(&evidence, &terms(HOST, &root), now()))
+    };
+    let for_ocsp = |it: &mut CertificateParams| {
+        it.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+    };
+    assert_eq!(of(&root.issue_with(&[], for_ocsp)), "PKIX");
+    assert_eq!(of(&root.issue(&[])), "E-CERT-STAPLE");
+    assert_eq!(
+        of(&Authority::root("Root").issue_with(&[], for_ocsp)),
+        "E-CERT-STAPLE"
+    );
+    let renamed = root.under_another_name("Other");
+    assert_eq!(of(&renamed.issue_with(&[], for_ocsp)), "E-CERT-STAPLE");
+    let early = root.issue_with(&[], |it| {
+        for_ocsp(it);
+        it.not_before = (now() + DAY).into();
+    });
+    assert_eq!(of(&early), "E-CERT-STAPLE");
 }

@@ -33,8 +33,8 @@ pub(crate) fn matches_pkix(set: &TlsaSet, chain: &[Certificate], path: &Path) ->
     // The trusted end itself may be left out of the chain; its key is known all the same.
     let of_anchor = |record: &Tlsa| {
         let is_anchor = |it: &&Certificate| it.spki == path.anchor.spki;
-        let sent = chain.iter().skip(1).filter(is_anchor);
-        record.is_of_key(&path.anchor.spki) || sent.into_iter().any(|it| record.is_of(it))
+        let mut sent_along = chain.iter().skip(1).filter(is_anchor);
+        record.is_of_key(&path.anchor.spki) || sent_along.any(|it| record.is_of(it))
     };
     leaf.is_some_and(|leaf| set.of_usage(1).any(|record| record.is_of(leaf)))
         || set

@@ -30,7 +30,7 @@ pub(crate) struct Path {
 pub(crate) struct Anchor {
     /// Its subject, a Name with its SEQUENCE.
     pub(crate) subject_der: Vec<u8>,
-    /// Its key, a SubjectPublicKeyInfo with its SEQUENCE.
+    /// Its key, a `SubjectPublicKeyInfo` with its SEQUENCE.
     pub(crate) spki: Vec<u8>,
     pub(crate) has_name_constraints: bool,
 }

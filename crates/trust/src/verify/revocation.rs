@@ -76,37 +76,35 @@ fn links<'a>(question: &Question<'a>) -> Vec<Link<'a>> {
         return Vec::new();
     };
     let issuers = path.places.iter().skip(1).map(Some).chain([None]);
-    path.places
-        .iter()
-        .zip(issuers)
-        .filter_map(|(position, issuer)| {
-            let certificate = question.chain.get(*position)?;
-            let (issuer_name, issuer) = match issuer {
-                Some(place) => {
-                    let issuer = question.chain.get(*place)?;
-                    let may_sign_lists = issuer.key_usage.is_none_or(|it| it.crl_sign);
-                    let key = IssuerKey {
-                        spki: &issuer.spki,
-                        may_sign_lists,
-                    };
-                    (&issuer.subject_der, key)
-                }
-                None => {
-                    let key = IssuerKey {
-                        spki: &path.anchor.spki,
-                        may_sign_lists: true,
-                    };
-                    (&path.anchor.subject_der, key)
-                }
-            };
-            Some(Link {
-                position: *position,
-                certificate,
-                issuer_name,
-                issuer,
-            })
+    let link = |(position, issuer): (&usize, Option<&usize>)| {
+        let (issuer_name, issuer) = match issuer {
+            Some(place) => of_authority(question.chain.get(*place)?),
+            None => of_anchor(path),
+        };
+        Some(Link {
+            position: *position,
+            certificate: question.chain.get(*position)?,
+            issuer_name,
+            issuer,
         })
-        .collect()
+    };
+    path.places.iter().zip(issuers).filter_map(link).collect()
+}
+
+fn of_authority(issuer: &Certificate) -> (&[u8], IssuerKey<'_>) {
+    let key = IssuerKey {
+        spki: &issuer.spki,
+        may_sign_lists: issuer.key_usage.is_none_or(|it| it.crl_sign),
+    };
+    (&issuer.subject_der, key)
+}
+
+fn of_anchor(path: &Path) -> (&[u8], IssuerKey<'_>) {
+    let key = IssuerKey {
+        spki: &path.anchor.spki,
+        may_sign_lists: true,
+    };
+    (&path.anchor.subject_der, key)
 }
 
 /// [CONF-13] [REV-02]
@@ -139,9 +137,8 @@ fn lists(question: &Question<'_>, links: &[Link<'_>], stapled: Option<Stapled>) 
             found.wants.clear();
             Status::NotApplicable
         }
-        (_, Some(reason), _) => Status::Fail(reason),
         (RevocationMode::Soft, None, Some(reason)) => Status::Unknown(reason),
-        (RevocationMode::Hard, None, Some(reason)) => Status::Fail(reason),
+        (_, Some(reason), _) | (RevocationMode::Hard, None, Some(reason)) => Status::Fail(reason),
         (_, None, None) => Status::Pass,
     };
     found.checks.push(Check::new(Kind::Revocation, status));
