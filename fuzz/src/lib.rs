@@ -33,4 +33,6 @@ pub const TARGETS: &[Target] = &[
     targets::sasl::EXCHANGE,
     targets::hello::READER,
     targets::inbox::LINES,
+    targets::dns::REPLIES,
+    targets::policy::TEXTS,
 ];

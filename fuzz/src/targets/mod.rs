@@ -4,9 +4,11 @@ use std::sync::LazyLock;
 
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 
+pub mod dns;
 pub mod hello;
 pub mod imap;
 pub mod inbox;
+pub mod policy;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;
