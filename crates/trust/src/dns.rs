@@ -38,3 +38,6 @@ pub use name::{Name, NameError};
 pub use record::{Data, Mx, Srv};
 pub use resolver::{Exchanged, Resolver, Transport, Unanswered, Validation};
 pub use status::{Answer, Bogus, Denial, Indeterminate, Status};
+
+#[cfg(test)]
+mod tests;

@@ -283,6 +283,26 @@ mod tests {
         assert!((1..60).contains(&share("never.example")), "{firsts:?}");
     }
 
+    // [SRV-04] reading mail by one protocol is never turned into reading it by another
+    #[test]
+    fn purposes_do_not_mix() {
+        let all = [
+            Purpose::Submit,
+            Purpose::Imap,
+            Purpose::Pop3,
+            Purpose::Sieve,
+        ];
+        for (i, one) in all.iter().enumerate() {
+            for other in &all[..i] {
+                let shared = one
+                    .services()
+                    .iter()
+                    .any(|service| other.services().contains(service));
+                assert!(!shared, "{one:?} {other:?}");
+            }
+        }
+    }
+
     #[test]
     fn the_names_are_those_of_the_standards() {
         assert_eq!(
