@@ -34,4 +34,6 @@ pub const TARGETS: &[Target] = &[
     targets::hello::READER,
     targets::inbox::LINES,
     targets::peer::JUDGE,
+    targets::dns::REPLIES,
+    targets::policy::TEXTS,
 ];

@@ -7,6 +7,9 @@ import subprocess
 # Program to look for, and the Debian package it comes in.
 PROGRAMS = {
     "openssl": "openssl",
+    "ldns-signzone": "ldnsutils",
+    "nsd": "nsd",
+    "unbound": "unbound",
     "curl": "curl",
     "swaks": "swaks",
     "msmtp": "msmtp",

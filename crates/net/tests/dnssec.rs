@@ -410,3 +410,75 @@ async fn dane_is_found_where_it_is_secure() {
         assert_eq!(found, expected, "{domain}");
     }
 }
+
+/// Writes what a resolver said to some questions, for tests without servers. Run with `GATEPOST_RECORD=FILE`.
+#[tokio::test]
+async fn replies_are_recorded_when_asked_for() {
+    let Some(file) = std::env::var_os("GATEPOST_RECORD") else {
+        return;
+    };
+    let Some(lab) = lab() else { return };
+    let recorder = Recorder {
+        inner: Network::new(vec![lab.plain]),
+        lines: std::sync::Mutex::default(),
+    };
+    let recorder = std::sync::Arc::new(recorder);
+    let resolver = Resolver::new(
+        Shared(recorder.clone()),
+        Validation::Own(Anchors::parse(&lab.anchor).unwrap()),
+        1000,
+    );
+    let mut text = format!("anchor {}\n", lab.anchor.replace('\t', " "));
+    for zone in [
+        "rsa.",
+        "ec.",
+        "ed.",
+        "optout.",
+        "costly.",
+        "plain.",
+        "plain.ec.",
+        "child.ec.",
+        "newalg.",
+        "expired.",
+        "future.",
+        "changed.",
+        "unsigned.",
+        "otherkey.",
+        "nodenial.",
+        "wrongds.",
+    ] {
+        for (label, rtype) in [
+            ("_25._tcp.mx", Rtype::TLSA),
+            ("_24._tcp.mx", Rtype::TLSA),
+            ("twice", Rtype::A),
+            ("out", Rtype::A),
+            ("some.wild", Rtype::A),
+            ("missing", Rtype::MX),
+        ] {
+            let name = ask_name(label, zone);
+            let answer = resolver.lookup(&name, rtype, SystemTime::now()).await;
+            text += &format!("verdict {name} {} {:?}\n", rtype.0, answer.status);
+        }
+    }
+    for line in recorder.lines.lock().unwrap().iter() {
+        text += line;
+    }
+    std::fs::write(file, text).unwrap();
+}
+
+struct Recorder {
+    inner: Network,
+    lines: std::sync::Mutex<std::collections::BTreeSet<String>>,
+}
+
+impl Transport for Recorder {
+    async fn exchange(&self, query: &Query) -> Result<Exchanged, Unanswered> {
+        let exchanged = self.inner.exchange(query).await?;
+        let mut line = format!("reply {} {} ", query.name, query.rtype.0);
+        for octet in &exchanged.reply[2..] {
+            line += &format!("{octet:02x}");
+        }
+        self.lines.lock().unwrap().insert(line + "\n");
+        Ok(exchanged)
+    }
+}

@@ -178,13 +178,12 @@ fn wait_for(address: SocketAddr) -> Result<(), NoLab> {
     while Instant::now() < until {
         let _ = socket.send(QUESTION);
         match socket.recv(&mut reply) {
-            Ok(length) if length > 3 && reply[3] & 0x0f == 0 => return Ok(()),
-            Ok(_) => (),
+            Ok(length) if length > 3 && reply[3].trailing_zeros() >= 4 => return Ok(()),
             // Nobody listens yet.
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::thread::sleep(Duration::from_millis(20));
             }
-            Err(_) => (),
+            _ => (),
         }
     }
     Err(NoLab::Failed(format!("no answer from {address}")))

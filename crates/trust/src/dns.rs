@@ -11,6 +11,7 @@
 //! | `denial` | NSEC and NSEC3 | RFC 4035 5.4, 5155 8, 6840 4, 9276 |
 //! | `zone`, `chain` | a zone's keys, and the way to them from an anchor | RFC 4035 5 |
 //! | `resolver`, `cache`, `work` | the procedure, what is kept, what one answer may cost | RFC 2308, 9520 |
+//! | [`srv`] | the choice among the services of a domain | RFC 2782, 6186, 8314 5.1 |
 //!
 //! Why not a validator that exists: those for Rust bring a second cryptographic library or a runtime with them, read the clock
 //! themselves, or lose the status of a denial, which is what DANE stands on.
@@ -25,6 +26,7 @@ mod name;
 mod record;
 mod resolver;
 mod signature;
+pub mod srv;
 mod status;
 mod work;
 mod zone;
@@ -36,3 +38,6 @@ pub use name::{Name, NameError};
 pub use record::{Data, Mx, Srv};
 pub use resolver::{Exchanged, Resolver, Transport, Unanswered, Validation};
 pub use status::{Answer, Bogus, Denial, Indeterminate, Status};
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! What the zones of the lab are: good ones of several kinds, and one for each way to be broken.
 
+use std::borrow::Cow;
+
 /// One zone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Zone {
     /// Its name, absolute.
     pub name: &'static str,
     /// Its records besides SOA and NS, with names relative to it.
-    pub records: &'static str,
+    pub records: Cow<'static, str>,
     /// How it is signed.
     pub signing: Signing,
     /// What its parent says about its keys.
@@ -108,7 +110,7 @@ long TXT \"312345678901234567890123456789012345678901234567890123456789012345678
 const fn zone(name: &'static str, signing: Signing, ds: Ds, fault: Fault) -> Zone {
     Zone {
         name,
-        records: RECORDS,
+        records: Cow::Borrowed(RECORDS),
         signing,
         ds,
         fault,
@@ -120,16 +122,38 @@ const P256: &str = "ECDSAP256SHA256";
 const ED: &str = "ED25519";
 const NSEC: Signing = Signing::Signed(P256, Denial::Nsec);
 
+impl Zone {
+    /// A zone signed with P-256 and NSEC, with these records: what a test of DANE needs beside the root.
+    pub fn signed(name: &'static str, records: String) -> Self {
+        Self {
+            records: Cow::Owned(records),
+            ..zone(name, NSEC, Ds::Right, Fault::None)
+        }
+    }
+
+    /// A zone that is not signed.
+    pub fn unsigned(name: &'static str, records: String) -> Self {
+        Self {
+            records: Cow::Owned(records),
+            ..zone(name, Signing::Unsigned, Ds::Absent, Fault::None)
+        }
+    }
+
+    /// The root, signed, without records of its own.
+    pub fn root() -> Self {
+        Self {
+            records: Cow::Borrowed(""),
+            ..zone(".", NSEC, Ds::Absent, Fault::None)
+        }
+    }
+}
+
 /// The zones the resolver is proved with. Children stand behind their parents.
 pub fn standard() -> Vec<Zone> {
     use Denial::{Nsec, Nsec3, OptOut};
     use Signing::{Signed, Unsigned};
-    let root = Zone {
-        records: "",
-        ..zone(".", NSEC, Ds::Absent, Fault::None)
-    };
     vec![
-        root,
+        Zone::root(),
         zone("rsa.", Signed(RSA, Nsec), Ds::Right, Fault::None),
         zone("rsathree.", Signed(RSA, Nsec3(0)), Ds::Right, Fault::None),
         zone("ec.", Signed(P256, Nsec3(5)), Ds::Right, Fault::None),

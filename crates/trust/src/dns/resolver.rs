@@ -132,6 +132,11 @@ impl<T: Transport> Resolver<T> {
         self
     }
 
+    /// The way to the recursive resolver.
+    pub fn transport(&self) -> &T {
+        &self.transport
+    }
+
     pub(crate) async fn ask(
         &self,
         name: &Name,

@@ -50,7 +50,7 @@ impl Key {
 }
 
 /// RFC 4034 appendix B.
-fn key_tag(rdata: &[u8]) -> u16 {
+pub(super) fn key_tag(rdata: &[u8]) -> u16 {
     let mut sum: u32 = 0;
     for (position, octet) in rdata.iter().enumerate() {
         let octet = u32::from(*octet);

@@ -46,3 +46,19 @@ fn take(left: &mut u32) -> Result<(), Status> {
     *left = left.checked_sub(1).ok_or(SPENT)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_allowance_ends() {
+        let mut work = Work::new();
+        let spent =
+            |mut take: Box<dyn FnMut() -> bool + '_>| (0..1000).take_while(|_| take()).count();
+        assert_eq!(spent(Box::new(|| work.failure().is_ok())), 8);
+        assert_eq!(spent(Box::new(|| work.signature().is_ok())), 100);
+        assert_eq!(spent(Box::new(|| work.query().is_ok())), 80);
+        assert_eq!(work.query(), Err(SPENT));
+    }
+}

@@ -255,3 +255,73 @@ pub(crate) fn usable_ds(set: &Rrset<'_>) -> Vec<Ds> {
         .filter(|ds| !better || ds.digest_type != 1)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::signature::key_tag;
+    use super::super::work::SPENT;
+    use super::*;
+
+    fn record(rtype: Rtype, rdata: Vec<u8>) -> Record {
+        Record {
+            owner: "mx.example".parse().unwrap(),
+            rtype,
+            ttl: 60,
+            rdata,
+        }
+    }
+
+    /// Keys that all have the same tag: pairs of octets trade places.
+    fn same_tag(count: u8) -> Vec<Key> {
+        let key = |number: u8| {
+            let mut rdata = vec![1, 0, 3, 13];
+            rdata.extend([0; 64]);
+            rdata[4] = number;
+            rdata[6] = 255 - number;
+            Key::from_rdata(&rdata).unwrap()
+        };
+        (0..count).map(key).collect()
+    }
+
+    /// A wrong signature that names that tag.
+    fn signature(tag: u16, number: u8) -> Record {
+        let mut rdata = vec![0, 1, 13, 2, 0, 0, 0, 60, 0x7f, 0, 0, 0, 0, 0, 0, 0];
+        rdata.extend(tag.to_be_bytes());
+        rdata.extend(b"\x07example\0");
+        rdata.extend([number; 64]);
+        record(Rtype::RRSIG, rdata)
+    }
+
+    // CVE-2023-50387: many keys of one tag times many signatures
+    #[test]
+    fn many_keys_and_signatures_do_not_multiply() {
+        let keys = same_tag(30);
+        let tag = key_tag(&[vec![1, 0, 3, 13, 0, 0, 255], vec![0; 61]].concat());
+        let zone = Zone {
+            name: "example".parse().unwrap(),
+            keys,
+        };
+        let mut section = vec![record(Rtype::A, vec![127, 0, 0, 1])];
+        section.extend((0..100).map(|number| signature(tag, number)));
+        let owner = section[0].owner.clone();
+        let set = Rrset::find(&section, &owner, Rtype::A).unwrap();
+        assert_eq!(set.signatures.len(), MAX_SIGNATURES);
+        assert!(zone.keys.iter().all(|key| set.signatures[0].names(key)));
+        let mut work = Work::new();
+        assert_eq!(zone.verify(&set, 1000, &mut work), Err(SPENT));
+        let looked_at = (0..).take_while(|_| work.signature().is_ok()).count();
+        assert!(
+            looked_at >= 90,
+            "only {} may have been looked at",
+            100 - looked_at
+        );
+        // With fewer signatures, each is tried with a few keys only.
+        let section = &section[..2];
+        let set = Rrset::find(section, &owner, Rtype::A).unwrap();
+        let mut work = Work::new();
+        let refused = Err(Status::Bogus(Bogus::SignatureInvalid));
+        assert_eq!(zone.verify(&set, 1000, &mut work), refused);
+        let left = (0..).take_while(|_| work.signature().is_ok()).count();
+        assert_eq!(left, 100 - MAX_SAME_TAG);
+    }
+}

@@ -62,8 +62,13 @@ impl World {
 
 impl Lookup for World {
     async fn lookup(&self, asked: &Name, rtype: Rtype, _: SystemTime) -> Answer<Data> {
-        assert_eq!((asked, rtype), (&name("_mta-sts.example"), Rtype::TXT));
-        let Some(texts) = self.txt.lock().unwrap().clone() else {
+        assert_eq!(rtype, Rtype::TXT);
+        let texts = if *asked == name("_mta-sts.example") {
+            self.txt.lock().unwrap().clone()
+        } else {
+            Some(Vec::new())
+        };
+        let Some(texts) = texts else {
             return Answer::unknown(Status::Indeterminate(Indeterminate::Unreachable));
         };
         let texts: Vec<_> = texts
@@ -354,4 +359,16 @@ fn the_cache_holds_its_bound() {
         .count();
     assert_eq!(left, 3.min(left));
     assert!(cache.policy(&name("d9.example"), late).is_some());
+}
+
+// [STS-05] the policy of a parent says nothing about a domain below it
+#[test]
+fn policies_are_not_inherited() {
+    let (world, cache) = (World::new("1", GOOD), Cache::new(10));
+    assert!(world.find(&cache, now()).policy.is_some());
+    let below = run(find(&world, &world, &cache, &name("sub.example"), now()));
+    assert_eq!(
+        (below.policy, below.problem, world.fetches()),
+        (None, None, 1)
+    );
 }
