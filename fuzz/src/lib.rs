@@ -33,4 +33,5 @@ pub const TARGETS: &[Target] = &[
     targets::sasl::EXCHANGE,
     targets::hello::READER,
     targets::inbox::LINES,
+    targets::peer::JUDGE,
 ];

@@ -1,17 +1,22 @@
 //! What the tests of several crates share.
 //!
+//! - [`delay`] stands on the path and takes its time.
 //! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
-//! - [`pki`] makes certificates and revocation lists.
+//! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod delay;
 pub mod hostile;
 pub mod imap;
+#[cfg(feature = "pki")]
+pub mod ocsp;
 pub mod pair;
+#[cfg(feature = "pki")]
 pub mod pki;
 pub mod talk;
 

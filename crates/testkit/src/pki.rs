@@ -8,6 +8,12 @@
 //! test wants different it changes in the parameters given to its closure. Panics are fine here: a fixture that cannot be
 //! made is a broken test.
 
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    reason = "fixtures for tests, which may panic and are made to be used"
+)]
+
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -63,6 +69,18 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = authority_params(name, &key);
         change(&mut params);
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        Self {
+            certificate,
+            params,
+            key,
+        }
+    }
+
+    /// A root of another name with this one's key.
+    pub fn under_another_name(&self, name: &str) -> Self {
+        let key = KeyPair::from_pem(&self.key_pem()).unwrap();
+        let params = authority_params(name, &key);
         let certificate = params.self_signed(&key).unwrap().der().clone();
         Self {
             certificate,
@@ -170,6 +188,19 @@ impl Authority {
     /// The authority's key in PEM.
     pub fn key_pem(&self) -> String {
         self.key.serialize_pem()
+    }
+
+    /// The authority's key.
+    pub fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// The authority's name in DER, as it stands as issuer in what it signs.
+    pub fn subject(&self) -> Vec<u8> {
+        let anchor = webpki::anchor_from_trusted_cert(&self.certificate).unwrap();
+        let length = u8::try_from(anchor.subject.len()).unwrap();
+        assert!(length < 0x80, "names of fixtures are short");
+        [&[0x30, length], anchor.subject.as_ref()].concat()
     }
 
     fn issuer(&self) -> Issuer<'_, &KeyPair> {

@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
 pub(crate) struct Signed<'a> {
     /// What is signed, with its header.
     pub(crate) data: &'a [u8],
-    /// The content of the AlgorithmIdentifier.
+    /// The content of the `AlgorithmIdentifier`.
     algorithm: &'a [u8],
     signature: &'a [u8],
 }
@@ -113,28 +113,55 @@ impl<'a> Signed<'a> {
         })
     }
 
-    /// Whether the signature is by this key (a SubjectPublicKeyInfo with its SEQUENCE), with one of the algorithms.
+    /// Whether the signature is by this key (a `SubjectPublicKeyInfo` with its SEQUENCE), with one of the algorithms.
     pub(crate) fn is_by(
         &self,
         spki: &[u8],
         algorithms: &[&dyn SignatureVerificationAlgorithm],
     ) -> bool {
-        let mut outer = Reader::new(spki);
-        let Some(mut inner) = outer.take(SEQUENCE).map(Reader::new) else {
-            return false;
-        };
-        let parts = (
-            inner.take(SEQUENCE),
-            inner.take(BIT_STRING).and_then(|it| it.strip_prefix(&[0])),
-        );
-        let (Some(key_algorithm), Some(key)) = parts else {
-            return false;
-        };
-        algorithms.iter().any(|it| {
+        let mut fitting = algorithms.iter();
+        fitting.any(|it| {
             it.signature_alg_id().as_ref() == self.algorithm
-                && it.public_key_alg_id().as_ref() == key_algorithm
-                && it.verify_signature(key, self.data, self.signature).is_ok()
+                && is_signed(self.data, self.signature, spki, *it)
         })
+    }
+}
+
+/// Whether a signature is by this key (a `SubjectPublicKeyInfo` with its SEQUENCE), which is one for the algorithm.
+pub(crate) fn is_signed(
+    data: &[u8],
+    signature: &[u8],
+    spki: &[u8],
+    algorithm: &dyn SignatureVerificationAlgorithm,
+) -> bool {
+    let Some((key_algorithm, key)) = key_parts(spki) else {
+        return false;
+    };
+    algorithm.public_key_alg_id().as_ref() == key_algorithm
+        && algorithm.verify_signature(key, data, signature).is_ok()
+}
+
+/// The content of the `AlgorithmIdentifier`, and the key, of a `SubjectPublicKeyInfo`.
+pub(crate) fn key_parts(spki: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut fields = Reader::new(Reader::new(spki).take(SEQUENCE)?);
+    let algorithm = fields.take(SEQUENCE)?;
+    let key = fields.take(BIT_STRING)?.strip_prefix(&[0])?;
+    Some((algorithm, key))
+}
+
+/// The `SubjectPublicKeyInfo` of a certificate, with its SEQUENCE, whatever else stands in it.
+pub(crate) fn spki_of(certificate: &[u8]) -> Option<&[u8]> {
+    let mut outer = Reader::new(Reader::new(certificate).take(SEQUENCE)?);
+    let mut fields = Reader::new(outer.take(SEQUENCE)?);
+    fields.take_if(CONTEXT_0);
+    fields.take(INTEGER)?;
+    // Algorithm, issuer, validity, subject.
+    for _ in 0..4 {
+        fields.take(SEQUENCE)?;
+    }
+    match fields.take_whole()? {
+        (SEQUENCE, spki) => Some(spki),
+        _ => None,
     }
 }
 
@@ -209,6 +236,12 @@ mod tests {
         assert_eq!(take(&[4, 2, 7]), None, "cut off");
         assert_eq!(take(&[4]), None);
         assert_eq!(take(&[4, 0x84, 0xff, 0xff, 0xff, 0xff, 0]), None);
+        let padded = [&[4, 0x82, 0, 0x80][..], &[9; 0x80]].concat();
+        assert_eq!(
+            Reader::new(&padded).take(OCTET_STRING),
+            None,
+            "a leading zero"
+        );
         let mut long = vec![4, 0x81, 0x80];
         long.extend([9; 0x80]);
         assert_eq!(Reader::new(&long).take(OCTET_STRING), Some(&[9; 0x80][..]));

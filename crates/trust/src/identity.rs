@@ -18,6 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use error::{IdentityError, IdentityWarning};
 
 use crate::profile::provider;
+use crate::x509::Certificate;
 
 /// A certificate chain and key that passed all checks.
 #[derive(Debug)]
@@ -88,9 +89,9 @@ impl Identity {
         let identity = Self {
             key: Arc::new(certified),
             kind: facts.kind,
+            not_after: facts.not_after(),
+            end_point_hash: facts.end_point_hash(),
             names: facts.names,
-            not_after: facts.not_after,
-            end_point_hash: facts.end_point_hash,
         };
         Ok((identity, warnings))
     }
@@ -124,7 +125,7 @@ impl Identity {
 
 /// `tls-server-end-point` (RFC 5929 4.1) of any certificate. None when it cannot be read.
 pub(crate) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Box<[u8]>> {
-    inspect::end_point_hash_of(der)
+    Certificate::read(der).ok().map(|it| it.end_point_hash())
 }
 
 fn coverage(names: &[String], host: &str) -> Option<Coverage> {

@@ -10,6 +10,7 @@
 //! | [`verify`] | is the peer whom policy says: names, chain, dates, revocation, pins, DANE | RFC 9525, RFC 5280 |
 //! | [`tlsa`] | the TLSA record | RFC 6698 2 |
 //! | [`pin`] | keys the user has said the peer has | RFC 7469 in spirit |
+//! | [`cert`] | a certificate described, a chain looked over | RFC 5280, SC-081v3 |
 //! | [`exporter`] | the value for `tls-exporter` channel bindings | RFC 9266 |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -18,6 +19,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod cert;
 pub mod certificates;
 mod der;
 pub mod exporter;

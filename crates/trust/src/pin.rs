@@ -25,7 +25,7 @@ use crate::x509::{Certificate, sha256};
 /// The hash of a key or of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Pin {
-    /// SHA-256 of the SubjectPublicKeyInfo.
+    /// SHA-256 of the `SubjectPublicKeyInfo`.
     Spki([u8; 32]),
     /// SHA-256 of the whole certificate.
     Certificate([u8; 32]),

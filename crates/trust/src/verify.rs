@@ -28,6 +28,7 @@ use std::time::{Duration, SystemTime};
 use rustls_pki_types::CertificateDer;
 
 use judge::{Judge, Judged, merge};
+pub(crate) use path::is_weak;
 
 pub use client::{Attempt, ClientTls, Shares};
 pub use crl::{BadCrl, CrlProblem, Crls};
@@ -54,13 +55,14 @@ pub struct Evidence {
 pub fn judge(evidence: &Evidence, terms: &Terms, now: SystemTime) -> Verdict {
     // Certificates count in whole seconds.
     let now = whole_seconds(now);
-    let chain = match read_chain(&evidence.chain) {
-        Ok(chain) => chain,
+    let (chain, unreadable) = match read_chain(&evidence.chain) {
+        Ok(read) => read,
         Err(reason) => return Verdict::unverified(Kind::Chain, reason),
     };
     let judge = Judge {
         evidence,
         chain: &chain,
+        unreadable,
         terms,
         now,
     };
@@ -87,12 +89,18 @@ pub fn judge(evidence: &Evidence, terms: &Terms, now: SystemTime) -> Verdict {
     }
 }
 
-fn read_chain(chain: &[CertificateDer<'_>]) -> Result<Vec<Certificate>, Reason> {
-    if chain.is_empty() {
-        return Err(Reason::NoCertificate);
+/// The certificates, and the place of the first that cannot be read. The server's own must be; another may be one nobody needs.
+fn read_chain(chain: &[CertificateDer<'_>]) -> Result<(Vec<Certificate>, Option<usize>), Reason> {
+    let (leaf, others) = chain.split_first().ok_or(Reason::NoCertificate)?;
+    let leaf = Certificate::read(leaf).map_err(|_| Reason::Malformed { position: 0 })?;
+    let (mut read, mut unreadable) = (vec![leaf], None);
+    for (position, der) in (1..).zip(others) {
+        match Certificate::read(der) {
+            Ok(certificate) => read.push(certificate),
+            Err(_) => unreadable = unreadable.or(Some(position)),
+        }
     }
-    let read = |(position, der)| Certificate::read(der).map_err(|_| Reason::Malformed { position });
-    chain.iter().enumerate().map(read).collect()
+    Ok((read, unreadable))
 }
 
 fn whole_seconds(moment: SystemTime) -> SystemTime {

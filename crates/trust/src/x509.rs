@@ -35,10 +35,6 @@ pub(crate) struct Malformed;
 
 /// A certificate, read.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one statement of the certificate, made or not"
-)]
 pub(crate) struct Certificate {
     pub(crate) der: CertificateDer<'static>,
     pub(crate) subject: String,
@@ -47,7 +43,7 @@ pub(crate) struct Certificate {
     pub(crate) issuer_der: Vec<u8>,
     /// The serial number, the octets of the INTEGER as they are.
     pub(crate) serial: Vec<u8>,
-    /// SubjectPublicKeyInfo with its SEQUENCE: what pins and TLSA records hash.
+    /// `SubjectPublicKeyInfo` with its SEQUENCE: what pins and TLSA records hash.
     pub(crate) spki: Vec<u8>,
     pub(crate) not_before: SystemTime,
     pub(crate) not_after: SystemTime,
@@ -55,6 +51,8 @@ pub(crate) struct Certificate {
     pub(crate) common_names: Vec<String>,
     pub(crate) key: PublicKeyKind,
     pub(crate) signature: SignatureKind,
+    /// The hash function of its `tls-server-end-point` (RFC 5929 4.1).
+    end_point_digest: &'static digest::Algorithm,
     pub(crate) is_ca: bool,
     /// Flags of keyUsage; none when the extension is absent.
     pub(crate) key_usage: Option<KeyUsage>,
@@ -96,6 +94,7 @@ pub(crate) struct KeyUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Purposes {
     pub(crate) server: bool,
+    pub(crate) any: bool,
     pub(crate) ocsp_signing: bool,
 }
 
@@ -174,8 +173,8 @@ impl Certificate {
         let common_names = parsed.subject().iter_common_name();
         Self {
             der: der.clone().into_owned(),
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: printable(&parsed.subject().to_string()),
+            issuer: printable(&parsed.issuer().to_string()),
             subject_der: parsed.subject().as_raw().to_vec(),
             issuer_der: parsed.issuer().as_raw().to_vec(),
             serial: parsed.raw_serial().to_vec(),
@@ -184,10 +183,11 @@ impl Certificate {
             not_after: moment(parsed.validity().not_after.timestamp()),
             names: Names::default(),
             common_names: common_names
-                .filter_map(|it| it.as_str().ok().map(ToOwned::to_owned))
+                .filter_map(|it| it.as_str().ok().map(printable))
                 .collect(),
             key: key_kind(parsed),
             signature: signature_kind(parsed),
+            end_point_digest: end_point_digest(parsed),
             is_ca: false,
             key_usage: None,
             purposes: None,
@@ -215,6 +215,7 @@ impl Certificate {
             ParsedExtension::ExtendedKeyUsage(it) => {
                 self.purposes = Some(Purposes {
                     server: it.server_auth,
+                    any: it.any,
                     ocsp_signing: it.ocsp_signing,
                 });
             }
@@ -272,6 +273,14 @@ impl Certificate {
     pub(crate) fn hash(&self) -> [u8; 32] {
         sha256(&self.der)
     }
+
+    /// `tls-server-end-point` (RFC 5929 4.1): the hash of the certificate, by the hash function of its signature, at least
+    /// SHA-256. Where the signature has no hash function of its own (Ed25519), SHA-256.
+    pub(crate) fn end_point_hash(&self) -> Box<[u8]> {
+        digest::digest(self.end_point_digest, &self.der)
+            .as_ref()
+            .into()
+    }
 }
 
 /// SHA-256.
@@ -303,7 +312,7 @@ fn names(general: &[GeneralName<'_>]) -> Result<Names, Malformed> {
     let mut names = Names::default();
     for name in general {
         match name {
-            GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
+            GeneralName::DNSName(name) => names.dns.push(printable(name).to_ascii_lowercase()),
             GeneralName::IPAddress(octets) => {
                 names.addresses.push(address(octets).ok_or(Malformed)?);
             }
@@ -316,13 +325,13 @@ fn names(general: &[GeneralName<'_>]) -> Result<Names, Malformed> {
     Ok(names)
 }
 
-/// An SRVName (RFC 4985 2): `[0] EXPLICIT IA5String` of the form `_service.name`.
+/// An `SRVName` (RFC 4985 2): `[0] EXPLICIT IA5String` of the form `_service.name`.
 fn service(value: &[u8]) -> Option<(String, String)> {
     let mut outer = der::Reader::new(value);
     let mut inner = der::Reader::new(outer.take(der::CONTEXT_0)?);
     let text = inner.take(der::IA5_STRING)?;
     (outer.is_empty() && inner.is_empty()).then_some(())?;
-    let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
+    let text = printable(std::str::from_utf8(text).ok()?).to_ascii_lowercase();
     let (service, domain) = text.strip_prefix('_')?.split_once('.')?;
     Some((service.to_owned(), domain.to_owned()))
 }
@@ -335,9 +344,30 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 
 fn uri(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        // One with other characters could not be fetched anyway.
+        GeneralName::URI(uri) if uri.bytes().all(|it| it.is_ascii_graphic()) => {
+            Some((*uri).to_owned())
+        }
         _ => None,
     }
+}
+
+/// The text with characters that do something to a terminal, or cannot be seen, written out. What is written out matches no
+/// host name.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for it in text.chars() {
+        let invisible = matches!(
+            it,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        );
+        if it.is_control() || invisible {
+            out.extend(it.escape_unicode());
+        } else {
+            out.push(it);
+        }
+    }
+    out
 }
 
 /// Whether a TLS feature extension, a SEQUENCE OF INTEGER, holds `status_request`.
@@ -384,27 +414,52 @@ fn modulus_bits(modulus: &[u8]) -> usize {
 }
 
 fn signature_kind(certificate: &X509Certificate<'_>) -> SignatureKind {
-    let algorithm = &certificate.signature_algorithm;
-    let sha1 = [
+    let algorithm = signature_hash(certificate);
+    let is_one_of = |oids: &[Oid<'_>]| oids.iter().any(|it| it.as_bytes() == algorithm);
+    if is_one_of(&[oids::OID_PKCS1_MD5WITHRSAENC, oids::OID_MD5_WITH_RSA]) {
+        SignatureKind::Md5
+    } else if is_one_of(&[
         oids::OID_PKCS1_SHA1WITHRSA,
         oids::OID_SHA1_WITH_RSA,
         ECDSA_WITH_SHA1,
-    ];
-    let md5 = [oids::OID_PKCS1_MD5WITHRSAENC, oids::OID_MD5_WITH_RSA];
-    // RSASSA-PSS names its hash function in its parameters.
-    let pss = match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
-            params.hash_algorithm_oid().as_bytes() == oids::OID_HASH_SHA1.as_bytes()
-        }
-        _ => false,
-    };
-    if md5.contains(&algorithm.algorithm) {
-        SignatureKind::Md5
-    } else if pss || sha1.contains(&algorithm.algorithm) {
+        oids::OID_HASH_SHA1,
+    ]) {
         SignatureKind::Sha1
     } else {
         SignatureKind::Strong
     }
+}
+
+fn end_point_digest(certificate: &X509Certificate<'_>) -> &'static digest::Algorithm {
+    let algorithm = signature_hash(certificate);
+    let is_one_of = |oids: &[Oid<'_>]| oids.iter().any(|it| it.as_bytes() == algorithm);
+    if is_one_of(&[
+        oids::OID_PKCS1_SHA384WITHRSA,
+        oids::OID_SIG_ECDSA_WITH_SHA384,
+        oids::OID_NIST_HASH_SHA384,
+    ]) {
+        &digest::SHA384
+    } else if is_one_of(&[
+        oids::OID_PKCS1_SHA512WITHRSA,
+        oids::OID_SIG_ECDSA_WITH_SHA512,
+        oids::OID_NIST_HASH_SHA512,
+    ]) {
+        &digest::SHA512
+    } else {
+        &digest::SHA256
+    }
+}
+
+/// The OID of the signature's algorithm, or of its hash function where (RSASSA-PSS) only the parameters name it.
+fn signature_hash(certificate: &X509Certificate<'_>) -> Vec<u8> {
+    let algorithm = &certificate.signature_algorithm;
+    // Asked about anything it does not know, the parser writes to the standard error.
+    if algorithm.algorithm == oids::OID_PKCS1_RSASSAPSS
+        && let Ok(SignatureAlgorithm::RSASSA_PSS(params)) = SignatureAlgorithm::try_from(algorithm)
+    {
+        return params.hash_algorithm_oid().as_bytes().to_vec();
+    }
+    algorithm.algorithm.as_bytes().to_vec()
 }
 
 /// Seconds since 1970, before it too.
@@ -416,4 +471,112 @@ pub(crate) fn moment(seconds: i64) -> SystemTime {
         SystemTime::UNIX_EPOCH.checked_add(distance)
     };
     moment.unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_testkit::pki::{Authority, must_staple, now};
+    use rcgen::{CertificateParams, CustomExtension};
+
+    use super::*;
+
+    fn read(change: impl FnOnce(&mut CertificateParams)) -> Result<Certificate, Malformed> {
+        let issued = Authority::root("Root").issue_with(&["mail.example.org"], change);
+        Certificate::read(&issued.certificate)
+    }
+
+    fn extended(oid: &[u64], content: &[u8]) -> Result<Certificate, Malformed> {
+        let extension = CustomExtension::from_oid_content(oid, content.to_vec());
+        read(|it| it.custom_extensions.push(extension))
+    }
+
+    #[test]
+    fn only_the_feature_status_request_means_must_staple() {
+        // [REV-06]
+        const FEATURE: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 1, 24];
+        let must = |content: &[u8]| extended(FEATURE, content).map(|it| it.must_staple);
+        assert_eq!(must(&[0x30, 3, 2, 1, 5]), Ok(true));
+        assert_eq!(must(&[0x30, 6, 2, 1, 17, 2, 1, 5]), Ok(true));
+        assert_eq!(must(&[0x30, 3, 2, 1, 17]), Ok(false));
+        assert_eq!(must(&[0x30, 4, 2, 2, 5, 5]), Ok(false));
+        assert_eq!(must(&[0x30, 3, 4, 1, 5]), Err(Malformed));
+        assert_eq!(must(&[0x30, 3, 2, 1, 5, 0]), Err(Malformed));
+        assert_eq!(must(&[]), Err(Malformed));
+    }
+
+    #[test]
+    fn an_extension_that_cannot_be_read_or_stands_twice_spoils_the_certificate() {
+        assert!(read(|_| {}).is_ok());
+        let twice = read(|it| it.custom_extensions.extend([must_staple(), must_staple()]));
+        assert_eq!(twice.unwrap_err(), Malformed);
+        for (oid, content) in [
+            (&[2, 5, 29, 30][..], &[4, 0][..]), // name constraints
+            (&[2, 5, 29, 31], &[2, 1, 1]),      // distribution points
+            (&[1, 3, 6, 1, 5, 5, 7, 1, 1], &[5, 0]),
+        ] {
+            assert_eq!(extended(oid, content).unwrap_err(), Malformed, "{oid:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_ends_where_it_ends() {
+        let issued = Authority::root("Root").issue(&["mail.example.org"]);
+        let longer = [&issued.certificate[..], &[0]].concat();
+        let read = Certificate::read(&CertificateDer::from(longer));
+        assert_eq!(read.unwrap_err(), Malformed);
+    }
+
+    #[test]
+    fn service_names_are_read_as_pairs() {
+        // [ID-06]
+        let of = |text: &str| {
+            let length = u8::try_from(text.len()).unwrap();
+            let value = [&[0xa0, length + 2, 0x16, length], text.as_bytes()].concat();
+            service(&value)
+        };
+        let pair = ("imaps".to_owned(), "example.org".to_owned());
+        assert_eq!(of("_IMAPS.Example.org"), Some(pair));
+        assert_eq!(of("imaps.example.org"), None);
+        assert_eq!(of("_imaps"), None);
+        assert_eq!(service(&[0xa0, 2, 0x0c, 0]), None, "IA5String and no other");
+    }
+
+    #[test]
+    fn nothing_a_certificate_says_moves_a_terminal() {
+        let certificate = read(|it| {
+            it.distinguished_name
+                .push(rcgen::DnType::OrganizationName, "evil\u{1b}[2J\u{202e}");
+            let name = "a\u{1b}]0;x\u{7}.example".try_into().unwrap();
+            it.subject_alt_names.push(rcgen::SanType::DnsName(name));
+            it.crl_distribution_points = vec![rcgen::CrlDistributionPoint {
+                uris: vec![
+                    "http://a.example/\u{1b}".into(),
+                    "http://a.example/b".into(),
+                ],
+            }];
+        });
+        let certificate = certificate.unwrap();
+        let said = [
+            &certificate.names.to_list()[..],
+            std::slice::from_ref(&certificate.subject),
+        ];
+        let said = said.concat().concat();
+        assert!(said.contains("evil\\u{1b}[2J\\u{202e}"), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']));
+        assert_eq!(certificate.crl_urls, ["http://a.example/b"]);
+    }
+
+    #[test]
+    fn the_bits_of_a_modulus_are_counted_without_leading_zeros() {
+        assert_eq!(modulus_bits(&[0, 0x80, 0, 0]), 24);
+        assert_eq!(modulus_bits(&[0x01, 0]), 9);
+        assert_eq!(modulus_bits(&[0, 0]), 0);
+    }
+
+    #[test]
+    fn times_before_1970_are_times_too() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(moment(-86_400), SystemTime::UNIX_EPOCH - day);
+        assert!(moment(1_793_491_200) == now());
+    }
 }

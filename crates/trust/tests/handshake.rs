@@ -12,7 +12,7 @@ use gatepost_trust::verify::{
     VerifiedBy, Versions, Way, Ways,
 };
 use rcgen::{CrlDistributionPoint, ExtendedKeyUsagePurpose, KeyPair};
-use rustls::{AlertDescription, Error, HandshakeKind, ProtocolVersion};
+use rustls::{AlertDescription, CertificateError, Error, HandshakeKind, ProtocolVersion};
 use support::{Server, connect, connect_through, handshake, roots, terms};
 
 #[test]
@@ -36,7 +36,7 @@ fn a_good_certificate_is_verified() {
 
 #[test]
 fn a_bad_verdict_ends_the_handshake_with_its_alert() {
-    // [ID-09] [SVC-02]
+    // [ID-01] [ID-09] [TLS-STRICT-01]
     let root = Authority::root("Root");
     let cases = [
         (
@@ -45,7 +45,7 @@ fn a_bad_verdict_ends_the_handshake_with_its_alert() {
         ),
         (
             root.issue_with(&["mail.example.org"], |it| {
-                it.not_after = (now() - DAY).into()
+                it.not_after = (now() - DAY).into();
             }),
             AlertDescription::CertificateExpired,
         ),
@@ -111,6 +111,11 @@ fn the_hello_is_what_the_profile_says() {
     };
     let asked = connect(terms("mail.example.org", &root), &strict, Shares::Classic);
     assert_eq!(asked.group.as_deref(), Some("X25519MLKEM768"));
+    let silent = Terms {
+        sni: None,
+        ..terms("mail.example.org", &root)
+    };
+    assert_eq!(connect(silent, &server, Shares::Hybrid).sni, None);
     let address = Terms {
         alpn: Alpn::Imap,
         ..Terms::for_host(Reference::host("192.0.2.1").unwrap(), roots(&root))
@@ -382,4 +387,26 @@ fn a_protocol_we_did_not_offer_is_not_spoken() {
     };
     let run = handshake(attempt(Alpn::Imap), &server, |_| {}, rename);
     assert_eq!(run.alert, Some(AlertDescription::IllegalParameter));
+}
+
+#[test]
+fn who_shows_a_certificate_without_having_its_key_is_refused() {
+    // [TLS-SIG-01]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&["mail.example.org"]);
+    let thief = KeyPair::generate().unwrap();
+    let server = Server::with_key(&leaf.certificate, &thief.serialize_pem());
+    for versions in [Versions::Only12, Versions::Only13] {
+        for demand in [Demand::Verified, Demand::Encrypted] {
+            let terms = Terms {
+                versions,
+                demand,
+                ..terms("mail.example.org", &root)
+            };
+            let run = connect(terms, &server, Shares::Hybrid);
+            let expected = Error::InvalidCertificate(CertificateError::BadSignature);
+            assert_eq!(run.error, Some(expected), "{versions:?} {demand:?}");
+            assert_eq!(run.alert, Some(AlertDescription::DecryptError));
+        }
+    }
 }

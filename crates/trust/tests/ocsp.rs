@@ -57,13 +57,7 @@ impl Lab {
                 ""
             }
         ));
-        let serial: String = self
-            .leaf
-            .serial
-            .as_ref()
-            .iter()
-            .map(|octet| format!("{octet:02X}"))
-            .collect();
+        let serial = hexadecimal(self.leaf.serial.as_ref());
         let line = match state {
             "V" => format!("V\t991231235959Z\t\t{serial}\tunknown\t/CN=x\n"),
             "R" => format!("R\t991231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n"),
@@ -113,6 +107,11 @@ impl Lab {
         self.openssl
             .write(&format!("{name}.key"), signer.key.serialize_pem());
     }
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    let digits: Vec<String> = octets.iter().map(|it| format!("{it:02X}")).collect();
+    digits.concat()
 }
 
 #[test]
@@ -182,10 +181,13 @@ fn an_answer_is_signed_by_the_issuer_or_whom_it_named() {
         lab.write_signer("signer", signer);
         lab.problem(&lab.answer("V", "signer", ""), now)
     };
-    // Certified for servers, not for this; by somebody else; no longer.
+    // Certified for servers, not for this; by somebody else; under another name; no longer.
     let not_authorised = [
         lab.root.issue_with(&[], long_lived),
         Authority::root_with("Root", long_lived).issue_with(&[], for_ocsp),
+        lab.root
+            .under_another_name("Other")
+            .issue_with(&[], for_ocsp),
         lab.root.issue_with(&[], |it| {
             for_ocsp(it);
             it.not_after = (now - DAY).into();

@@ -8,6 +8,7 @@ mod support;
 use std::time::{Duration, SystemTime};
 
 use gatepost_testkit::pki::{Authority, DAY, Issued, LIFE, now, pem};
+use gatepost_trust::cert::{LintTerms, lint};
 use gatepost_trust::verify::{
     Crls, Evidence, Reason, Reference, RevocationMode, Roots, Terms, Verdict, judge,
 };
@@ -248,7 +249,7 @@ fn chains_dates_and_usages_as_openssl_sees_them() {
             &purpose(ExtendedKeyUsagePurpose::Any),
         ),
         of("for anything, in silence", &|it| {
-            it.extended_key_usages.clear()
+            it.extended_key_usages.clear();
         }),
         of(
             "key for enciphering only",
@@ -265,7 +266,7 @@ fn chains_dates_and_usages_as_openssl_sees_them() {
             it.custom_extensions.push(it_is);
         }),
         below("the authority expired", &|it| {
-            it.not_after = (now() - DAY).into()
+            it.not_after = (now() - DAY).into();
         }),
         below("the authority is none", &|it| it.is_ca = IsCa::ExplicitNoCa),
         below(
@@ -485,4 +486,77 @@ fn a_weak_key_is_no_better_for_a_tlsa_record() {
     };
     let verdict = judge(&evidence, &terms, weak.now + LIFE);
     assert_eq!(verdict.reason().map(Reason::label), Some("E-CERT-WEAK-KEY"));
+}
+
+#[test]
+fn the_lints_find_weak_keys_and_signatures() {
+    // [TLS-KEY-01]
+    let Some(openssl) = OpenSsl::find() else {
+        return;
+    };
+    let weak = Weak {
+        openssl,
+        now: SystemTime::now() + Duration::from_secs(60),
+    };
+    let found = |key: &str, digest: &str| {
+        let (leaf, _) = weak.issue(key, digest)?;
+        let terms = LintTerms {
+            host: None,
+            roots: None,
+            now: weak.now,
+        };
+        let ids = lint(&[leaf], &terms).into_iter().map(|it| it.rule.id());
+        Some(ids.collect::<Vec<_>>())
+    };
+    let curve = "ecparam -genkey -noout -name prime256v1";
+    let rsa = "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024";
+    for (found, id) in [
+        (found(rsa, "sha256"), "CERT-KEY"),
+        (found(curve, "sha1"), "CERT-SIG"),
+    ] {
+        assert!(found.is_none_or(|ids| ids.contains(&id)), "{id}");
+    }
+    assert!(!found(curve, "sha256").unwrap().contains(&"CERT-SIG"));
+}
+
+#[test]
+fn a_certificate_of_version_1_will_do_where_its_key_is_known_or_nobody_asks() {
+    // [DANE-08] [OS-02]
+    use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
+    use gatepost_trust::verify::{Demand, Shares, VerifiedBy, Versions, Way, Ways};
+    let Some(openssl) = OpenSsl::find() else {
+        return;
+    };
+    openssl.must("ecparam -genkey -noout -name prime256v1 -out old.key");
+    openssl.must("req -new -key old.key -out old.csr -subj /CN=old -sha256");
+    openssl.must("x509 -req -in old.csr -signkey old.key -days 20 -sha256 -out old.pem");
+    let certificate = openssl.read_certificate("old.pem");
+    let key = std::fs::read_to_string(openssl.path("old.key")).unwrap();
+    let server = support::Server::with_key(&certificate, &key);
+    let root = Authority::root("Root");
+    let record = Tlsa::for_certificate(&certificate, 3, 1, 1).unwrap();
+    for versions in [Versions::Only12, Versions::Only13] {
+        let strict = Terms {
+            versions,
+            ..terms(HOST, &root)
+        };
+        let run = |terms: Terms| support::connect(terms, &server, Shares::Hybrid);
+        let dane = Terms {
+            ways: Ways::Any(vec![Way::Dane(
+                TlsaSet::new(std::slice::from_ref(&record), Usages::DaneOnly).into(),
+            )]),
+            ..strict.clone()
+        };
+        let dane = run(dane);
+        assert_eq!(dane.error, None);
+        assert_eq!(dane.verdict.unwrap().verified(), Some(VerifiedBy::Dane));
+        let encrypted = Terms {
+            demand: Demand::Encrypted,
+            ..strict.clone()
+        };
+        let encrypted = run(encrypted);
+        assert_eq!(encrypted.error, None);
+        assert_eq!(encrypted.verdict.unwrap().verified(), None);
+        assert!(run(strict).error.is_some());
+    }
 }

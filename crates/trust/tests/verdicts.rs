@@ -7,6 +7,7 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use gatepost_testkit::ocsp::{Answer, State};
 use gatepost_testkit::pki::{Authority, DAY, Issued, LIFE, must_staple, now};
 use gatepost_trust::pin::{Pin, PinSet, TrustException};
 use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
@@ -73,6 +74,50 @@ fn names() {
         it.subject_alt_names = vec![SanType::URI(uri)];
     };
     assert_eq!(simple(&[], uri), "E-CERT-NO-NAMES");
+}
+
+/// All names of one to three of these labels.
+fn names_of(labels: &[&str]) -> Vec<String> {
+    let longer = |names: &[String]| -> Vec<String> {
+        let with = |label: &&str| names.iter().map(|it| format!("{label}.{it}")).collect();
+        labels
+            .iter()
+            .flat_map(|it| -> Vec<String> { with(it) })
+            .collect()
+    };
+    let one: Vec<String> = labels.iter().map(ToString::to_string).collect();
+    let two = longer(&one);
+    let three = longer(&two);
+    [one, two, three].concat()
+}
+
+#[test]
+fn names_match_as_they_do_for_the_engine() {
+    // [ID-03] [ID-04] the engine's own library, asked about the same certificates.
+    let root = Authority::root("Root");
+    let references: Vec<HostName> = names_of(&["a", "b"])
+        .iter()
+        .map(|it| HostName::new(it).unwrap())
+        .collect();
+    let mut compared = 0;
+    for presented in names_of(&["a", "b", "*", "a*", "A"]) {
+        let leaf = root.issue(&[&presented]);
+        let certificate = webpki::EndEntityCert::try_from(&leaf.certificate).unwrap();
+        for reference in &references {
+            let terms = Terms {
+                references: vec![Reference::Dns(reference.clone())],
+                ..terms(HOST, &root)
+            };
+            let ours = verdict_of(&leaf, &[], &terms).status(Kind::Name) == Some(&Status::Pass);
+            let name = rustls_pki_types::ServerName::try_from(reference.as_str()).unwrap();
+            let theirs = certificate.verify_is_valid_for_subject_name(&name).is_ok();
+            // Ours takes no wildcard for all of a top-level domain.
+            let too_wide = presented.starts_with("*.") && presented.matches('.').count() == 1;
+            assert_eq!(ours, theirs && !too_wide, "{presented} for {reference}");
+            compared += 1;
+        }
+    }
+    assert_eq!(compared, 155 * 14);
 }
 
 #[test]
@@ -325,6 +370,9 @@ fn a_self_signed_certificate_is_taken_only_when_it_is_listed_itself() {
         };
         let verdict = judge(&evidence(&[&certificate]), &trusting, now());
         assert_eq!(word(&verdict), "PKIX");
+        trusting.revocation = RevocationMode::Hard;
+        let verdict = judge(&evidence(&[&certificate]), &trusting, now());
+        assert_eq!(word(&verdict), "PKIX", "nobody else can revoke it");
         // Its name and dates count all the same.
         let later = judge(&evidence(&[&certificate]), &trusting, now() + 2 * LIFE);
         assert_eq!(word(&later), "E-CERT-EXPIRED");
@@ -400,7 +448,10 @@ fn revocation_by_lists() {
             word_of(mode, &[middle_revoked.clone(), middle.clone()]),
             "E-CERT-REVOKED"
         );
-        assert_eq!(word_of(mode, &[leaf_revoked.clone()]), "E-CERT-REVOKED");
+        assert_eq!(
+            word_of(mode, std::slice::from_ref(&leaf_revoked)),
+            "E-CERT-REVOKED"
+        );
     }
     assert_eq!(word_of(RevocationMode::Off, &[leaf_revoked]), "PKIX");
     // Nothing known.
@@ -484,7 +535,7 @@ fn an_authority_that_may_not_sign_lists_signs_none() {
         "PKIX"
     );
     let mute = root.reissue(&middle, |it| {
-        it.key_usages = vec![KeyUsagePurpose::KeyCertSign]
+        it.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     });
     let verdict = judged(&[&leaf.certificate, &mute]);
     assert_eq!(word(&verdict), "E-CERT-STATUS-UNKNOWN");
@@ -646,7 +697,7 @@ fn a_pin_alone_verifies_the_servers_own_key() {
     // [CONF-12]
     let stranger = Authority::root("Stranger");
     let old = stranger.issue_with(&["other.example.org"], |it| {
-        it.not_after = (now() - DAY).into()
+        it.not_after = (now() - DAY).into();
     });
     let judged = |pin: Pin, leaf: &Issued| {
         let terms = Terms {
@@ -766,6 +817,36 @@ fn all_combinations_of_tlsa_records_match_what_they_should() {
                     name(usage)
                 );
             }
+        }
+    }
+}
+
+#[test]
+fn one_matching_record_of_several_suffices() {
+    // [DANE-07]
+    let family = Family::new();
+    let stranger = Authority::root("Stranger");
+    let foreign = stranger.issue(&[HOST]);
+    let leaf = &family.leaf.certificate;
+    let middle = &family.middle.certificate;
+    for usage in 0..=3 {
+        let (ours, theirs) = if matches!(usage, 1 | 3) {
+            (leaf, &foreign.certificate)
+        } else {
+            (middle, &stranger.certificate)
+        };
+        let record = |of| Tlsa::for_certificate(of, usage, 0, 1).unwrap();
+        for records in [
+            [record(theirs), record(ours)],
+            [record(ours), record(theirs)],
+        ] {
+            let set = TlsaSet::new(&records, Usages::All);
+            let terms = Terms {
+                ways: Ways::Any(vec![Way::Dane(Arc::new(set))]),
+                ..terms(HOST, &family.root)
+            };
+            let verdict = judge(&evidence(&[leaf, middle]), &terms, now());
+            assert_eq!(word(&verdict), "DANE", "{usage}");
         }
     }
 }
@@ -891,4 +972,179 @@ fn every_reason_says_what_came_and_what_to_do() {
         "the server's certificate ended at 2026-10-31 00:00:00 UTC; the clock here says 2026-11-01 00:00:00 UTC"
     );
     assert!(verdict.reason().unwrap().advice().contains("clock"));
+}
+
+#[test]
+fn a_changed_certificate_is_refused_wherever_it_is_changed() {
+    // [ID-08] and nothing panics on what cannot be read.
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let terms = terms(HOST, &root);
+    for place in 0..leaf.certificate.len() {
+        let mut changed = leaf.certificate.to_vec();
+        changed[place] ^= 1;
+        let verdict = judge(&evidence(&[&CertificateDer::from(changed)]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "octet {place}");
+        let cut = CertificateDer::from(leaf.certificate[..place].to_vec());
+        let verdict = judge(&evidence(&[&cut]), &terms, now());
+        assert_eq!(verdict.outcome, Outcome::Unverified, "cut at {place}");
+    }
+}
+
+#[test]
+fn a_changed_list_settles_nothing_wherever_it_is_changed() {
+    // [REV-02]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let other = root.issue(&[HOST]);
+    let list = root.crl_with(&[&other.serial], |it| {
+        it.issuing_distribution_point = Some(CrlIssuingDistributionPoint {
+            distribution_point: point("http://crl.example/root.crl"),
+            scope: Some(CrlScope::UserCertsOnly),
+        });
+    });
+    let judged = |list: &[u8]| {
+        let mut crls = Crls::none();
+        crls.add(list).ok()?;
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &root)
+        };
+        verdict_of(&leaf, &[], &terms).verified()
+    };
+    assert_eq!(judged(&list), Some(VerifiedBy::Pkix));
+    for place in 0..list.len() {
+        let mut changed = list.clone();
+        changed[place] ^= 1;
+        assert_eq!(judged(&changed), None, "octet {place}");
+        assert_eq!(judged(&list[..place]), None, "cut at {place}");
+    }
+}
+
+#[test]
+fn a_chain_that_is_too_tangled_is_given_up() {
+    // [ID-08] a hundred authorities of one name and another key each: a signature to try for every one.
+    let leaf = Authority::root("Root").issue(&[HOST]);
+    let mut many = Roots::none();
+    for _ in 0..101 {
+        many.add(Authority::root("Root").certificate).unwrap();
+    }
+    let terms = Terms {
+        roots: Arc::new(many),
+        ..terms(HOST, &Authority::root("Root"))
+    };
+    assert_eq!(word(&verdict_of(&leaf, &[], &terms)), "E-CERT-TOO-COMPLEX");
+}
+
+#[test]
+fn rubbish_beside_a_good_chain_is_no_reason_and_in_its_place_is_one() {
+    // [DANE-08]
+    let family = Family::new();
+    let rubbish = CertificateDer::from(vec![0x30, 0]);
+    let leaf = &family.leaf.certificate;
+    let terms = terms(HOST, &family.root);
+    let of = |chain: &[&CertificateDer<'static>]| word(&judge(&evidence(chain), &terms, now()));
+    assert_eq!(of(&[leaf, &rubbish, &family.middle.certificate]), "PKIX");
+    assert_eq!(of(&[leaf, &rubbish]), "E-CERT-MALFORMED");
+    assert_eq!(of(&[&rubbish, leaf]), "E-CERT-MALFORMED");
+    let record = Tlsa::for_certificate(leaf, 3, 1, 1).unwrap();
+    assert_eq!(by_record(&record, &[leaf, &rubbish], &terms), "DANE");
+}
+
+/// A verdict on a leaf with an answer changed.
+fn stapled(change: impl FnOnce(&mut Answer<'_>)) -> &'static str {
+    let root = Authority::root("Root");
+    let leaf = root.issue_with(&[HOST], |it| it.custom_extensions.push(must_staple()));
+    let mut answer = Answer::new(&root, &leaf.serial);
+    change(&mut answer);
+    let evidence = Evidence {
+        staple: answer.to_der(),
+        ..evidence(&[&leaf.certificate])
+    };
+    word(&judge(&evidence, &terms(HOST, &root), now()))
+}
+
+#[test]
+fn stapled_answers() {
+    // [REV-03] [REV-06]
+    assert_eq!(stapled(|_| {}), "PKIX");
+    assert_eq!(stapled(|it| it.state = State::Revoked), "E-CERT-REVOKED");
+    assert_eq!(stapled(|it| it.state = State::Unknown), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical = true), "E-CERT-STAPLE");
+    assert_eq!(stapled(|it| it.critical_single = true), "E-CERT-STAPLE");
+    let second = Duration::from_secs(1);
+    assert_eq!(stapled(|it| it.next_update = Some(now() + second)), "PKIX");
+    assert_eq!(stapled(|it| it.next_update = Some(now())), "E-CERT-STAPLE");
+    let begin = |at: SystemTime| stapled(|it| it.this_update = at);
+    assert_eq!(begin(now() + 300 * second), "PKIX", "clocks differ");
+    assert_eq!(begin(now() + 301 * second), "E-CERT-STAPLE");
+    // Without an end of its own it is good for a day.
+    let endless = |at: SystemTime| {
+        stapled(|it| {
+            it.this_update = at;
+            it.next_update = None;
+        })
+    };
+    assert_eq!(endless(now() - DAY + second), "PKIX");
+    assert_eq!(endless(now() - DAY), "E-CERT-STAPLE");
+}
+
+#[test]
+fn a_stapled_answer_speaks_for_the_servers_certificate_alone() {
+    // [CONF-13] [REV-02]
+    let family = Family::new();
+    let judged = |lists: &[Vec<u8>]| {
+        let mut crls = Crls::none();
+        for list in lists {
+            crls.add(list).unwrap();
+        }
+        let terms = Terms {
+            revocation: RevocationMode::Hard,
+            crls,
+            ..terms(HOST, &family.root)
+        };
+        let evidence = Evidence {
+            staple: Answer::new(&family.middle, &family.leaf.serial).to_der(),
+            ..evidence(&[&family.leaf.certificate, &family.middle.certificate])
+        };
+        word(&judge(&evidence, &terms, now()))
+    };
+    assert_eq!(judged(&[family.root.crl(&[])]), "PKIX");
+    assert_eq!(judged(&[]), "E-CERT-STATUS-UNKNOWN");
+    // A list comes before the answer.
+    let revoked = family.middle.crl(&[&family.leaf.serial]);
+    assert_eq!(judged(&[family.root.crl(&[]), revoked]), "E-CERT-REVOKED");
+}
+
+#[test]
+fn a_responder_must_be_named_for_it_by_the_issuer() {
+    // [REV-03]
+    let root = Authority::root("Root");
+    let leaf = root.issue(&[HOST]);
+    let of = |signer: &Issued| {
+        let mut answer = Answer::new(&root, &leaf.serial);
+        answer.signer = Some((&signer.certificate, &signer.key));
+        let evidence = Evidence {
+            staple: answer.to_der(),
+            ..evidence(&[&leaf.certificate])
+        };
+        word(&judge(&evidence, &terms(HOST, &root), now()))
+    };
+    let for_ocsp = |it: &mut CertificateParams| {
+        it.extended_key_usages = vec![ExtendedKeyUsagePurpose::OcspSigning];
+    };
+    assert_eq!(of(&root.issue_with(&[], for_ocsp)), "PKIX");
+    assert_eq!(of(&root.issue(&[])), "E-CERT-STAPLE");
+    assert_eq!(
+        of(&Authority::root("Root").issue_with(&[], for_ocsp)),
+        "E-CERT-STAPLE"
+    );
+    let renamed = root.under_another_name("Other");
+    assert_eq!(of(&renamed.issue_with(&[], for_ocsp)), "E-CERT-STAPLE");
+    let early = root.issue_with(&[], |it| {
+        for_ocsp(it);
+        it.not_before = (now() + DAY).into();
+    });
+    assert_eq!(of(&early), "E-CERT-STAPLE");
 }

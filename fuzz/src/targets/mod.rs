@@ -7,6 +7,7 @@ use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRe
 pub mod hello;
 pub mod imap;
 pub mod inbox;
+pub mod peer;
 pub mod pop3;
 pub mod sasl;
 pub mod smtp;

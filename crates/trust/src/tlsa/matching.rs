@@ -186,7 +186,7 @@ impl Tlsa {
         Certificate::read(&CertificateDer::from(self.data.as_slice())).ok()
     }
 
-    /// The SubjectPublicKeyInfo the data is, when it is one in full.
+    /// The `SubjectPublicKeyInfo` the data is, when it is one in full.
     pub(crate) fn spki(&self) -> Option<&[u8]> {
         (self.selector == 1 && self.matching == 0).then_some(())?;
         let mut outer = Reader::new(&self.data);
@@ -240,7 +240,8 @@ mod tests {
                 let made = record(&one.certificate, (3, selector, matching));
                 assert!(made.is_of(&Certificate::read(&one.certificate).unwrap()));
                 assert!(!made.is_of(&Certificate::read(&other.certificate).unwrap()));
-                assert_eq!(TlsaSet::new(&[made.clone()], Usages::All).usable(), [made]);
+                let set = TlsaSet::new(std::slice::from_ref(&made), Usages::All);
+                assert_eq!(set.usable(), [made]);
             }
         }
         assert_eq!(Tlsa::for_certificate(&one.certificate, 4, 0, 1), None);

@@ -10,6 +10,9 @@
 //! | OCSP | always asked for | [REV-03] |
 //! | SNI | what the terms say; none for addresses | [TLS-SNI-01] |
 //!
+//! The engine aborts where a server that could speak TLS 1.3 was made to answer with less [TLS-VER-05], and where one picks an
+//! application protocol that was not offered [TLS-ALPN-01].
+//!
 //! Resumption would save a server some 40 µs and us as much, a few times a day; what it costs is that a certificate revoked,
 //! a pin changed or a TLSA record withdrawn since is not noticed. Each connection is judged by itself.
 
@@ -20,16 +23,18 @@ use std::time::SystemTime;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key,
 };
 use rustls::sign::SingleCertAndKey;
 use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    SupportedProtocolVersion,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, PeerMisbehaved,
+    SignatureScheme, SupportedProtocolVersion,
 };
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{
+    CertificateDer, ServerName, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer, UnixTime,
+};
 
 use super::crl::Crls;
 use super::path::unix_time;
@@ -38,6 +43,7 @@ use super::reference::Reference;
 use super::terms::{Demand, Terms, Versions};
 use super::verdict::Verdict;
 use super::{Evidence, judge};
+use crate::der;
 use crate::exporter::Tap;
 use crate::profile::{ProfileError, provider};
 
@@ -135,7 +141,7 @@ impl Attempt {
     }
 }
 
-/// What the engine calls the peer. An address sends no SNI [TLS-SNI-01].
+/// What the engine calls the peer: a name it sends as SNI, or an address, for which it sends none [TLS-SNI-01].
 fn engine_name(terms: &Terms) -> Result<ServerName<'static>, ProfileError> {
     if let Some(name) = &terms.sni {
         return name.server_name().ok_or(ProfileError);
@@ -176,7 +182,6 @@ fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = terms.alpn.id().map(<[u8]>::to_vec).into_iter().collect();
-    config.enable_sni = terms.sni.is_some();
     // [TLS-EMS-01] [SASL-CB-02]
     config.require_ems = true;
     // [TLS-0RTT-01] [CONF-16]
@@ -265,7 +270,7 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &Self::algorithms())
+        verify_signature(message, cert, dss)
     }
 
     fn verify_tls13_signature(
@@ -274,7 +279,9 @@ impl ServerCertVerifier for Verifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &Self::algorithms())
+        let spki = der::spki_of(cert).ok_or(CertificateError::BadEncoding)?;
+        let spki = SubjectPublicKeyInfoDer::from(spki);
+        verify_tls13_signature_with_raw_key(message, &spki, dss, &Self::algorithms())
     }
 
     // [TLS-SIG-01] without SHA-1 and MD5, for the algorithms have none.
@@ -283,7 +290,32 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether the handshake must end, and with which alert (RFC 9846 6.2).
+/// Checks the signature of a TLS 1.2 key exchange. Schemes of ECDSA do not name the curve there: any key for the hash will do.
+///
+/// The engine's own function reads the whole certificate, and refuses what only a chain would need: of version 1, or with
+/// extensions it does not know. A peer known by its key, or not to be known, may have such a one [DANE-08] [OS-02].
+fn verify_signature(
+    message: &[u8],
+    cert: &CertificateDer<'_>,
+    dss: &DigitallySignedStruct,
+) -> Result<HandshakeSignatureValid, Error> {
+    let algorithms = Verifier::algorithms();
+    let mut mapping = algorithms.mapping.iter();
+    // [TLS-SIG-01] illegal_parameter
+    let (_, fitting) = mapping
+        .find(|(scheme, _)| *scheme == dss.scheme)
+        .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
+    let spki = der::spki_of(cert).ok_or(CertificateError::BadEncoding)?;
+    let is_by = |it: &&dyn SignatureVerificationAlgorithm| {
+        der::is_signed(message, dss.signature(), spki, *it)
+    };
+    if fitting.iter().any(is_by) {
+        return Ok(HandshakeSignatureValid::assertion());
+    }
+    Err(CertificateError::BadSignature.into())
+}
+
+/// Whether the handshake must end, and with which alert (RFC 9846 6.2) [ID-09] [TLS-STRICT-01].
 fn refusal(verdict: &Verdict, demand: Demand) -> Option<CertificateError> {
     let goes_on = demand == Demand::Encrypted
         || verdict.verified().is_some()

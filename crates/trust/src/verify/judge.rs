@@ -18,6 +18,8 @@ use crate::x509::Certificate;
 pub(super) struct Judge<'a> {
     pub(super) evidence: &'a Evidence,
     pub(super) chain: &'a [Certificate],
+    /// The place of a certificate that was sent and cannot be read.
+    pub(super) unreadable: Option<usize>,
     pub(super) terms: &'a Terms,
     pub(super) now: SystemTime,
 }
@@ -87,6 +89,10 @@ impl Judge<'_> {
     /// What every way that rests on a path looks at besides.
     fn chained(&self, by: VerifiedBy, found: path::Found) -> (Judged, Option<Path>) {
         let mut judged = Judged::new(by, found.checks);
+        let lost = self.unreadable.filter(|_| found.path.is_none());
+        if let Some((position, chain)) = lost.zip(judged.checks.first_mut()) {
+            chain.status = Status::Fail(Reason::Malformed { position });
+        }
         let services = !self.is_constrained(found.path.as_ref());
         let name = Status::of(self.name(services));
         judged.checks.push(Check::new(Kind::Name, name));
@@ -310,4 +316,14 @@ pub(super) fn merge(judged: &[Judged]) -> Vec<Check> {
     }
     merged.sort_by_key(|it| it.kind);
     merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_looked_at_is_nothing_known() {
+        assert!(!Judged::new(VerifiedBy::Pkix, Vec::new()).is_good());
+    }
 }

@@ -77,7 +77,7 @@ pub(crate) enum Stapled {
 pub(crate) struct Issuer<'a> {
     /// Its subject with its SEQUENCE.
     pub(crate) name: &'a [u8],
-    /// Its SubjectPublicKeyInfo with its SEQUENCE.
+    /// Its `SubjectPublicKeyInfo` with its SEQUENCE.
     pub(crate) spki: &'a [u8],
 }
 
@@ -214,7 +214,8 @@ impl<'a> Answer<'a> {
             (der::CONTEXT_1, by_name) => by_name == name,
             (der::CONTEXT_2, by_key) => {
                 let hash = Reader::new(by_key).take(der::OCTET_STRING);
-                hash.is_some() && hash == hash_of(&SHA1, key_bits(spki)).as_deref()
+                hash.is_some()
+                    && hash == hash_of(&SHA1, der::key_parts(spki).map(|it| it.1)).as_deref()
             }
             _ => false,
         }
@@ -224,7 +225,8 @@ impl<'a> Answer<'a> {
         self.singles.iter().find(|it| {
             it.serial == certificate.serial
                 && hash_of(it.hash, Some(issuer.name)).as_deref() == Some(it.name_hash)
-                && hash_of(it.hash, key_bits(issuer.spki)).as_deref() == Some(it.key_hash)
+                && hash_of(it.hash, der::key_parts(issuer.spki).map(|it| it.1)).as_deref()
+                    == Some(it.key_hash)
         })
     }
 }
@@ -274,13 +276,6 @@ fn has_critical(extensions: Option<&[u8]>) -> Option<bool> {
             .is_some_and(|value| value != [0]);
     }
     Some(critical)
-}
-
-/// The key itself: the content of the BIT STRING of a SubjectPublicKeyInfo.
-fn key_bits(spki: &[u8]) -> Option<&[u8]> {
-    let mut fields = Reader::new(Reader::new(spki).take(der::SEQUENCE)?);
-    fields.take(der::SEQUENCE)?;
-    fields.take(der::BIT_STRING)?.strip_prefix(&[0])
 }
 
 /// A hash by its OID. SHA-1 only finds the issuer here; nothing rests on it.

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | DNS-ID `mail.example.org` | dNSName | label by label, case of ASCII aside; `*` as the whole first label stands for exactly one |
 //! | IP-ID `192.0.2.1` | iPAddress | octet for octet |
-//! | SRV-ID `_imaps` at `example.org` | SRVName | service and domain, both |
+//! | SRV-ID `_imaps` at `example.org` | `SRVName` | service and domain, both |
 //!
 //! The subject's common name is never looked at [CONF-04] [ID-07], nor are URI names. A reference name from DNS belongs here
 //! only when DNSSEC vouches for the way to it [ID-02]; that is its maker's to know.
@@ -164,6 +164,8 @@ mod tests {
         assert!(matches("MAIL.example.ORG.", "mail.example.org"));
         assert!(!matches("mail.example.org", "example.org"));
         assert!(!matches("example.org", "mail.example.org"));
+        assert!(!matches("mail.example.org", "mail.example"));
+        assert!(!matches("mail.example.org", "mail"));
         assert!(!matches("mail.example.org", "mail.example.org\0.evil.test"));
         assert!(matches("xn--bcher-kva.example", "xn--bcher-kva.example"));
     }

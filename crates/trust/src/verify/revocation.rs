@@ -76,37 +76,35 @@ fn links<'a>(question: &Question<'a>) -> Vec<Link<'a>> {
         return Vec::new();
     };
     let issuers = path.places.iter().skip(1).map(Some).chain([None]);
-    path.places
-        .iter()
-        .zip(issuers)
-        .filter_map(|(position, issuer)| {
-            let certificate = question.chain.get(*position)?;
-            let (issuer_name, issuer) = match issuer {
-                Some(place) => {
-                    let issuer = question.chain.get(*place)?;
-                    let may_sign_lists = issuer.key_usage.is_none_or(|it| it.crl_sign);
-                    let key = IssuerKey {
-                        spki: &issuer.spki,
-                        may_sign_lists,
-                    };
-                    (&issuer.subject_der, key)
-                }
-                None => {
-                    let key = IssuerKey {
-                        spki: &path.anchor.spki,
-                        may_sign_lists: true,
-                    };
-                    (&path.anchor.subject_der, key)
-                }
-            };
-            Some(Link {
-                position: *position,
-                certificate,
-                issuer_name,
-                issuer,
-            })
+    let link = |(position, issuer): (&usize, Option<&usize>)| {
+        let (issuer_name, issuer) = match issuer {
+            Some(place) => of_authority(question.chain.get(*place)?),
+            None => of_anchor(path),
+        };
+        Some(Link {
+            position: *position,
+            certificate: question.chain.get(*position)?,
+            issuer_name,
+            issuer,
         })
-        .collect()
+    };
+    path.places.iter().zip(issuers).filter_map(link).collect()
+}
+
+fn of_authority(issuer: &Certificate) -> (&[u8], IssuerKey<'_>) {
+    let key = IssuerKey {
+        spki: &issuer.spki,
+        may_sign_lists: issuer.key_usage.is_none_or(|it| it.crl_sign),
+    };
+    (&issuer.subject_der, key)
+}
+
+fn of_anchor(path: &Path) -> (&[u8], IssuerKey<'_>) {
+    let key = IssuerKey {
+        spki: &path.anchor.spki,
+        may_sign_lists: true,
+    };
+    (&path.anchor.subject_der, key)
 }
 
 /// [CONF-13] [REV-02]
@@ -118,7 +116,9 @@ fn lists(question: &Question<'_>, links: &[Link<'_>], stapled: Option<Stapled>) 
     };
     let mut open: Option<Reason> = None;
     let mut revoked: Option<Reason> = None;
-    for link in links {
+    // Whoever is trusted as it is, nobody else can revoke.
+    let is_itself = question.path.is_some_and(|path| path.is_itself);
+    for link in links.iter().filter(|_| !is_itself) {
         let Some(problem) = status(question, link, stapled) else {
             continue;
         };
@@ -139,9 +139,9 @@ fn lists(question: &Question<'_>, links: &[Link<'_>], stapled: Option<Stapled>) 
             found.wants.clear();
             Status::NotApplicable
         }
-        (_, Some(reason), _) => Status::Fail(reason),
+        _ if is_itself => Status::NotApplicable,
         (RevocationMode::Soft, None, Some(reason)) => Status::Unknown(reason),
-        (RevocationMode::Hard, None, Some(reason)) => Status::Fail(reason),
+        (_, Some(reason), _) | (RevocationMode::Hard, None, Some(reason)) => Status::Fail(reason),
         (_, None, None) => Status::Pass,
     };
     found.checks.push(Check::new(Kind::Revocation, status));

@@ -109,6 +109,13 @@ impl Roots {
         &self.anchors
     }
 
+    /// Whether an authority of this name (with its SEQUENCE) is among them.
+    pub(crate) fn knows_subject(&self, name: &[u8]) -> bool {
+        let content = crate::der::Reader::new(name).take(crate::der::SEQUENCE);
+        let is_it = |anchor: &TrustAnchor<'_>| Some(anchor.subject.as_ref()) == content;
+        self.anchors.iter().any(is_it)
+    }
+
     pub(crate) fn lists(&self, certificate: &CertificateDer<'_>) -> bool {
         self.listed.contains(certificate)
     }
@@ -117,5 +124,43 @@ impl Roots {
 impl fmt::Debug for Roots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Roots({})", self.anchors.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_testkit::pki::{Authority, pem};
+
+    use super::*;
+
+    #[test]
+    fn files_that_hold_something_else_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let load = |content: &str| {
+            std::fs::write(&path, content).unwrap();
+            let mut roots = Roots::none();
+            roots.add_file(&path).map(|()| roots.len())
+        };
+        let one = pem("CERTIFICATE", &Authority::root("Root").certificate);
+        assert_eq!(load(&one), Ok(1));
+        assert_eq!(load(&format!("{one}{one}")), Ok(2));
+        assert_eq!(load("hello"), Err(RootsError::Empty(path.clone())));
+        let rubbish = pem("CERTIFICATE", &[0x30, 0]);
+        assert_eq!(load(&rubbish), Err(RootsError::Damaged(path.clone())));
+        let absent = folder.path().join("absent.pem");
+        let error = Roots::none().add_file(&absent).unwrap_err();
+        assert_eq!(
+            error,
+            RootsError::File(absent, std::io::ErrorKind::NotFound)
+        );
+    }
+
+    #[test]
+    fn the_systems_authorities_are_found_where_there_are_any() {
+        match Roots::system() {
+            Ok(roots) => assert!(!roots.is_empty()),
+            Err(error) => assert_eq!(error, RootsError::NoSystemStore),
+        }
     }
 }

@@ -24,7 +24,8 @@ use rustls::{
     HandshakeKind, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SignatureScheme,
     SupportedCipherSuite,
 };
-use rustls_pki_types::{CertificateDer, UnixTime};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
 /// What the server shows.
 #[derive(Clone)]
@@ -43,12 +44,15 @@ pub(crate) struct Server {
 impl Server {
     /// A server with this certificate alone.
     pub(crate) fn new(leaf: &Issued) -> Self {
-        let signer = provider()
-            .key_provider
-            .load_private_key(leaf.private_key())
-            .unwrap();
+        Self::with_key(&leaf.certificate, &leaf.key.serialize_pem())
+    }
+
+    /// The same with a key in PEM.
+    pub(crate) fn with_key(certificate: &CertificateDer<'static>, key: &str) -> Self {
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        let signer = provider().key_provider.load_private_key(key).unwrap();
         Self {
-            key: CertifiedKey::new(vec![leaf.certificate.clone()], signer),
+            key: CertifiedKey::new(vec![certificate.clone()], signer),
             versions: rustls::ALL_VERSIONS,
             hybrid_only: false,
             asks_for: None,
@@ -102,10 +106,13 @@ pub(crate) fn terms(host: &str, root: &Authority) -> Terms {
     Terms::for_host(Reference::host(host).unwrap(), roots(root))
 }
 
+/// SNI and ALPN of a hello.
+type Asked = (Option<String>, Option<Vec<Vec<u8>>>);
+
 #[derive(Debug)]
 struct Resolver {
     key: Arc<CertifiedKey>,
-    seen: Mutex<(Option<String>, Option<Vec<Vec<u8>>>)>,
+    seen: Mutex<Asked>,
 }
 
 impl ResolvesServerCert for Resolver {
