@@ -30,11 +30,17 @@ pub trait Dialogue: Machine<Fresh: Send> + Send {
     fn failure(&self) -> Option<SessionFailure>;
 }
 
-impl Dialogue for gatepost_wire::smtp::client::Client {
-    fn failure(&self) -> Option<SessionFailure> {
-        self.failure().cloned()
-    }
+macro_rules! dialogue {
+    ($($protocol:ident),*) => {$(
+        impl Dialogue for gatepost_wire::$protocol::client::Client {
+            fn failure(&self) -> Option<SessionFailure> {
+                self.failure().cloned()
+            }
+        }
+    )*};
 }
+
+dialogue!(smtp, imap, pop3, sieve);
 
 /// Lists of revoked certificates, on their way.
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Crls> + Send + 'a>>;
