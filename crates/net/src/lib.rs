@@ -15,6 +15,7 @@ pub mod driver;
 mod engine;
 mod failure;
 mod handshake;
+pub mod http;
 pub mod listen;
 pub mod network;
 mod plaintext;
