@@ -39,7 +39,7 @@ pub(crate) enum Source {
 pub(crate) enum Proof {
     /// A password.
     Password(Secret<String>),
-    /// An OAuth2 access token.
+    /// An OAuth 2.0 access token.
     Token(Secret<String>),
 }
 

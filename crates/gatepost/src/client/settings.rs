@@ -15,6 +15,7 @@ use crate::exit::Failure;
 
 /// How TLS is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "STARTTLS is called so")]
 pub(crate) enum Tls {
     /// From the first byte.
     Implicit,
@@ -121,6 +122,10 @@ pub(crate) struct Dangers {
 
 /// Everything that was decided about a connection, but where it goes.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one switch of the command line"
+)]
 pub(crate) struct Settings {
     /// How TLS is started; none: what the URL means.
     pub(crate) tls: Option<Tls>,

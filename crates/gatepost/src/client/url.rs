@@ -8,7 +8,7 @@
 //! | `lmtp` | LMTP (RFC 2033) | 24 | STARTTLS |
 //! | `imap`, `imaps` | IMAP | 993, then 143; 993 | implicit, then STARTTLS; implicit |
 //! | `pop3`, `pop3s` | POP3 | 995, then 110; 995 | the same |
-//! | `sieve` | ManageSieve (RFC 5804) | 4190 | STARTTLS |
+//! | `sieve` | `ManageSieve` (RFC 5804) | 4190 | STARTTLS |
 //!
 //! Where a port is written it is the only one tried, and 465, 993 and 995 mean implicit TLS. The syntax is that of RFC 3986:
 //! IPv6 addresses stand in brackets, what is not plain ASCII may be percent-encoded; international names are taken as they
@@ -31,7 +31,7 @@ pub(crate) enum Protocol {
     Imap,
     /// POP3.
     Pop3,
-    /// ManageSieve (RFC 5804).
+    /// `ManageSieve` (RFC 5804).
     Sieve,
 }
 

@@ -91,14 +91,35 @@ impl Drop for Temporary {
 /// A message that is coming in.
 #[derive(Debug)]
 pub(crate) struct Incoming {
-    facts: Facts,
-    temporary: Temporary,
-    file: BufWriter<File>,
+    sink: Sink,
     /// Whether CRLF becomes LF, and whether a CR is held back for that.
     unix: bool,
     held: bool,
     /// How many octets have come.
     pub(crate) octets: u64,
+}
+
+#[derive(Debug)]
+enum Sink {
+    File(Temporary, BufWriter<File>),
+    /// For standard output.
+    Memory(Vec<u8>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::File(_, file) => file.write(octets),
+            Self::Memory(memory) => memory.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::File(_, file) => file.flush(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
 }
 
 impl Store {
@@ -132,13 +153,8 @@ impl Store {
         self.state.knows(&self.origin.source, id) || self.waiting.iter().any(|it| it.facts.id == id)
     }
 
-    /// Whether anything of this origin was stored before.
-    pub(crate) fn knows_origin(&self) -> bool {
-        self.state.knows_source(&self.origin.source)
-    }
-
-    /// Begins a message.
-    pub(crate) fn begin(&mut self, facts: Facts) -> Result<Incoming, Failure> {
+    /// Begins a message. What it is called is often known only when it has come whole.
+    pub(crate) fn begin(&mut self) -> Result<Incoming, Failure> {
         self.serial += 1;
         let name = format!(".gatepost-{}-{}", std::process::id(), self.serial);
         let folder = match self.format {
@@ -154,9 +170,7 @@ impl Store {
             .open(&path)
             .map_err(|error| cannot(&path, &error))?;
         Ok(Incoming {
-            facts,
-            temporary: Temporary(path),
-            file: BufWriter::with_capacity(64 * 1024, file),
+            sink: Sink::File(Temporary(path), BufWriter::with_capacity(64 * 1024, file)),
             unix: matches!(self.format, Format::Maildir | Format::Mbox),
             held: false,
             octets: 0,
@@ -165,9 +179,12 @@ impl Store {
 
     /// Takes a message that has come whole. It is durable after the next [`Store::flush`] at the latest. Says which messages
     /// became durable now.
-    pub(crate) fn keep(&mut self, incoming: Incoming) -> Result<Vec<String>, Failure> {
-        let waiting = incoming.end()?;
-        self.waiting.push(waiting);
+    pub(crate) fn keep(
+        &mut self,
+        incoming: Incoming,
+        facts: Facts,
+    ) -> Result<Vec<String>, Failure> {
+        self.waiting.extend(incoming.end(facts)?);
         if self.waiting.len() >= BATCH {
             return self.flush();
         }
@@ -326,52 +343,69 @@ impl Store {
 }
 
 impl Incoming {
+    /// A message that is not to be stored.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            sink: Sink::Memory(Vec::new()),
+            unix: false,
+            held: false,
+            octets: 0,
+        }
+    }
+
+    /// What has come of a message that is not to be stored.
+    pub(crate) fn memory(&self) -> &[u8] {
+        match &self.sink {
+            Sink::Memory(octets) => octets,
+            Sink::File(..) => &[],
+        }
+    }
+
     /// Octets of the message, as they came.
     pub(crate) fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
         self.octets += octets.len() as u64;
         let written = if self.unix {
             self.write_unix(octets)
         } else {
-            self.file.write_all(octets)
+            self.sink.write_all(octets)
         };
-        written.map_err(|error| cannot(&self.temporary.0, &error))
+        written.map_err(|error| Failure::local(format!("cannot write a message: {error}")))
     }
 
     fn write_unix(&mut self, octets: &[u8]) -> std::io::Result<()> {
         let mut rest = octets;
         while let Some(first) = rest.first() {
             if std::mem::take(&mut self.held) && *first != b'\n' {
-                self.file.write_all(b"\r")?;
+                self.sink.write_all(b"\r")?;
             }
             let end = rest.iter().position(|octet| *octet == b'\r');
             let Some(end) = end else {
-                return self.file.write_all(rest);
+                return self.sink.write_all(rest);
             };
-            self.file.write_all(&rest[..end])?;
+            self.sink.write_all(&rest[..end])?;
             self.held = true;
             rest = &rest[end + 1..];
         }
         Ok(())
     }
 
-    fn end(mut self) -> Result<Waiting, Failure> {
-        let path = self.temporary.0.clone();
-        let fail = |error: std::io::Error| cannot(&path, &error);
+    fn end(mut self, facts: Facts) -> Result<Option<Waiting>, Failure> {
+        let fail =
+            |error: std::io::Error| Failure::local(format!("cannot write a message: {error}"));
         if self.held {
-            self.file.write_all(b"\r").map_err(fail)?;
+            self.sink.write_all(b"\r").map_err(fail)?;
         }
-        let file = self
-            .file
+        let Sink::File(temporary, file) = self.sink else {
+            return Ok(None);
+        };
+        let file = file
             .into_inner()
             .map_err(|error| fail(error.into_error()))?;
-        if let Some(date) = self.facts.date {
+        if let Some(date) = facts.date {
             // The date is a convenience: a file system that cannot keep it is no reason to lose the message.
             let _ = file.set_modified(date);
         }
-        Ok(Waiting {
-            facts: self.facts,
-            temporary: self.temporary,
-        })
+        Ok(Some(Waiting { facts, temporary }))
     }
 }
 
@@ -412,12 +446,10 @@ pub(crate) fn plain(text: &str) -> String {
     if name.len() > 100 {
         // Long names keep their beginning and the hash of the whole, which no two share.
         let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-        let hex: String = hash.as_ref()[..8]
-            .iter()
-            .map(|it| format!("{it:02x}"))
-            .collect();
         name.truncate(80);
-        name.push_str(&hex);
+        for octet in &hash.as_ref()[..8] {
+            name.push_str(&format!("{octet:02x}"));
+        }
     }
     name
 }
@@ -494,11 +526,11 @@ mod tests {
     }
 
     fn put(store: &mut Store, facts: Facts, pieces: &[&[u8]]) {
-        let mut incoming = store.begin(facts).unwrap();
-        pieces
-            .iter()
-            .for_each(|piece| incoming.write(piece).unwrap());
-        store.keep(incoming).unwrap();
+        let mut incoming = store.begin().unwrap();
+        for piece in pieces {
+            incoming.write(piece).unwrap();
+        }
+        store.keep(incoming, facts).unwrap();
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -517,7 +549,7 @@ mod tests {
         for format in [Format::Maildir, Format::Mbox, Format::Eml, Format::Json] {
             let folder = tempfile::tempdir().unwrap();
             let mut store = Store::open(format, folder.path(), origin()).unwrap();
-            let mut incoming = store.begin(facts("1", &[])).unwrap();
+            let mut incoming = store.begin().unwrap();
             incoming.write(b"Subject: half a mess").unwrap();
             drop(incoming);
             assert!(store.flush().unwrap().is_empty());

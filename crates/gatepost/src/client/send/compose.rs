@@ -334,12 +334,18 @@ fn random_name() -> Result<String, Failure> {
     let mut octets = [0_u8; 16];
     aws_lc_rs::rand::fill(&mut octets)
         .map_err(|_| Failure::local("the system gives no randomness"))?;
-    Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+    let mut name = String::new();
+    for octet in octets {
+        name.push_str(&format!("{octet:02x}"));
+    }
+    Ok(name)
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::UNIX_EPOCH;
+
+    use base64::Engine as _;
 
     use super::*;
 
@@ -422,7 +428,6 @@ mod tests {
         assert!(message.contains("filename*=utf-8''bild%20%C3%BC.png"));
         let (_, after) = message.split_once("base64\r\n\r\n").unwrap();
         let (encoded, _) = after.split_once("\r\n\r\n--").unwrap();
-        use base64::Engine as _;
         let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.replace("\r\n", ""));
         assert_eq!(decoded.unwrap(), octets);
     }

@@ -94,6 +94,10 @@ pub(crate) fn without_bcc(message: Vec<u8>) -> (Vec<u8>, bool) {
 
 /// What a message needs of the server to be carried as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing the server must be able to do"
+)]
 pub(crate) struct Needs {
     /// Octets beyond ASCII in the body: 8BITMIME (RFC 6152).
     pub(crate) eight_bit: bool,

@@ -1,0 +1,375 @@
+"""The program's send and fetch against servers of others: Postfix, Dovecot, Exim, Courier, Cyrus, OpenSMTPD.
+
+Each runs from a folder of the test, with a configuration of its own and on ports of its own; nothing of the system's configuration
+is read or changed. What is sent arrives byte for byte, and what is fetched is what was stored.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import rooms
+from fetchers import all_there
+from ours import eml, gatepost, says
+from world import Skip, below_trace, case, check, messages
+
+PASSWORD = "Tr0ub4dor&3"
+ADDRESS = "anna@example.test"
+
+
+def free_port():
+    """A port nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(port, process, log, seconds=30):
+    """Waits until somebody listens on a port."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            ended = process is not None and process.poll() is not None
+            words = log.read_text(errors="replace")[-800:] if log.exists() else ""
+            check(not ended and time.monotonic() < deadline, f"nobody listens on port {port}: {words}")
+            time.sleep(0.05)
+
+
+class Pki:
+    """A CA and a certificate for localhost."""
+
+    def __init__(self, folder):
+        self.ca, self.cert, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
+        openssl = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)  # noqa: E731
+        ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+        openssl("req", "-x509", *ec, "-keyout", folder / "ca.key", "-out", self.ca, "-subj", "/CN=interop CA", "-days", "3",
+                "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
+        openssl("req", *ec, "-keyout", self.key, "-out", folder / "csr", "-subj", "/CN=localhost")
+        (folder / "ext").write_text(
+            "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n")
+        openssl("x509", "-req", "-in", folder / "csr", "-CA", self.ca, "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2",
+                "-extfile", folder / "ext", "-out", self.cert)
+        self.key.chmod(0o644)
+        (folder / "both.pem").write_text(self.cert.read_text() + self.key.read_text())
+        self.both = folder / "both.pem"
+
+
+class Foreign:
+    """A server of others: a folder, processes, ports."""
+
+    programs = ()
+
+    def __init__(self, world, name):
+        if os.geteuid() != 0:
+            raise Skip("servers change to their own users, which only root can")
+        self.folder = world.new_folder(name)
+        # The servers' own users walk through it.
+        for part in (world.folder, self.folder):
+            part.chmod(0o755)
+        self.pki = Pki(self.folder)
+        self.log = self.folder / "log"
+        self.processes = []
+        self.secret = self.folder / "secret"
+        self.secret.write_text(PASSWORD + "\n")
+
+    def start(self, *command, env=None):
+        log = open(self.folder / "output", "ab")
+        process = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder, start_new_session=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.processes.append(process)
+        return process
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.processes):
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                try:
+                    os.killpg(process.pid, number)
+                    process.wait(timeout=10)
+                    break
+                except ProcessLookupError:
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def login(self, user=ADDRESS):
+        """The flags of a login here."""
+        return ["--ca", self.pki.ca, "--user", user, "--password-file", self.secret]
+
+
+class Dovecot(Foreign):
+    """IMAP, POP3, LMTP, and logins for a submission server."""
+
+    def __init__(self, world):
+        super().__init__(world, "dovecot")
+        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s", "lmtp", "auth")}
+        mail = self.folder / "mail"
+        mail.mkdir()
+        owner = pwd.getpwnam("nobody")
+        os.chown(mail, owner.pw_uid, owner.pw_gid)
+        port = self.ports
+        listener = lambda name, extra="": f"inet_listener {name} {{\n address = 127.0.0.1\n port = {port[name]}\n {extra}\n}}"  # noqa: E731
+        config = self.folder / "dovecot.conf"
+        config.write_text(f"""
+base_dir = {self.folder}/run
+state_dir = {self.folder}/state
+log_path = {self.log}
+protocols = imap pop3 lmtp
+ssl = required
+ssl_cert = <{self.pki.cert}
+ssl_key = <{self.pki.key}
+auth_mechanisms = plain login
+mail_location = maildir:{mail}/%u
+passdb {{
+  driver = static
+  args = password={PASSWORD}
+}}
+userdb {{
+  driver = static
+  args = uid={owner.pw_uid} gid={owner.pw_gid} home={mail}/%u allow_all_users=yes
+}}
+first_valid_uid = 1
+first_valid_gid = 1
+service imap-login {{
+  {listener('imap')}
+  {listener('imaps', 'ssl = yes')}
+}}
+service pop3-login {{
+  {listener('pop3')}
+  {listener('pop3s', 'ssl = yes')}
+}}
+service lmtp {{
+  {listener('lmtp')}
+}}
+service auth {{
+  {listener('auth')}
+}}
+service stats {{
+  chroot =
+}}
+""")
+        process = self.start("dovecot", "-F", "-c", config)
+        for number in self.ports.values():
+            listens(number, process, self.log)
+
+
+class Postfix(Foreign):
+    """Submission with STARTTLS and implicit TLS; delivers to Dovecot by LMTP."""
+
+    def __init__(self, world, dovecot):
+        super().__init__(world, "postfix")
+        self.ports = {"submission": free_port(), "submissions": free_port()}
+        config, queue, data = (self.folder / name for name in ("etc", "queue", "data"))
+        for path in (config, queue, data):
+            path.mkdir()
+        shutil.chown(data, "postfix")
+        (config / "main.cf").write_text(f"""
+compatibility_level = 3.6
+queue_directory = {queue}
+data_directory = {data}
+myhostname = mail.example.test
+mydestination =
+alias_maps =
+alias_database =
+mynetworks =
+virtual_mailbox_domains = example.test
+virtual_transport = lmtp:inet:127.0.0.1:{dovecot.ports['lmtp']}
+lmtp_tls_security_level = none
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+maillog_file = {self.log}
+maillog_file_prefixes = {self.folder}
+message_size_limit = 20000000
+smtputf8_enable = yes
+smtpd_tls_cert_file = {self.pki.cert}
+smtpd_tls_key_file = {self.pki.key}
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = inet:127.0.0.1:{dovecot.ports['auth']}
+smtpd_tls_auth_only = yes
+smtpd_relay_restrictions = permit_sasl_authenticated, reject
+smtpd_recipient_restrictions = permit_sasl_authenticated, reject
+""")
+        helpers = "".join(
+            f"{line}\n" for line in (
+                "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
+                "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
+                "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce", "verify unix - - n - 1 verify",
+                "flush unix n - n 1000? 0 flush", "proxymap unix - - n - - proxymap", "lmtp unix - - n - - lmtp",
+                "error unix - - n - - error", "retry unix - - n - - error", "anvil unix - - n - 1 anvil",
+                "scache unix - - n - 1 scache", "postlog unix-dgram n - n - 1 postlogd",
+            ))
+        (config / "master.cf").write_text(
+            f"127.0.0.1:{self.ports['submission']} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n"
+            f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n{helpers}")
+        process = self.start("postfix", "-c", config, "start-fg")
+        for number in self.ports.values():
+            listens(number, process, self.log)
+
+
+def kinds():
+    """Messages of every kind."""
+    return messages(ADDRESS, ADDRESS)
+
+
+def all_sent(world, server, ports, modes, kinds, folder):
+    """Sends each message by each mode."""
+    for number, message in enumerate(kinds):
+        scheme, service, mode = modes[number % len(modes)]
+        gatepost(
+            world, "send", "--server", f"{scheme}://localhost:{ports[service]}", "--tls", mode, "--from", ADDRESS, "--to", ADDRESS,
+            *server.login(), message.save(folder),
+        )
+
+
+SUBMISSION = [("submission", "submission", "starttls"), ("submissions", "submissions", "implicit")]
+# What delivery puts before a message besides Received and Return-Path.
+ALSO = (b"delivered-to:", b"x-sieve:", b"envelope-to:", b"delivery-date:")
+
+
+def fetched(world, server, url, want, seconds=60, mode="auto"):
+    """Fetches until so many messages are there, and returns them."""
+    folder = world.new_folder("fetched")
+    deadline = time.monotonic() + seconds
+    while True:
+        gatepost(world, "fetch", url, "--tls", mode, *server.login(), "--output", "eml", "--to", folder)
+        found = eml(folder)
+        if len(found) >= want or time.monotonic() > deadline:
+            return found
+        time.sleep(0.5)
+
+
+@case("servers-postfix-dovecot", "postfix", "dovecot")
+def postfix_dovecot(world):
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        all_kinds = kinds()
+        all_sent(world, postfix, postfix.ports, SUBMISSION, all_kinds, world.new_folder("sent"))
+        for scheme in ("imap", "imaps", "pop3", "pop3s"):
+            mailbox = "/INBOX" if scheme.startswith("imap") else ""
+            mode = "implicit" if scheme.endswith("s") else "starttls"
+            found = fetched(world, dovecot, f"{scheme}://localhost:{dovecot.ports[scheme]}{mailbox}", len(all_kinds), mode=mode)
+            all_there(found, all_kinds)
+
+
+@case("servers-postfix-refuses", "postfix", "dovecot")
+def postfix_refuses(world):
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        file = kinds()[0].save(world.new_folder("sent"))
+        url = f"submission://localhost:{postfix.ports['submission']}"
+        common = ["send", "--server", url, "--from", ADDRESS]
+        done = gatepost(world, *common, "--to", ADDRESS, "--ca", postfix.pki.ca, file, expect=1)
+        says(done, "554")
+        wrong = postfix.folder / "wrong"
+        wrong.write_text("wrong\n")
+        says(gatepost(world, *common, "--to", ADDRESS, "--ca", postfix.pki.ca, "--user", ADDRESS, "--password-file", wrong, file,
+                      expect=1), "E-LOGIN-REFUSED", "535")
+        # Without its CA nobody vouches for it.
+        says(gatepost(world, *common, "--to", ADDRESS, "--user", ADDRESS, "--password-file", postfix.secret, file, expect=1), "E-CERT-")
+        done = gatepost(world, *common, "--to", ADDRESS, "--to", "nobody@", *postfix.login(), file, expect=2)
+        says(done, "no address")
+
+
+@case("servers-dovecot-lmtp", "dovecot")
+def dovecot_lmtp(world):
+    with Dovecot(world) as dovecot:
+        folder = world.new_folder("sent")
+        for message in kinds()[:3]:
+            done = gatepost(
+                world, "send", "--server", f"lmtp://localhost:{dovecot.ports['lmtp']}", "--tls", "off", "--from", ADDRESS,
+                "--to", ADDRESS, "--to", "ben@example.test", message.save(folder),
+            )
+            says(done, "Clear", f"taken    {ADDRESS}", "taken    ben@example.test")
+        found = fetched(world, dovecot, f"imaps://localhost:{dovecot.ports['imaps']}/INBOX", 3)
+        check(len(found) == 3, f"{len(found)} messages instead of 3")
+
+
+class Exim(Foreign):
+    """Submission with STARTTLS and implicit TLS; delivers into a Maildir."""
+
+    def __init__(self, world):
+        room = rooms.made("exim", ["exim4-daemon-light"])
+        super().__init__(world, "exim")
+        self.ports = {"submission": free_port(), "submissions": free_port()}
+        self.mail = self.folder / "mail"
+        self.mail.mkdir(mode=0o777)
+        self.mail.chmod(0o777)
+        spool = self.folder / "spool"
+        spool.mkdir(mode=0o777)
+        spool.chmod(0o777)
+        config = self.folder / "exim.conf"
+        config.write_text(f"""
+primary_hostname = mail.example.test
+spool_directory = {spool}
+log_file_path = {spool}/log_%s
+pid_file_path = {spool}/pid
+local_interfaces = 127.0.0.1
+daemon_smtp_ports = {self.ports['submission']} : {self.ports['submissions']}
+tls_on_connect_ports = {self.ports['submissions']}
+tls_advertise_hosts = *
+tls_certificate = {self.pki.cert}
+tls_privatekey = {self.pki.key}
+auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}}}
+acl_smtp_rcpt = rcpt
+acl_smtp_data = data
+message_size_limit = 20M
+keep_environment =
+smtputf8_advertise_hosts = *
+accept_8bitmime = yes
+begin acl
+rcpt:
+  accept authenticated = *
+  deny
+data:
+  accept
+begin routers
+all:
+  driver = accept
+  transport = maildir
+begin transports
+maildir:
+  driver = appendfile
+  directory = {self.mail}
+  maildir_format
+  create_directory
+  user = nobody
+  group = nogroup
+  envelope_to_add
+  return_path_add
+begin authenticators
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_condition = ${{if and{{{{eq{{$auth2}}{{{ADDRESS}}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}
+  server_set_id = $auth2
+""")
+        process = self.start(*rooms.command(room, self.folder, f"cp {config} /etc/exim4/exim4.conf; exec exim4 -bdf -v"))
+        for number in self.ports.values():
+            listens(number, process, self.folder / "output")
+
+
+@case("servers-exim")
+def exim(world):
+    with Exim(world) as server:
+        all_kinds = kinds()
+        all_sent(world, server, server.ports, SUBMISSION, all_kinds, world.new_folder("sent"))
+        deadline = time.monotonic() + 60
+        while len(list(server.mail.glob("new/*"))) < len(all_kinds) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        all_there([without(path.read_bytes()) for path in server.mail.glob("new/*")], all_kinds, lines_by_lf=True)
+
+
+def without(copy):
+    """A copy without the fields of delivery that the other checks do not know."""
+    return below_trace(copy, ALSO)
