@@ -50,8 +50,10 @@ chroot {room}/root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install
 
 def command(room, folder, script):
     """The command that runs a shell script in a room; the folder is the same inside and outside."""
+    inside = Path(folder) / "start.sh"
+    inside.write_text(script)
     return ["unshare", "-m", "--kill-child", "--fork", "--pid", "--mount-proc", "sh", "-c", f"""{ENTER.format(room=room)}
 mkdir -p {room}/root{folder}
 mount --bind {folder} {room}/root{folder}
-exec chroot {room}/root sh -c '{script}'
+exec chroot {room}/root sh {inside}
 """]

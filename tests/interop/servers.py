@@ -236,7 +236,7 @@ def all_sent(world, server, ports, modes, kinds, folder):
 
 SUBMISSION = [("submission", "submission", "starttls"), ("submissions", "submissions", "implicit")]
 # What delivery puts before a message besides Received and Return-Path.
-ALSO = (b"delivered-to:", b"x-sieve:", b"envelope-to:", b"delivery-date:")
+ALSO = (b"delivered-to:", b"x-sieve:", b"envelope-to:", b"delivery-date:", b"x-cyrus-session-id:", b"authentication-results:")
 
 
 def fetched(world, server, url, want, seconds=60, mode="auto"):
@@ -373,3 +373,139 @@ def exim(world):
 def without(copy):
     """A copy without the fields of delivery that the other checks do not know."""
     return below_trace(copy, ALSO)
+
+
+class Courier(Foreign):
+    """IMAP and POP3 over a Maildir that is filled beforehand."""
+
+    def __init__(self, world, stored):
+        room = rooms.made("courier", ["courier-imap", "courier-pop", "courier-authdaemon", "courier-authlib-userdb"])
+        super().__init__(world, "courier")
+        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
+        maildir = filled_maildir(self.folder / "home" / "Maildir", stored)
+        crypted = subprocess.run(["openssl", "passwd", "-6", PASSWORD], capture_output=True, check=True, text=True).stdout.strip()
+        owner = pwd.getpwnam("nobody")
+        (self.folder / "userdb").write_text(
+            f"{ADDRESS}\tuid={owner.pw_uid}|gid={owner.pw_gid}|home={maildir.parent}|mail={maildir}|systempw={crypted}\n")
+        port, both = self.ports, self.pki.both
+        common = f"TLS_CERTFILE={both}\nTLS_TRUSTCERTS={self.pki.ca}\nTLS_CACHEFILE=\n"
+        settings = {
+            "imapd": f"ADDRESS=127.0.0.1\nPORT={port['imap']}\n",
+            "imapd-ssl": f"SSLADDRESS=127.0.0.1\nSSLPORT={port['imaps']}\nIMAPDSTARTTLS=YES\nIMAP_TLS_REQUIRED=1\n{common}",
+            "pop3d": f"ADDRESS=127.0.0.1\nPORT={port['pop3']}\nPOP3AUTH_TLS=\"LOGIN PLAIN\"\nPOP3DSTART=YES\n",
+            "pop3d-ssl": f"SSLADDRESS=127.0.0.1\nSSLPORT={port['pop3s']}\nPOP3_STARTTLS=YES\nPOP3DSSLSTART=YES\nPOP3_TLS_REQUIRED=1\n{common}",
+            "authdaemonrc": "authmodulelist=\"authuserdb\"\n",
+        }
+        for name, text in settings.items():
+            (self.folder / name).write_text(text)
+        script = f"""
+cd {self.folder}
+for name in {' '.join(settings)}; do cat $name >> /etc/courier/$name; done
+cp userdb /etc/courier/userdb && chmod 700 /etc/courier/userdb && makeuserdb
+mkdir -p /run/courier/authdaemon
+authdaemond start
+for name in imapd imapd-ssl pop3d pop3d-ssl; do /usr/lib/courier/$name start; done
+exec sleep 3600"""
+        process = self.start(*rooms.command(room, self.folder, script))
+        for number in self.ports.values():
+            listens(number, process, self.folder / "output")
+
+
+def filled_maildir(path, stored):
+    """A Maildir with these messages."""
+    for part in ("tmp", "new", "cur"):
+        (path / part).mkdir(parents=True)
+    for number, message in enumerate(stored):
+        message.save(path / "new", line_end=b"\n").rename(path / "new" / f"{1700000000 + number}.{number}.interop")
+    for part in [path.parent, path, *path.rglob("*")]:
+        shutil.chown(part, "nobody", "nogroup")
+    return path
+
+
+def fetches_all(world, server, want):
+    """Fetches by both protocols and both ways into TLS."""
+    for scheme in server.ports:
+        mailbox = "/INBOX" if scheme.startswith("imap") else ""
+        mode = "implicit" if scheme.endswith("s") else "starttls"
+        found = fetched(world, server, f"{scheme}://localhost:{server.ports[scheme]}{mailbox}", len(want), mode=mode)
+        check(all(copy.count(b"\n") == copy.count(b"\r\n") for copy in found), "a bare LF came back")
+        all_there([without(copy) for copy in found], want, lines_by_lf=True)
+
+
+@case("servers-courier")
+def courier(world):
+    # Courier gives out lines longer than 998 octets and 8-bit text as they are stored.
+    all_kinds = kinds()
+    with Courier(world, all_kinds) as server:
+        fetches_all(world, server, all_kinds)
+
+
+class Cyrus(Foreign):
+    """LMTP, IMAP and POP3 with mailboxes of its own."""
+
+    def __init__(self, world):
+        room = rooms.made("cyrus", ["cyrus-imapd", "cyrus-pop3d", "cyrus-admin", "sasl2-bin", "libsasl2-modules", "libsasl2-modules-db"])
+        super().__init__(world, "cyrus")
+        self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s")}
+        self.lmtp = free_port()
+        port = self.ports
+        (self.folder / "imapd.conf").write_text(f"""
+configdirectory: /var/lib/cyrus
+defaultpartition: default
+partition-default: /var/spool/cyrus/mail
+admins: cyrus
+allowplaintext: no
+autocreate_quota: 0
+autocreate_post: yes
+sasl_mech_list: PLAIN
+sasl_pwcheck_method: auxprop
+sasl_auxprop_plugin: sasldb
+sasl_sasldb_path: {self.folder}/sasldb
+tls_server_cert: {self.pki.cert}
+tls_server_key: {self.pki.key}
+tls_versions: tls1_2 tls1_3
+servername: mail.example.test
+""")
+        (self.folder / "cyrus.conf").write_text(f"""
+START {{
+  recover cmd="/usr/sbin/cyrus ctl_cyrusdb -r"
+}}
+SERVICES {{
+  imap cmd="imapd -U 30" listen="127.0.0.1:{port['imap']}" prefork=0
+  imaps cmd="imapd -s -U 30" listen="127.0.0.1:{port['imaps']}" prefork=0
+  pop3 cmd="pop3d -U 30" listen="127.0.0.1:{port['pop3']}" prefork=0
+  pop3s cmd="pop3d -s -U 30" listen="127.0.0.1:{port['pop3s']}" prefork=0
+  lmtp cmd="lmtpd -a" listen="127.0.0.1:{self.lmtp}" prefork=0
+}}
+EVENTS {{
+}}
+""")
+        script = f"""
+cd {self.folder}
+cp imapd.conf cyrus.conf /etc/
+printf %s '{PASSWORD}' | saslpasswd2 -p -c -f {self.folder}/sasldb -u mail.example.test anna
+chmod 644 {self.folder}/sasldb
+rm -rf /var/lib/cyrus/* /var/spool/cyrus/mail/*
+mkdir -p /run/cyrus/proc /run/cyrus/lock /run/cyrus/socket && chown -R cyrus:mail /run/cyrus /var/lib/cyrus /var/spool/cyrus
+setpriv --reuid=cyrus --regid=mail --init-groups /usr/sbin/cyrus makedirs || true
+exec /usr/sbin/cyrmaster -D"""
+        process = self.start(*rooms.command(room, self.folder, script))
+        for number in [*self.ports.values(), self.lmtp]:
+            listens(number, process, self.folder / "output")
+
+    def login(self, user="anna"):
+        return super().login(user)
+
+
+@case("servers-cyrus")
+def cyrus(world):
+    with Cyrus(world) as server:
+        # It refuses NUL and bare line ends, and takes everything else as it is.
+        all_kinds = kinds()
+        folder = world.new_folder("sent")
+        for message in all_kinds:
+            gatepost(
+                world, "send", "--server", f"lmtp://localhost:{server.lmtp}", "--tls", "off", "--from", ADDRESS, "--to", ADDRESS,
+                message.save(folder),
+            )
+        fetches_all(world, server, all_kinds)

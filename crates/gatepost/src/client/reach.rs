@@ -146,7 +146,7 @@ async fn attempt<M: Kind>(
     for door in doors {
         let place = url.place(door.port);
         let records = lookup::records(settings, url, door).await?;
-        let terms = relaxed(terms::terms(settings, url, door, records)?, strictness);
+        let terms = relaxed(terms::terms(settings, url, door, records.as_ref())?, strictness);
         if settings.verbose {
             eprintln!("gatepost: connecting to {place} ({})", door.tls.label());
         }

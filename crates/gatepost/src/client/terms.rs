@@ -23,7 +23,7 @@ pub(crate) fn terms(
     settings: &Settings,
     url: &Url,
     door: Door,
-    records: Option<Arc<TlsaSet>>,
+    records: Option<&Arc<TlsaSet>>,
 ) -> Result<Terms, Failure> {
     // [ID-01] [ID-02] the name the user wrote, or gave for this purpose; never one that DNS answered with.
     let named = settings.tls_name.as_ref().unwrap_or(&url.host);
@@ -35,7 +35,7 @@ pub(crate) fn terms(
         terms.sni = host_name(name);
     }
     let pins = pins(settings, url, door.port)?;
-    terms.ways = ways(settings, pins.as_ref(), records.as_ref())?;
+    terms.ways = ways(settings, pins.as_ref(), records)?;
     terms.demand = if settings.verify.is_none() || door.tls == Tls::Opportunistic {
         Demand::Encrypted
     } else {
