@@ -120,7 +120,7 @@ def send_composes(world):
 
 @case("send-refuses")
 def send_refuses(world):
-    # Each of these ends before anything of the message or a password is sent.
+    # [MUA-01] [MUA-02] [MUA-04] [ID-02] each of these ends before anything of the message or a password is sent, and no question is asked.
     folder = world.new_folder("refuse")
     file = plain(world.address(USER), world.address(USER)).save(folder)
     starttls = f"smtp://{HOST}:{world.port('submission')}"
@@ -349,6 +349,34 @@ def fetch_refuses(world):
     for where, flags, code, phrase in table:
         says(gatepost(world, "fetch", where, *flags, *out, expect=code), phrase)
     check(not eml(folder), "something was stored")
+
+
+@case("send-in-clear-is-told")
+def clear_is_told(world):
+    # [MUA-06] [MUA-07] what is not encrypted is said to be so, with the way out; what nobody vouches for is not called verified.
+    folder = world.new_folder("clear")
+    file = plain("someone@sender.test", world.address(USER)).save(folder)
+    url = f"smtp://{HOST}:{world.port('smtp')}"
+    words = ["send", "--server", url, "--from", "someone@sender.test", "--to", world.address(USER)]
+    says(gatepost(world, *words, "--tls", "off", file), "Clear", "leave out --tls off")
+    done = gatepost(world, *words, "--tls", "opportunistic", file)
+    says(done, "Encrypted", "nobody vouches")
+    done = gatepost(world, *words, "--verify", "none", "--json", file)
+    check(json.loads(done.stdout)["channel"] == "Encrypted", "an unverified server is called something else")
+    # [MUA-02] [MUA-05] and there is no password for it.
+    says(gatepost(world, *words, "--tls", "opportunistic", *login(world), file, expect=1), "E-NOT-VERIFIED")
+    says(gatepost(world, *words, "--verify", "none", *login(world), file, expect=2), "--danger-unverified-login")
+
+
+@case("send-trust-exception")
+def trust_exception(world):
+    # [CONF-12] [PIN-01] an exception lets one certificate through, and nothing is called verified by it.
+    context = ssl.create_default_context(cafile=world.ca)
+    with socket.create_connection((HOST, world.port("submissions"))) as raw, context.wrap_socket(raw, server_hostname=HOST) as tls:
+        digest = hashlib.sha256(tls.getpeercert(binary_form=True)).hexdigest()
+    url = f"submissions://{HOST}:{world.port('submissions')}"
+    says(gatepost(world, "connect", url, "--quit", "--trust-exception", f"sha256-cert:{digest}"), "Encrypted", "by your exception")
+    says(gatepost(world, "connect", url, "--quit", "--trust-exception", "sha256-cert:" + "00" * 32, expect=1), "E-CERT-")
 
 
 # Connect, pin, cert, tlsa

@@ -4,6 +4,7 @@ Each runs from a folder of the test, with a configuration of its own and on port
 is read or changed. What is sent arrives byte for byte, and what is fetched is what was stored.
 """
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -43,6 +44,16 @@ def listens(port, process, log, seconds=30):
             time.sleep(0.05)
 
 
+def certificate_of(folder, name):
+    """A client's certificate, signed by itself, with its key: the file."""
+    path = folder / "client.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / "client.key", "-out", path,
+         "-subj", f"/CN={name}", "-days", "2", "-addext", "extendedKeyUsage=clientAuth"], check=True, capture_output=True)
+    path.write_text(path.read_text() + (folder / "client.key").read_text())
+    return path
+
+
 class Pki:
     """A CA and a certificate for localhost."""
 
@@ -54,7 +65,7 @@ class Pki:
                 "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
         openssl("req", *ec, "-keyout", self.key, "-out", folder / "csr", "-subj", "/CN=localhost")
         (folder / "ext").write_text(
-            "subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n")
+            "subjectAltName=DNS:localhost,DNS:mail.found.test,IP:127.0.0.1\nextendedKeyUsage=serverAuth\nkeyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n")
         openssl("x509", "-req", "-in", folder / "csr", "-CA", self.ca, "-CAkey", folder / "ca.key", "-CAcreateserial", "-days", "2",
                 "-extfile", folder / "ext", "-out", self.cert)
         self.key.chmod(0o644)
@@ -115,6 +126,7 @@ class Dovecot(Foreign):
     def __init__(self, world):
         super().__init__(world, "dovecot")
         self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s", "lmtp", "auth")}
+        self.client_certificate = certificate_of(self.folder, ADDRESS)
         mail = self.folder / "mail"
         mail.mkdir()
         owner = pwd.getpwnam("nobody")
@@ -130,10 +142,20 @@ protocols = imap pop3 lmtp
 ssl = required
 ssl_cert = <{self.pki.cert}
 ssl_key = <{self.pki.key}
-auth_mechanisms = plain login
+auth_mechanisms = plain login external
+auth_ssl_username_from_cert = yes
+ssl_ca = <{self.folder}/client.pem
+ssl_verify_client_cert = yes
+ssl_require_crl = no
 mail_location = maildir:{mail}/%u
 passdb {{
   driver = static
+  mechanisms = external
+  args = nopassword
+}}
+passdb {{
+  driver = static
+  mechanisms = plain login
   args = password={PASSWORD}
 }}
 userdb {{
@@ -509,3 +531,150 @@ def cyrus(world):
                 message.save(folder),
             )
         fetches_all(world, server, all_kinds)
+
+
+class OpenSmtpd(Foreign):
+    """Takes mail in clear and delivers into a Maildir. Debian 12's OpenSMTPD cannot sign in a TLS handshake: openssl s_client fails
+    against it in the same way, so its TLS is left out."""
+
+    def __init__(self, world):
+        room = rooms.made("opensmtpd", ["opensmtpd"])
+        super().__init__(world, "opensmtpd")
+        self.port = free_port()
+        self.mail = self.folder / "mail"
+        self.mail.mkdir()
+        shutil.chown(self.mail, "nobody", "nogroup")
+        (self.folder / "everybody").write_text("@ nobody\n")
+        (self.folder / "smtpd.conf").write_text(f"""
+table everybody file:{self.folder}/everybody
+smtp max-message-size "20M"
+listen on 127.0.0.1 port {self.port} hostname mail.example.test
+action "keep" maildir "{self.mail}" virtual <everybody>
+match from any for any action "keep"
+""")
+        script = f"""
+cp {self.folder}/smtpd.conf /etc/smtpd.conf
+chmod 711 {self.folder}
+mkdir -p /run/smtpd /var/empty
+exec smtpd -d"""
+        process = self.start(*rooms.command(room, self.folder, script))
+        listens(self.port, process, self.folder / "output")
+
+
+@case("servers-opensmtpd")
+def opensmtpd(world):
+    with OpenSmtpd(world) as server:
+        all_kinds = kinds()
+        folder = world.new_folder("sent")
+        for message in all_kinds:
+            says(gatepost(world, "send", "--server", f"smtp://localhost:{server.port}", "--tls", "off", "--from", ADDRESS, "--to", ADDRESS,
+                          message.save(folder)), "Clear", "taken")
+        deadline = time.monotonic() + 60
+        while len(list(server.mail.glob("new/*"))) < len(all_kinds) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        all_there([without(path.read_bytes()) for path in server.mail.glob("new/*")], all_kinds, lines_by_lf=True)
+
+
+class Zone(Foreign):
+    """A signed zone on a name server, with its trust anchor."""
+
+    def __init__(self, world, records):
+        super().__init__(world, "zone")
+        self.port = free_port()
+        (self.folder / "found.test.zone").write_text(
+            "$ORIGIN found.test.\n$TTL 60\n@ SOA ns.found.test. me.found.test. 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nmail A 127.0.0.1\n"
+            + records)
+        config = self.folder / "knot.conf"
+        config.write_text(f"""
+server:
+  rundir: {self.folder}/run
+  listen: 127.0.0.1@{self.port}
+database:
+  storage: {self.folder}/db
+log:
+  - target: stderr
+    any: info
+policy:
+  - id: signed
+    algorithm: ecdsap256sha256
+template:
+  - id: default
+    storage: {self.folder}
+zone:
+  - domain: found.test
+    file: found.test.zone
+    dnssec-signing: on
+    dnssec-policy: signed
+""")
+        for part in ("run", "db"):
+            (self.folder / part).mkdir()
+        process = self.start("knotd", "-c", config)
+        listens(self.port, process, self.folder / "output")
+        self.anchor = self.folder / "anchor"
+        deadline = time.monotonic() + 30
+        while not self.anchor.exists() or b"DS" not in self.anchor.read_bytes():
+            check(time.monotonic() < deadline, "the zone is not signed")
+            done = subprocess.run(["keymgr", "-c", config, "found.test", "ds"], capture_output=True, check=False)
+            self.anchor.write_bytes(b"".join(line + b"\n" for line in done.stdout.splitlines() if b" DS " in line))
+            time.sleep(0.2)
+        self.env = {"GATEPOST_TRUST_ANCHORS": str(self.anchor)}
+        self.flags = ["--dns", f"127.0.0.1:{self.port}"]
+
+
+def tlsa_of(certificate):
+    """The data of the record 3 1 1 for a certificate, as openssl makes it."""
+    key = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-pubkey"], capture_output=True, check=True).stdout
+    der = subprocess.run(["openssl", "pkey", "-pubin", "-outform", "der"], input=key, capture_output=True, check=True).stdout
+    return hashlib.sha256(der).hexdigest()
+
+
+@case("servers-found-and-dane", "postfix", "dovecot", "knotd", "keymgr")
+def found_and_dane(world):
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        port, other = postfix.ports["submissions"], postfix.ports["submission"]
+        # Better priority for STARTTLS: implicit TLS comes first all the same [SRV-02].
+        records = (
+            f"_submission._tcp SRV 0 0 {other} mail\n_submissions._tcp SRV 10 0 {port} mail\n_imap._tcp SRV 0 0 0 .\n"
+            f"_imaps._tcp SRV 10 0 {dovecot.ports['imaps']} mail\n"
+            f"_{port}._tcp.mail TLSA 3 1 1 {tlsa_of(postfix.pki.cert)}\n_{other}._tcp.mail TLSA 3 1 1 {'00' * 32}\n")
+        with Zone(world, records) as zone:
+            to_here = zone.flags
+            message = kinds()[0]
+            file = message.save(world.new_folder("sent"))
+            home = {"XDG_CONFIG_HOME": str(world.new_folder("found")), **zone.env}
+            words = ["send", "--from", "anna@found.test", "--to", ADDRESS, *postfix.login(), *to_here]
+            # [SRV-03] [SRV-04] shown and approved, then kept; DNS is not asked again.
+            says(gatepost(world, *words, file, env=home, expect=2), f"submissions://mail.found.test:{port}", "DNSSEC vouches", "--yes")
+            says(gatepost(world, *words, "--yes", file, env=home), "Verified(PKIX)", "accounts.toml")
+            resolved = ["--resolve", f"mail.found.test:{port}:127.0.0.1"]
+            gone = [word if word != f"127.0.0.1:{zone.port}" else "127.0.0.1:1" for word in words]
+            gatepost(world, *gone, *resolved, file, env=home)
+            # DANE without any authority; a record of another key; no record at all.
+            dane = ["connect", "--quit", "--no-system-ca", "--verify", "dane", *to_here]
+            says(gatepost(world, *dane, f"submissions://mail.found.test:{port}", env=zone.env), "Verified(DANE)")
+            says(gatepost(world, *dane, f"submission://mail.found.test:{other}", env=zone.env, expect=1), "E-DANE-NO-MATCH")
+            says(gatepost(world, *dane, "submission://ns.found.test", env=zone.env, expect=1), "E-DANE-NO-RECORD")
+            both = ["connect", "--quit", "--ca", postfix.pki.ca, "--verify", "ca+dane", *to_here, f"submissions://mail.found.test:{port}"]
+            says(gatepost(world, *both, env=zone.env), "Verified(PKIX)", "dane")
+            check_words = ["tlsa", "check", *to_here, f"submissions://mail.found.test:{port}"]
+            says(gatepost(world, *check_words, env=zone.env), "matches the server's certificate")
+            # Without the anchor nothing vouches for the records: no connection.
+            (zone.folder / "wrong").write_text("found.test. DS 1 13 2 " + "00" * 32 + "\n")
+            wrong = {"GATEPOST_TRUST_ANCHORS": str(zone.folder / "wrong")}
+            for more in ([], resolved, ["--verify", "ca,dane", "--ca", postfix.pki.ca]):
+                forged = [word for word in dane if word != "dane" or "ca,dane" not in more]
+                forged = [word for word in forged if word != "--verify" or "ca,dane" not in more]
+                says(gatepost(world, *forged, *more, f"submissions://mail.found.test:{port}", env=wrong, expect=1), "E-DNSSEC-BOGUS")
+
+
+@case("servers-dovecot-client-certificate", "dovecot")
+def dovecot_client_certificate(world):
+    # [MUA-08] [MUA-09] shown when it was named for this connection, and then it is the login.
+    with Dovecot(world) as dovecot:
+        url = f"imaps://localhost:{dovecot.ports['imaps']}/INBOX"
+        words = ["fetch", url, "--ca", dovecot.pki.ca, "--output", "eml", "--to", world.new_folder("external"), "--user", ADDRESS]
+        done = gatepost(world, *words, "--mechanism", "EXTERNAL", "--client-cert", dovecot.client_certificate)
+        says(done, "login by EXTERNAL")
+        says(gatepost(world, *words, "--mechanism", "EXTERNAL", expect=2), "--client-cert")
+        # Another connection, for which none was named, shows none, although the server asks.
+        says(gatepost(world, *words, "--password-file", dovecot.secret), "login by PLAIN")

@@ -91,7 +91,7 @@ const FLAGS: &[Flag] = &[
         "client-cert",
         One("FILE"),
         "A certificate to show when the server asks for one (PEM)",
-        "Shown only when it is asked for. Where the server offers EXTERNAL, the login is by this certificate and needs no password.",
+        "Shown only when it is asked for. With --mechanism EXTERNAL the login is by this certificate and needs no password.",
     ),
     flag(
         Topic::Tls,

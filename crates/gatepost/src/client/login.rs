@@ -19,7 +19,9 @@ pub(crate) fn credentials<M: Kind>(
     let user = settings.user.as_ref().or(url.user.as_ref());
     let allowed = allowed(settings.mechanism.as_deref());
     let external = settings.mechanism.as_deref() == Some("EXTERNAL");
-    if external && settings.client.is_some() {
+    if external {
+        // [MUA-09] by the certificate, and by nothing weaker.
+        let allowed = vec![Mechanism::External];
         let user = user.cloned().unwrap_or_default();
         return Ok(Some(Credentials::certificate(user).allow(allowed)));
     }

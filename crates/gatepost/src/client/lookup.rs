@@ -1,12 +1,13 @@
 //! What DNS is asked for a connection: TLSA records for DANE, the policy for MTA-STS, SRV records for finding servers. Answers are
 //! validated here (DNSSEC); a resolver is only the way to them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use gatepost_net::dns::Network;
 use gatepost_trust::dane::{self, Dane};
-use gatepost_trust::dns::{Anchors, Lookup as _, Name, Resolver, Status, Validation};
+use gatepost_trust::dns::{Anchors, Lookup as _, Name, Resolver, Rtype, Status, Validation};
 use gatepost_trust::mta_sts;
 use gatepost_trust::policy::StsFact;
 use gatepost_trust::tlsa::{Tlsa, TlsaSet, Usages};
@@ -66,6 +67,10 @@ pub(crate) async fn records(
     let resolver = resolver(settings)?;
     let now = SystemTime::now();
     let found = dane::find_service(&resolver, None, &name(host)?, door.port, now).await;
+    // [DANE-01] [SRV-06] a name whose addresses are forged has no records that count.
+    if !found.status.is_known() {
+        return Err(broken(host, door.port, found.status));
+    }
     let alone = settings.verify.all || settings.verify.ways == [Way::Dane];
     match found.dane {
         Dane::Usable(records) if url.protocol == Protocol::Smtp => {
@@ -104,6 +109,49 @@ fn broken(host: &str, port: u16, status: Status) -> Failure {
     }
 }
 
+/// The addresses of a server, where a resolver was named; none: the system is asked when it is dialled.
+pub(crate) async fn addresses(
+    settings: &Settings,
+    url: &Url,
+    port: u16,
+) -> Result<Vec<IpAddr>, Failure> {
+    let Host::Name(host) = &url.host else {
+        return Ok(Vec::new());
+    };
+    let said = settings
+        .resolve
+        .iter()
+        .any(|it| it.host == *host && it.port == port);
+    // RFC 6761 6.3: names of this machine are not asked for.
+    let here = host == "localhost" || host.ends_with(".localhost");
+    if settings.dns.is_none() || settings.socks5.is_some() || said || here {
+        return Ok(Vec::new());
+    }
+    let (resolver, asked, now) = (resolver(settings)?, name(host)?, SystemTime::now());
+    let mut found = Vec::new();
+    for rtype in [Rtype::AAAA, Rtype::A] {
+        let answer = resolver.addresses(&asked, rtype, now).await;
+        if let Status::Bogus(_) = answer.status {
+            return Err(Failure::finding(format!(
+                "E-DNSSEC-BOGUS: {}: its addresses are not what the domain signed: {}\n  at fault: the resolver, the domain's signatures, or \
+                 someone on the path\n  next: try another resolver with --dns",
+                url.place(port),
+                answer.status
+            )));
+        }
+        found.extend(answer.records);
+    }
+    if found.is_empty() {
+        return Err(Failure::local(format!(
+            "E-NO-NAME: {}: the resolver {} knows no address of it\n  at fault: the name, or the resolver\n  next: check the name; try another \
+             resolver, or give the address with --resolve",
+            url.place(port),
+            settings.dns.map(|it| it.to_string()).unwrap_or_default()
+        )));
+    }
+    Ok(found)
+}
+
 /// The records at a host's own name and port.
 pub(crate) async fn tlsa(
     settings: &Settings,
@@ -128,7 +176,7 @@ pub(crate) async fn tlsa(
     }
 }
 
-/// Where the policy of a domain must name the host, makes sure that it does. [STS-01] in the client's way: the user asked for it.
+/// Where the policy of a domain must name the host, makes sure that it does. The user asked for it.
 pub(crate) async fn require_policy(settings: &Settings, url: &Url) -> Result<(), Failure> {
     let (true, Some(domain)) = (settings.verify.has(Way::Sts), &settings.domain) else {
         return Ok(());

@@ -146,7 +146,10 @@ async fn attempt<M: Kind>(
     for door in doors {
         let place = url.place(door.port);
         let records = lookup::records(settings, url, door).await?;
-        let terms = relaxed(terms::terms(settings, url, door, records.as_ref())?, strictness);
+        let terms = relaxed(
+            terms::terms(settings, url, door, records.as_ref())?,
+            strictness,
+        );
         if settings.verbose {
             eprintln!("gatepost: connecting to {place} ({})", door.tls.label());
         }
@@ -159,7 +162,8 @@ async fn attempt<M: Kind>(
             let seed = seeds[tries.replace(1).min(1)].clone();
             M::start(&beginning, seed)
         };
-        let target = network::target(&url.host, door.port);
+        let mut target = network::target(&url.host, door.port);
+        target.addresses = lookup::addresses(settings, url, door.port).await?;
         let tls = ClientTls::new(terms);
         let opened = client::open(&dialer, &target, &tls, &options, begin).await;
         let failure = match opened {
@@ -350,6 +354,22 @@ impl<M: Kind> Open<M> {
     /// Says something on standard error.
     pub(crate) fn say(&self, text: &str) {
         eprintln!("gatepost: {}: {text}", self.place);
+    }
+
+    /// Says so when the words travel in clear, or to a server nobody vouches for. `offered`: the server offers TLS. [MUA-06]
+    pub(crate) fn warn(&self, offered: bool) {
+        match (self.session.channel(), self.door.tls) {
+            (Channel::Clear, Tls::Off) if offered => self.say(
+                "everything travels in clear, and the server offers STARTTLS: leave out --tls off",
+            ),
+            (Channel::Clear, _) => {
+                self.say("everything travels in clear; anyone on the path can read and change it")
+            }
+            (Channel::Encrypted, Tls::Opportunistic) => {
+                self.say("encrypted, but nobody vouches for the server; it may be someone else's")
+            }
+            _ => {}
+        }
     }
 
     /// Whether the server is as good as the settings want it, for a connection that was opened to be shown.

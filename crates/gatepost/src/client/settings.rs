@@ -102,7 +102,7 @@ pub(crate) enum ProxyHeader {
     V2,
 }
 
-/// A certificate of our own.
+/// A certificate of our own, for this connection and no other. [MUA-08]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ClientCertificate {
     /// The chain.
@@ -259,6 +259,12 @@ impl Settings {
             return wrong(format!(
                 "--{flag} has nothing to look at with --tls off; leave one of them out"
             ));
+        }
+        // [MUA-09]
+        if self.mechanism.as_deref() == Some("EXTERNAL") && self.client.is_none() {
+            return wrong(
+                "--mechanism EXTERNAL logs in by a certificate: give it with --client-cert",
+            );
         }
         let authorities = self.verify.has(Way::Ca) || self.verify.has(Way::Sts);
         if !self.system_ca && self.ca.is_empty() && authorities {
@@ -668,6 +674,7 @@ mod tests {
             ("--verify ca+ca", "twice"),
             ("--crl x --revocation off", "leave out --revocation off"),
             ("--client-key x", "give both"),
+            ("--mechanism external", "--client-cert"),
             ("--tls ssl", "starttls"),
             ("--tls-min 1.1", "1.2 or 1.3"),
             ("--mechanism cram-md5", "SCRAM-SHA-256-PLUS"),

@@ -107,6 +107,7 @@ impl<'a> Run<'a> {
                 capabilities,
                 logged_in,
             } => {
+                open.warn(capabilities.has("STARTTLS"));
                 self.learn(|word| capabilities.has(word));
                 if logged_in {
                     return Ok(self.select());

@@ -77,10 +77,13 @@ impl<'a> Run<'a> {
 
     fn answer(&mut self, ask: Ask, open: &Open<Client>) -> Result<Answer, Trouble> {
         match ask {
-            Ask::Ready(_) => match login::credentials(self.settings, self.url, open)? {
-                Some(credentials) => Ok(Answer::Login(Box::new(credentials))),
-                None => Err(Trouble::needs_user()),
-            },
+            Ask::Ready(capabilities) => {
+                open.warn(capabilities.has("STLS"));
+                match login::credentials(self.settings, self.url, open)? {
+                    Some(credentials) => Ok(Answer::Login(Box::new(credentials))),
+                    None => Err(Trouble::needs_user()),
+                }
+            }
             Ask::LoggedIn(mechanism) => {
                 self.tally.mechanism = Some(mechanism.map_or("USER", |it| it.name()));
                 self.open_store()?;

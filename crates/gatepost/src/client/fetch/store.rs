@@ -1,7 +1,7 @@
 //! Messages into files: Maildir, mbox, one file a message, or JSON.
 //!
 //! A message is written to a temporary file while it comes. When it has come whole it waits with others, and they are made
-//! durable together: sync, rename, note in the state file. What breaks off on the way is never seen under its name [TLS-TRUNC-01]. The
+//! durable together: sync, rename, note in the state file. What breaks off on the way is never seen under its name [TLS-CLOSE-01]. The
 //! names say where a message came from, so that a run that died between rename and note does not store it twice.
 //!
 //! | format | name | line ends |
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn what_breaks_off_is_never_stored() {
-        // [TLS-TRUNC-01]
+        // [TLS-CLOSE-01]
         for format in [Format::Maildir, Format::Mbox, Format::Eml, Format::Json] {
             let folder = tempfile::tempdir().unwrap();
             let mut store = Store::open(format, folder.path(), origin()).unwrap();

@@ -90,6 +90,7 @@ impl Delivery<'_> {
         match ask {
             Ask::Ready(capabilities) => {
                 self.groups = capabilities.limits.divide(self.plan.recipients.clone());
+                open.warn(capabilities.starttls);
                 let channel = open.session.channel();
                 open.note(&format!("TLS is settled: {channel}"));
                 match login::credentials(self.settings, self.url, open)? {
