@@ -10,14 +10,17 @@ import pwd
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import rooms
+from clients import send_by_python
 from fetchers import all_there
 from ours import eml, gatepost, says
-from world import Skip, below_trace, case, check, messages
+from world import Skip, below_trace, case, check, messages, secret_file
 
 PASSWORD = "Tr0ub4dor&3"
 ADDRESS = "anna@example.test"
@@ -678,3 +681,96 @@ def dovecot_client_certificate(world):
         says(gatepost(world, *words, "--mechanism", "EXTERNAL", expect=2), "--client-cert")
         # Another connection, for which none was named, shows none, although the server asks.
         says(gatepost(world, *words, "--password-file", dovecot.secret), "login by PLAIN")
+
+
+def cut_server(pki, first, second, whole, politely):
+    """An IMAP server in TLS that gives out one message whole and breaks off in the second, without TLS' goodbye or with it.
+    Returns its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.cert, pki.key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def literal(number, content):
+        return b"* %d FETCH (UID %d FLAGS () INTERNALDATE \"26-Nov-2026 12:00:00 +0000\" BODY[] {%d}\r\n" % (number, number, len(content))
+
+    def serve():
+        raw, _ = listener.accept()
+        with context.wrap_socket(raw, server_side=True) as tls:
+            tls.sendall(b"* OK hello\r\n")
+            lines = tls.makefile("rb")
+            for line in lines:
+                tag, verb = line.split()[0], b" ".join(line.split()[1:3]).upper()
+                done = tag + b" OK done\r\n"
+                if verb.startswith(b"CAPABILITY"):
+                    tls.sendall(b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n" + done)
+                elif verb.startswith((b"EXAMINE", b"SELECT")):
+                    tls.sendall(b"* 2 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n" + done)
+                elif verb == b"UID SEARCH":
+                    tls.sendall(b"* SEARCH 1 2\r\n" + done)
+                elif verb == b"UID FETCH":
+                    wanted = line.split()[3]
+                    if wanted != b"2":
+                        tls.sendall(literal(1, first) + first + b")\r\n")
+                    if whole:
+                        tls.sendall(literal(2, second) + second + b")\r\n" + done)
+                        continue
+                    tls.sendall(literal(2, second) + second[:len(second) // 2])
+                    if politely:
+                        tls.unwrap()
+                    else:
+                        socket.socket(fileno=os.dup(tls.fileno())).shutdown(socket.SHUT_WR)
+                    return
+                else:
+                    tls.sendall(done)
+
+    def guarded():
+        try:
+            serve()
+        except (OSError, ssl.SSLError):
+            pass
+
+    threading.Thread(target=guarded, daemon=True).start()
+    return listener.getsockname()[1]
+
+
+@case("fetch-truncated")
+def fetch_truncated(world):
+    # [TLS-CLOSE-01] half a message is no message, however the connection ended; the next run goes on where this one ended.
+    home = world.new_folder("cut")
+    pki = Pki(home)
+    secret = secret_file(home / "secret", PASSWORD + "\n")
+    first, second = (message.content for message in messages(ADDRESS, ADDRESS)[:2])
+    second += b"line\r\n" * 30_000
+    for output in ("eml", "maildir", "mbox", "json"):
+        for politely in (False, True):
+            folder = world.new_folder(f"cut-{output}")
+            common = ["--ca", pki.ca, "--user", ADDRESS, "--password-file", secret, "--output", output, "--to", folder]
+            # One port for both runs: it is part of what a message is called.
+            port = cut_server(pki, first, second, False, politely)
+            says(gatepost(world, "fetch", f"imaps://localhost:{port}/INBOX", *common, expect=3), "E-", "stored 1 messages")
+            stored = [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".gatepost-fetch")]
+            check(len(stored) == 1, f"{output}: {stored}")
+            content = stored[0].read_bytes()
+            check(b"line" not in content and (output == "json" or b"Hello." in content), f"{output}: {content[:200]!r}")
+
+
+@case("fetch-idle")
+def fetch_idle(world):
+    folder = world.new_folder("idle")
+    process = subprocess.Popen(
+        [world.binary, "fetch", f"imaps://localhost:{world.port('imaps')}/INBOX", "--ca", world.ca, "--user", world.address("life"),
+         "--password-file", str(world.server.password_file("life")), "--output", "eml", "--to", str(folder), "--idle"],
+        env={"PATH": os.environ["PATH"], "XDG_CONFIG_HOME": str(folder)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        for _ in range(2):
+            before = len(eml(folder))
+            message = messages(world.address("life"), world.address("life"))[0]
+            send_by_python(world, message, "implicit", "life")
+            deadline = time.monotonic() + 30
+            while not any(message.id.encode() in copy for copy in eml(folder)):
+                check(process.poll() is None and time.monotonic() < deadline, "what arrived was not fetched")
+                time.sleep(0.1)
+            check(len(eml(folder)) > before, "nothing more was stored")
+    finally:
+        process.kill()
+        process.wait()

@@ -128,7 +128,8 @@ impl<'a> Run<'a> {
             Ask::LoginFailed(failure) => Err(Trouble::of_session(&failure)),
             Ask::Data(data) => {
                 self.take(*data, open)?;
-                Ok(Answer::Wait)
+                let waits = self.step != Step::Idle || !self.news;
+                Ok(if waits { Answer::Wait } else { Answer::Done })
             }
             Ask::Portion(portion) => {
                 self.write(&portion)?;
@@ -167,7 +168,7 @@ impl<'a> Run<'a> {
                     open.say(&format!("the server wants you to know: {}", status.text));
                 }
             }
-            Data::Exists(_) if self.step == Step::Idle => self.news = true,
+            Data::Exists(_) => self.news = self.step != Step::Select,
             Data::Found(uids) => self.found.extend(uids),
             Data::Fetched(fetched) => self.finish_message(fetched)?,
             _ => {}
@@ -376,6 +377,10 @@ impl<'a> Run<'a> {
             .limit
             .is_some_and(|limit| self.tally.stored + self.tally.printed >= limit);
         if self.want.idle && self.can_idle && !enough {
+            // Something came while this was being done: it would not be told again.
+            if self.news {
+                return self.search();
+            }
             self.step = Step::Idle;
             return Answer::Command(Command::Idle);
         }
@@ -397,7 +402,11 @@ fn fetch(uids: String) -> Answer {
 
 fn short_body(fetched: &Fetched) -> Option<Vec<u8>> {
     let (_, value) = fetched.other.iter().find(|(name, _)| &**name == "BODY[]")?;
-    Some(value.octets().unwrap_or_default().to_vec())
+    // NIL: the server has no content to give, which is not the same as an empty message.
+    if value.is_nil() {
+        return None;
+    }
+    value.octets().map(<[u8]>::to_vec)
 }
 
 /// A set of UIDs in as few words as it takes; the numbers must be sorted.
