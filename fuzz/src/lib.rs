@@ -39,4 +39,7 @@ pub const TARGETS: &[Target] = &[
     targets::sasl::EXCHANGE,
     targets::hello::READER,
     targets::inbox::LINES,
+    targets::peer::JUDGE,
+    targets::dns::REPLIES,
+    targets::policy::TEXTS,
 ];

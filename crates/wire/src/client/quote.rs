@@ -41,6 +41,11 @@ impl Quote {
         }
     }
 
+    /// Quotes octets that came in clear.
+    pub fn unauthenticated(octets: &[u8]) -> Self {
+        Self::new(octets, false)
+    }
+
     /// The words, escaped.
     pub fn text(&self) -> &str {
         &self.text
