@@ -2,16 +2,20 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`dns`] | the way to a recursive resolver |
 //! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
 //! | [`systemd`] | readiness notification |
 
+pub mod client;
 mod connection;
+pub mod dns;
 pub mod driver;
 mod engine;
 mod failure;
 mod handshake;
+pub mod http;
 pub mod listen;
 pub mod network;
 mod plaintext;

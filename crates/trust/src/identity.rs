@@ -18,6 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 pub use error::{IdentityError, IdentityWarning};
 
 use crate::profile::provider;
+use crate::x509::Certificate;
 
 /// A certificate chain and key that passed all checks.
 #[derive(Debug)]
@@ -79,14 +80,8 @@ impl Identity {
         host: Option<&str>,
         now: SystemTime,
     ) -> Result<(Self, Vec<IdentityWarning>), IdentityError> {
-        let chain = CertificateDer::pem_slice_iter(chain)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| IdentityError::ChainNotPem)?;
+        let (chain, key) = read_pem(chain, key)?;
         let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
-            rustls_pki_types::pem::Error::NoItemsFound => IdentityError::NoKey,
-            _ => IdentityError::KeyNotPem,
-        })?;
         let facts = inspect::leaf(leaf)?;
         let mut warnings = inspect::chain(&chain)?;
         warnings.extend(inspect::judge(&facts, host, now)?);
@@ -94,9 +89,9 @@ impl Identity {
         let identity = Self {
             key: Arc::new(certified),
             kind: facts.kind,
+            not_after: facts.not_after(),
+            end_point_hash: facts.end_point_hash(),
             names: facts.names,
-            not_after: facts.not_after,
-            end_point_hash: facts.end_point_hash,
         };
         Ok((identity, warnings))
     }
@@ -128,6 +123,11 @@ impl Identity {
     }
 }
 
+/// `tls-server-end-point` (RFC 5929 4.1) of any certificate. None when it cannot be read.
+pub(crate) fn end_point_hash(der: &CertificateDer<'_>) -> Option<Box<[u8]>> {
+    Certificate::read(der).ok().map(|it| it.end_point_hash())
+}
+
 fn coverage(names: &[String], host: &str) -> Option<Coverage> {
     let parent = host.split_once('.').map(|(_, parent)| parent);
     let cover = |name: &String| match name.strip_prefix("*.") {
@@ -136,6 +136,30 @@ fn coverage(names: &[String], host: &str) -> Option<Coverage> {
         _ => None,
     };
     names.iter().filter_map(cover).max()
+}
+
+/// A client's certificate with its key from PEM text, for [`crate::verify::Terms::client`]. Whom it is for is the server's to
+/// judge; that the two belong together is seen here.
+pub fn client_key(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, IdentityError> {
+    let (chain, key) = read_pem(chain, key)?;
+    certify(chain, key).map(Arc::new)
+}
+
+fn read_pem(
+    chain: &[u8],
+    key: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), IdentityError> {
+    let chain = CertificateDer::pem_slice_iter(chain)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| IdentityError::ChainNotPem)?;
+    if chain.is_empty() {
+        return Err(IdentityError::NoCertificate);
+    }
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+        rustls_pki_types::pem::Error::NoItemsFound => IdentityError::NoKey,
+        _ => IdentityError::KeyNotPem,
+    })?;
+    Ok((chain, key))
 }
 
 fn certify(

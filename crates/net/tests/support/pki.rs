@@ -4,11 +4,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use gatepost_trust::identity::Identity;
+use gatepost_trust::verify::Roots;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::RootCertStore;
 
 pub struct Pki {
     pub roots: Arc<RootCertStore>,
+    /// The same for our own client.
+    pub trusted: Arc<Roots>,
     /// For `mail.example` and `other.example`.
     pub identity: Arc<Identity>,
 }
@@ -30,8 +33,11 @@ pub fn shared() -> &'static Pki {
             Identity::from_pem(chain.as_bytes(), key.as_bytes(), None, now).unwrap();
         let mut roots = RootCertStore::empty();
         roots.add(issuer.der().clone()).unwrap();
+        let mut trusted = Roots::none();
+        trusted.add(issuer.der().clone()).unwrap();
         Pki {
             roots: Arc::new(roots),
+            trusted: Arc::new(trusted),
             identity: Arc::new(identity),
         }
     })
