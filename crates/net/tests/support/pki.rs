@@ -6,12 +6,18 @@ use std::time::{Duration, SystemTime};
 use gatepost_trust::identity::Identity;
 use gatepost_trust::verify::Roots;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::PrivateKeyDer;
 
 pub struct Pki {
     pub roots: Arc<RootCertStore>,
     /// The same for our own client.
     pub trusted: Arc<Roots>,
+    /// For a server of the engine's own.
+    pub server: Arc<ServerConfig>,
+    /// One with the hybrid group alone.
+    pub hybrid_server: Arc<ServerConfig>,
     /// For `mail.example` and `other.example`.
     pub identity: Arc<Identity>,
 }
@@ -26,7 +32,20 @@ pub fn shared() -> &'static Pki {
         let names = ["mail.example", "other.example"].map(str::to_owned);
         let mut params = CertificateParams::new(names).unwrap();
         params.not_after = (SystemTime::now() + Duration::from_secs(2_000_000)).into();
-        let chain = params.signed_by(&key, &issuer).unwrap().pem();
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let (chain, der) = (certificate.pem(), certificate.der().clone());
+        let private = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let server = |groups: usize| {
+            let mut crypto = CryptoProvider::clone(&gatepost_trust::profile::provider());
+            crypto.kx_groups.truncate(groups);
+            let config = ServerConfig::builder_with_provider(Arc::new(crypto))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![der.clone()], private.clone_key())
+                .unwrap();
+            Arc::new(config)
+        };
         let key = key.serialize_pem();
         let now = SystemTime::now();
         let (identity, _) =
@@ -38,6 +57,9 @@ pub fn shared() -> &'static Pki {
         Pki {
             roots: Arc::new(roots),
             trusted: Arc::new(trusted),
+            server: server(4),
+            // The first of our groups is X25519MLKEM768.
+            hybrid_server: server(1),
             identity: Arc::new(identity),
         }
     })
