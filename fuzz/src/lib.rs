@@ -40,4 +40,5 @@ pub const TARGETS: &[Target] = &[
     targets::hello::READER,
     targets::inbox::LINES,
     targets::peer::JUDGE,
+    targets::proxy::HEADER,
 ];

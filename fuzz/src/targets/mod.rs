@@ -10,6 +10,7 @@ pub mod imap;
 pub mod inbox;
 pub mod peer;
 pub mod pop3;
+pub mod proxy;
 pub mod sasl;
 pub mod smtp;
 
