@@ -41,4 +41,6 @@ pub const TARGETS: &[Target] = &[
     targets::inbox::LINES,
     targets::peer::JUDGE,
     targets::proxy::HEADER,
+    targets::dns::REPLIES,
+    targets::policy::TEXTS,
 ];

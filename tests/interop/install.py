@@ -7,6 +7,9 @@ import subprocess
 # Program to look for, and the Debian package it comes in.
 PROGRAMS = {
     "openssl": "openssl",
+    "ldns-signzone": "ldnsutils",
+    "nsd": "nsd",
+    "unbound": "unbound",
     "curl": "curl",
     "swaks": "swaks",
     "msmtp": "msmtp",
@@ -14,9 +17,14 @@ PROGRAMS = {
     "fetchmail": "fetchmail",
     "getmail": "getmail6",
     "neomutt": "neomutt",
+    "postfix": "postfix",
+    "dovecot": "dovecot-imapd",
+    "knotd": "knot",
 }
-# Perl's TLS, which swaks only recommends.
-WITH = {"swaks": ["libnet-ssleay-perl"]}
+# Perl's TLS, which swaks only recommends; the other protocols.
+WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd"]}
+# What asks, and must not: servers get their configuration from the tests.
+ANSWERS = "postfix postfix/main_mailer_type select No configuration\n"
 
 
 def install_missing():
@@ -30,6 +38,8 @@ def install_missing():
         return
     packages = [PROGRAMS[program] for program in missing] + [extra for program in missing for extra in WITH.get(program, [])]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if shutil.which("debconf-set-selections"):
+        subprocess.run(["debconf-set-selections"], input=ANSWERS.encode(), capture_output=True, check=False)
     for command in (["apt-get", "-q", "update"], ["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages]):
         try:
             done = subprocess.run(command, env=environment, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)

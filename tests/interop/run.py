@@ -17,6 +17,8 @@ import clients  # noqa: F401
 import fetchers  # noqa: F401
 import install
 import life  # noqa: F401
+import ours  # noqa: F401
+import servers  # noqa: F401
 import world
 
 

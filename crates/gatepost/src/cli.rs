@@ -3,6 +3,7 @@
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
+use crate::client;
 use crate::directives::{DIRECTIVES, Directive, Kind};
 
 const EXAMPLES: &str = "Examples:
@@ -10,6 +11,9 @@ const EXAMPLES: &str = "Examples:
   gatepost serve --port-offset 0 --bind 0.0.0.0    on the real ports, reachable from everywhere
   gatepost account add anna@example.org            an account more, beside a running server
   gatepost config sample > gatepost.toml           every directive, explained
+  gatepost send --from A --to B letter.txt         a message, over verified TLS or not at all
+  gatepost fetch imaps://mail.example.org --user U --to mail
+  gatepost connect smtp://mail.example.org         what a server says, shows and is; then talk to it
 
 Exit codes: 0 good, 1 findings, 2 wrong usage or configuration, 3 could not tell or do.";
 
@@ -24,6 +28,7 @@ pub(crate) fn command() -> Command {
         .subcommand(serve())
         .subcommand(account())
         .subcommand(config())
+        .subcommands(client::commands())
 }
 
 fn serve() -> Command {

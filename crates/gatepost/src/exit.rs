@@ -20,6 +20,14 @@ impl Failure {
         }
     }
 
+    /// The peer broke the rules, refused, or is not whom it should be.
+    pub(crate) fn finding(text: impl Display) -> Self {
+        Self {
+            code: 1,
+            text: text.to_string(),
+        }
+    }
+
     /// The machine or the network did not let us.
     pub(crate) fn local(text: impl Display) -> Self {
         Self {
@@ -28,9 +36,20 @@ impl Failure {
         }
     }
 
+    /// The exit code.
+    pub(crate) const fn code(&self) -> u8 {
+        self.code
+    }
+
     /// Says it on standard error.
     pub(crate) fn report(&self) -> ExitCode {
         eprintln!("gatepost: {}", self.text);
         ExitCode::from(self.code)
+    }
+}
+
+impl Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
     }
 }

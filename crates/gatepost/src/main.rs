@@ -2,6 +2,7 @@
 
 mod account;
 mod cli;
+mod client;
 mod config;
 mod config_verb;
 mod directives;
@@ -18,6 +19,7 @@ fn main() -> ExitCode {
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some((verb, given)) if client::has(verb) => client::run(verb, given),
         _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),
     };
     match outcome {

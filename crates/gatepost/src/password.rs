@@ -12,7 +12,7 @@ use crate::exit::Failure;
 pub(crate) const VARIABLE: &str = "GATEPOST_PASSWORD";
 
 /// The longest password read, in octets. PLAIN allows no more than 255 (RFC 4616 section 2).
-const LONGEST: u64 = 255;
+pub(crate) const LONGEST: u64 = 255;
 
 /// The password from a file (`-`: standard input), else the environment, else a prompt.
 pub(crate) fn obtain(file: Option<&Path>) -> Result<Secret<String>, Failure> {
@@ -20,7 +20,7 @@ pub(crate) fn obtain(file: Option<&Path>) -> Result<Secret<String>, Failure> {
         return from_file(file);
     }
     if let Ok(password) = std::env::var(VARIABLE) {
-        return checked(password, VARIABLE);
+        return checked(password, VARIABLE, LONGEST);
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!(
@@ -38,19 +38,24 @@ pub(crate) fn obtain(file: Option<&Path>) -> Result<Secret<String>, Failure> {
             "the two passwords differ; nothing was changed",
         ));
     }
-    checked(password.expose().clone(), "the prompt")
+    checked(password.expose().clone(), "the prompt", LONGEST)
 }
 
-/// The first line of a file.
+/// The first line of a file (`-`: standard input), which is a password.
 pub(crate) fn from_file(file: &Path) -> Result<Secret<String>, Failure> {
+    first_line(file, "password", LONGEST)
+}
+
+/// The first line of a file (`-`: standard input), of at most so many octets. `what` names it in errors.
+pub(crate) fn first_line(file: &Path, what: &str, longest: u64) -> Result<Secret<String>, Failure> {
     let fail = |error: std::io::Error| {
         Failure::usage(format!(
-            "cannot read the password file {}: {error}",
+            "cannot read the {what} file {}: {error}",
             file.display()
         ))
     };
     let mut text = String::new();
-    let limit = LONGEST + 3;
+    let limit = longest + 3;
     if file == Path::new("-") {
         std::io::stdin()
             .take(limit)
@@ -70,17 +75,26 @@ pub(crate) fn from_file(file: &Path) -> Result<Secret<String>, Failure> {
         .next()
         .unwrap_or_default()
         .to_owned();
-    checked(line, &format!("the file {}", file.display()))
+    checked(
+        line,
+        &format!("the {what} file {}", file.display()),
+        longest,
+    )
 }
 
-fn checked(password: String, source: &str) -> Result<Secret<String>, Failure> {
-    let password = Secret::new(password);
-    match password.expose().len() as u64 {
-        0 => Err(Failure::usage(format!("the password in {source} is empty"))),
-        length if length > LONGEST => Err(Failure::usage(format!(
-            "the password in {source} is longer than {LONGEST} octets"
+/// A secret that is not empty and not overlong. `source` names where it comes from.
+pub(crate) fn checked(
+    secret: String,
+    source: &str,
+    longest: u64,
+) -> Result<Secret<String>, Failure> {
+    let secret = Secret::new(secret);
+    match secret.expose().len() as u64 {
+        0 => Err(Failure::usage(format!("the secret in {source} is empty"))),
+        length if length > longest => Err(Failure::usage(format!(
+            "the secret in {source} is longer than {longest} octets"
         ))),
-        _ => Ok(password),
+        _ => Ok(secret),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`dns`] | the way to a recursive resolver |
 //! | [`driver`] | runs a server's [`gatepost_wire::session::Machine`] on a connection |
 //! | [`client`] | dials, and drives a client's session, out of which its owner pulls questions |
 //! | [`http`] | fetches policies, configurations and lists of revoked certificates |
@@ -11,6 +12,7 @@
 
 pub mod client;
 mod connection;
+pub mod dns;
 pub mod driver;
 mod engine;
 mod failure;

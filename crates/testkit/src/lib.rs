@@ -1,6 +1,7 @@
 //! What the tests of several crates share.
 //!
 //! - [`delay`] stands on the path and takes its time.
+//! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
@@ -11,6 +12,7 @@
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
 pub mod delay;
+pub mod dns_lab;
 pub mod hostile;
 pub mod imap;
 #[cfg(feature = "pki")]

@@ -5,10 +5,12 @@ use std::sync::LazyLock;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 
 pub mod clients;
+pub mod dns;
 pub mod hello;
 pub mod imap;
 pub mod inbox;
 pub mod peer;
+pub mod policy;
 pub mod pop3;
 pub mod proxy;
 pub mod sasl;

@@ -1,0 +1,710 @@
+//! Messages into files: Maildir, mbox, one file a message, or JSON.
+//!
+//! A message is written to a temporary file while it comes. When it has come whole it waits with others, and they are made
+//! durable together: sync, rename, note in the state file. What breaks off on the way is never seen under its name [TLS-CLOSE-01]. The
+//! names say where a message came from, so that a run that died between rename and note does not store it twice.
+//!
+//! | format | name | line ends |
+//! |---|---|---|
+//! | `maildir` | `new/` or `cur/`, flags in the name, date as time of the file | LF |
+//! | `mbox` | one file for the mailbox, mboxrd | LF |
+//! | `eml` | `MAILBOX.UIDVALIDITY.UID.eml` | as they came |
+//! | `json` | the same with `.json`: facts, header fields and the content in base64 | as they came |
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::state::{State, Unfinished};
+use super::{date, json};
+use crate::exit::Failure;
+
+/// The form messages are kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Maildir.
+    Maildir,
+    /// mboxrd.
+    Mbox,
+    /// A file for each message.
+    Eml,
+    /// The same, as JSON.
+    Json,
+}
+
+/// Where messages come from, and what they are called there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// For the state file: login name, host, mailbox and UIDVALIDITY.
+    pub(crate) source: String,
+    /// For file names: the mailbox and its UIDVALIDITY, plain characters only.
+    pub(crate) stem: String,
+}
+
+/// What is known about a message beside its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The UID, or the unique-id.
+    pub(crate) id: String,
+    /// Flags, such as `\Seen`.
+    pub(crate) flags: Vec<String>,
+    /// When the server got it.
+    pub(crate) date: Option<SystemTime>,
+}
+
+/// How many messages are made durable together.
+const BATCH: usize = 64;
+
+/// An output folder.
+#[derive(Debug)]
+pub(crate) struct Store {
+    format: Format,
+    folder: PathBuf,
+    origin: Origin,
+    state: State,
+    /// Whole messages that are not yet under their names.
+    waiting: Vec<Waiting>,
+    serial: u64,
+    /// The messages in the Maildir when it was opened, without their flags.
+    present: HashSet<String>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    facts: Facts,
+    temporary: Temporary,
+}
+
+/// A file that vanishes unless it is kept.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A message that is coming in.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    sink: Sink,
+    /// Whether CRLF becomes LF, and whether a CR is held back for that.
+    unix: bool,
+    held: bool,
+    /// How many octets have come.
+    pub(crate) octets: u64,
+}
+
+#[derive(Debug)]
+enum Sink {
+    File(Temporary, BufWriter<File>),
+    /// For standard output.
+    Memory(Vec<u8>),
+}
+
+impl Write for Sink {
+    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Self::File(_, file) => file.write(octets),
+            Self::Memory(memory) => memory.write(octets),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::File(_, file) => file.flush(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+}
+
+impl Store {
+    /// Opens or makes a folder for mail of one origin.
+    pub(crate) fn open(format: Format, folder: &Path, origin: Origin) -> Result<Self, Failure> {
+        make(folder)?;
+        let state = State::open(folder)?;
+        let mut store = Self {
+            format,
+            folder: folder.to_owned(),
+            origin,
+            state,
+            waiting: Vec::new(),
+            serial: 0,
+            present: HashSet::new(),
+        };
+        for part in ["tmp", "new", "cur"] {
+            if format == Format::Maildir {
+                make(&folder.join(part))?;
+                store
+                    .present
+                    .extend(names_without_flags(&folder.join(part)));
+            }
+        }
+        store.finish_what_broke_off()?;
+        Ok(store)
+    }
+
+    /// Whether a message is stored already.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.state.knows(&self.origin.source, id) || self.waiting.iter().any(|it| it.facts.id == id)
+    }
+
+    /// Begins a message. What it is called is often known only when it has come whole.
+    pub(crate) fn begin(&mut self) -> Result<Incoming, Failure> {
+        self.serial += 1;
+        let name = format!(".gatepost-{}-{}", std::process::id(), self.serial);
+        let folder = match self.format {
+            Format::Maildir => self.folder.join("tmp"),
+            _ => self.folder.clone(),
+        };
+        let path = folder.join(name);
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| cannot(&path, &error))?;
+        Ok(Incoming {
+            sink: Sink::File(Temporary(path), BufWriter::with_capacity(64 * 1024, file)),
+            unix: matches!(self.format, Format::Maildir | Format::Mbox),
+            held: false,
+            octets: 0,
+        })
+    }
+
+    /// Takes a message that has come whole. It is durable after the next [`Store::flush`] at the latest. Says which messages
+    /// became durable now.
+    pub(crate) fn keep(
+        &mut self,
+        incoming: Incoming,
+        facts: Facts,
+    ) -> Result<Vec<String>, Failure> {
+        self.waiting.extend(incoming.end(facts)?);
+        if self.waiting.len() >= BATCH {
+            return self.flush();
+        }
+        Ok(Vec::new())
+    }
+
+    /// Makes everything durable that has come whole. Says which messages that were.
+    pub(crate) fn flush(&mut self) -> Result<Vec<String>, Failure> {
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<String> = waiting.iter().map(|it| it.facts.id.clone()).collect();
+        match self.format {
+            Format::Mbox => waiting.iter().try_for_each(|it| self.append(it))?,
+            Format::Json => {
+                for it in &waiting {
+                    self.write_json(it)?;
+                }
+                self.rename_all(&waiting)?;
+            }
+            Format::Eml | Format::Maildir => self.rename_all(&waiting)?,
+        }
+        self.state.note(&self.origin.source, &ids)?;
+        Ok(ids)
+    }
+
+    fn rename_all(&self, waiting: &[Waiting]) -> Result<(), Failure> {
+        self.sync(waiting)?;
+        let mut folders = Vec::new();
+        for it in waiting {
+            let target = self.target(&it.facts);
+            // A run that died before its note may have stored it, and a mail program may have moved it since.
+            if self.present.contains(&self.maildir_name(&it.facts)) {
+                continue;
+            }
+            fs::rename(&it.temporary.0, &target).map_err(|error| cannot(&target, &error))?;
+            let folder = target.parent().unwrap_or(&self.folder).to_owned();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        for folder in folders {
+            let synced = File::open(&folder).and_then(|it| it.sync_all());
+            synced.map_err(|error| cannot(&folder, &error))?;
+        }
+        Ok(())
+    }
+
+    /// One sync of the file system for many files, a sync of the file for one.
+    fn sync(&self, waiting: &[Waiting]) -> Result<(), Failure> {
+        let fail = |error: &std::io::Error| cannot(&self.folder, error);
+        if let [one] = waiting {
+            let synced = File::open(&one.temporary.0).and_then(|file| file.sync_all());
+            return synced.map_err(|error| fail(&error));
+        }
+        let folder = File::open(&self.folder).map_err(|error| fail(&error))?;
+        rustix::fs::syncfs(&folder).map_err(|error| fail(&error.into()))
+    }
+
+    fn target(&self, facts: &Facts) -> PathBuf {
+        let name = format!("{}.{}", self.origin.stem, plain(&facts.id));
+        match self.format {
+            Format::Eml => self.folder.join(format!("{name}.eml")),
+            Format::Json => self.folder.join(format!("{name}.json")),
+            Format::Mbox => self.mbox(),
+            Format::Maildir => {
+                let letters = letters(&facts.flags);
+                let part = if letters.is_empty() { "new" } else { "cur" };
+                let ending = if letters.is_empty() {
+                    String::new()
+                } else {
+                    format!(":2,{letters}")
+                };
+                self.folder
+                    .join(part)
+                    .join(format!("{}{ending}", self.maildir_name(facts)))
+            }
+        }
+    }
+
+    fn maildir_name(&self, facts: &Facts) -> String {
+        let seconds = facts.date.and_then(|date| {
+            let since = date.duration_since(SystemTime::UNIX_EPOCH);
+            since.ok().map(|since| since.as_secs())
+        });
+        format!(
+            "{}.{}.{}.gatepost",
+            seconds.unwrap_or_default(),
+            self.origin.stem,
+            plain(&facts.id)
+        )
+    }
+
+    fn mbox(&self) -> PathBuf {
+        let mailbox = self
+            .origin
+            .stem
+            .rsplit_once('.')
+            .map_or(self.origin.stem.as_str(), |(mailbox, _)| mailbox);
+        self.folder.join(format!("{mailbox}.mbox"))
+    }
+
+    /// Appends a message to the mbox, announced before and synced after.
+    fn append(&mut self, waiting: &Waiting) -> Result<(), Failure> {
+        let path = self.mbox();
+        let fail = |error: std::io::Error| cannot(&path, &error);
+        let quoted = quoted_for_mbox(waiting).map_err(fail)?;
+        let mut mbox = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fail)?;
+        let offset = mbox.metadata().map_err(fail)?.len();
+        let write = Unfinished {
+            offset,
+            length: quoted.len() as u64,
+        };
+        self.state
+            .announce(&self.origin.source, &waiting.facts.id, write)?;
+        mbox.write_all(&quoted).map_err(fail)?;
+        mbox.sync_all().map_err(fail)?;
+        let id = waiting.facts.id.clone();
+        self.state.note(&self.origin.source, &[id])
+    }
+
+    /// Takes half a message out of an mbox, which a run that died left there. What others appended since is left alone.
+    fn finish_what_broke_off(&mut self) -> Result<(), Failure> {
+        let (Format::Mbox, Some(write)) = (self.format, self.state.unfinished.take()) else {
+            return Ok(());
+        };
+        let path = self.mbox();
+        let Ok(mbox) = OpenOptions::new().write(true).open(&path) else {
+            return Ok(());
+        };
+        let length = mbox
+            .metadata()
+            .map_err(|error| cannot(&path, &error))?
+            .len();
+        if (write.offset..=write.offset + write.length).contains(&length) {
+            mbox.set_len(write.offset)
+                .map_err(|error| cannot(&path, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Turns the raw message in a temporary file into JSON, in place.
+    fn write_json(&self, waiting: &Waiting) -> Result<(), Failure> {
+        let path = &waiting.temporary.0;
+        let fail = |error: std::io::Error| cannot(path, &error);
+        let content = fs::read(path).map_err(fail)?;
+        let document = json::message(&self.origin, &waiting.facts, &content);
+        fs::write(path, format!("{document}\n")).map_err(fail)
+    }
+}
+
+impl Incoming {
+    /// A message that is not to be stored.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            sink: Sink::Memory(Vec::new()),
+            unix: false,
+            held: false,
+            octets: 0,
+        }
+    }
+
+    /// What has come of a message that is not to be stored.
+    pub(crate) fn memory(&self) -> &[u8] {
+        match &self.sink {
+            Sink::Memory(octets) => octets,
+            Sink::File(..) => &[],
+        }
+    }
+
+    /// Octets of the message, as they came.
+    pub(crate) fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
+        self.octets += octets.len() as u64;
+        let written = if self.unix {
+            self.write_unix(octets)
+        } else {
+            self.sink.write_all(octets)
+        };
+        written.map_err(|error| Failure::local(format!("cannot write a message: {error}")))
+    }
+
+    fn write_unix(&mut self, octets: &[u8]) -> std::io::Result<()> {
+        let mut rest = octets;
+        while let Some(first) = rest.first() {
+            if std::mem::take(&mut self.held) && *first != b'\n' {
+                self.sink.write_all(b"\r")?;
+            }
+            let end = rest.iter().position(|octet| *octet == b'\r');
+            let Some(end) = end else {
+                return self.sink.write_all(rest);
+            };
+            self.sink.write_all(&rest[..end])?;
+            self.held = true;
+            rest = &rest[end + 1..];
+        }
+        Ok(())
+    }
+
+    fn end(mut self, facts: Facts) -> Result<Option<Waiting>, Failure> {
+        let fail =
+            |error: std::io::Error| Failure::local(format!("cannot write a message: {error}"));
+        if self.held {
+            self.sink.write_all(b"\r").map_err(fail)?;
+        }
+        let Sink::File(temporary, file) = self.sink else {
+            return Ok(None);
+        };
+        let file = file
+            .into_inner()
+            .map_err(|error| fail(error.into_error()))?;
+        if let Some(date) = facts.date {
+            // The date is a convenience: a file system that cannot keep it is no reason to lose the message.
+            let _ = file.set_modified(date);
+        }
+        Ok(Some(Waiting { facts, temporary }))
+    }
+}
+
+fn cannot(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::local(format!("cannot write {}: {error}", path.display()))
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| cannot(folder, &error))
+}
+
+fn names_without_flags(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some(name.split(':').next()?.to_owned())
+        })
+        .collect()
+}
+
+/// Names on the server are the server's words: only letters, digits and a few signs get into file names.
+pub(crate) fn plain(text: &str) -> String {
+    let mut name: String = text
+        .bytes()
+        .map(|octet| {
+            if octet.is_ascii_alphanumeric() || b"-_@+".contains(&octet) {
+                char::from(octet).to_string()
+            } else {
+                format!("%{octet:02x}")
+            }
+        })
+        .collect();
+    if name.len() > 100 {
+        // Long names keep their beginning and the hash of the whole, which no two share.
+        let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+        name.truncate(80);
+        for octet in &hash.as_ref()[..8] {
+            name.push_str(&format!("{octet:02x}"));
+        }
+    }
+    name
+}
+
+/// Flags as Maildir's letters, in ASCII order as its standard wants.
+fn letters(flags: &[String]) -> String {
+    let has = |name: &str| flags.iter().any(|flag| flag.eq_ignore_ascii_case(name));
+    [
+        ("D", "\\Draft"),
+        ("F", "\\Flagged"),
+        ("P", "$Forwarded"),
+        ("R", "\\Answered"),
+        ("S", "\\Seen"),
+        ("T", "\\Deleted"),
+    ]
+    .into_iter()
+    .filter(|(_, flag)| has(flag))
+    .map(|(letter, _)| letter)
+    .collect()
+}
+
+/// A message as it stands in an mbox (mboxrd): a separator line, `>` before lines that look like one, an empty line.
+fn quoted_for_mbox(waiting: &Waiting) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(&waiting.temporary.0)?;
+    file.rewind()?;
+    let mut reader = BufReader::new(file);
+    let date = waiting.facts.date.unwrap_or_else(SystemTime::now);
+    let mut out = format!("From MAILER-DAEMON {}\n", date::asctime(date)).into_bytes();
+    let seen = waiting
+        .facts
+        .flags
+        .iter()
+        .any(|flag| flag.eq_ignore_ascii_case("\\Seen"));
+    let mut line = Vec::new();
+    let mut first = true;
+    while reader.read_until(b'\n', &mut line)? > 0 {
+        if first && seen {
+            out.extend_from_slice(b"Status: RO\n");
+        }
+        first = false;
+        let quotes = line.iter().take_while(|octet| **octet == b'>').count();
+        if line[quotes..].starts_with(b"From ") {
+            out.push(b'>');
+        }
+        out.extend_from_slice(&line);
+        line.clear();
+    }
+    if !out.ends_with(b"\n") {
+        out.push(b'\n');
+    }
+    out.push(b'\n');
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: &str = "26-Nov-2026 13:05:07 +0000";
+
+    fn origin() -> Origin {
+        Origin {
+            source: "anna@h.test/INBOX;7".into(),
+            stem: "INBOX.7".into(),
+        }
+    }
+
+    fn facts(id: &str, flags: &[&str]) -> Facts {
+        Facts {
+            id: id.into(),
+            flags: flags.iter().map(|it| (*it).to_owned()).collect(),
+            date: date::from_imap(DAY),
+        }
+    }
+
+    fn put(store: &mut Store, facts: Facts, pieces: &[&[u8]]) {
+        let mut incoming = store.begin().unwrap();
+        for piece in pieces {
+            incoming.write(piece).unwrap();
+        }
+        store.keep(incoming, facts).unwrap();
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|it| it.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != super::super::state::NAME)
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_breaks_off_is_never_stored() {
+        // [TLS-CLOSE-01]
+        for format in [Format::Maildir, Format::Mbox, Format::Eml, Format::Json] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = Store::open(format, folder.path(), origin()).unwrap();
+            let mut incoming = store.begin().unwrap();
+            incoming.write(b"Subject: half a mess").unwrap();
+            drop(incoming);
+            assert!(store.flush().unwrap().is_empty());
+            assert!(!store.knows("1"));
+            let parts = if format == Format::Maildir {
+                vec!["new", "cur", "tmp"]
+            } else {
+                vec![""]
+            };
+            for part in parts {
+                let left = names(&folder.path().join(part));
+                assert!(left.is_empty(), "{format:?} {part} {left:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_stored_twice() {
+        for format in [Format::Maildir, Format::Mbox, Format::Eml, Format::Json] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = Store::open(format, folder.path(), origin()).unwrap();
+            put(
+                &mut store,
+                facts("12", &[]),
+                &[b"Subject: x\r\n\r\n", b"Hello.\r\n"],
+            );
+            assert!(store.knows("12"));
+            assert_eq!(store.flush().unwrap(), ["12"]);
+            drop(store);
+            let store = Store::open(format, folder.path(), origin()).unwrap();
+            assert!(store.knows("12") && !store.knows("13"), "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_died_before_its_note_does_not_store_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(Format::Maildir, folder.path(), origin()).unwrap();
+        put(&mut store, facts("1", &[]), &[b"a\r\n"]);
+        store.flush().unwrap();
+        drop(store);
+        // The note is lost, and a mail program has moved the message.
+        fs::remove_file(folder.path().join(super::super::state::NAME)).unwrap();
+        let name = "1795698307.INBOX.7.1.gatepost";
+        let moved = format!("{name}:2,FS");
+        fs::rename(
+            folder.path().join("new").join(name),
+            folder.path().join("cur").join(&moved),
+        )
+        .unwrap();
+        let mut store = Store::open(Format::Maildir, folder.path(), origin()).unwrap();
+        put(&mut store, facts("1", &[]), &[b"a\r\n"]);
+        store.flush().unwrap();
+        assert_eq!(names(&folder.path().join("cur")), [moved]);
+        assert!(names(&folder.path().join("new")).is_empty());
+    }
+
+    #[test]
+    fn one_file_a_message_byte_for_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(Format::Eml, folder.path(), origin()).unwrap();
+        let content = b"Subject: x\r\n\r\nbare\rcr \0 and\nlf\r\n";
+        put(
+            &mut store,
+            facts("12", &[]),
+            &[&content[..5], &content[5..]],
+        );
+        store.flush().unwrap();
+        let path = folder.path().join("INBOX.7.12.eml");
+        assert_eq!(fs::read(&path).unwrap(), content);
+        assert_eq!(
+            fs::metadata(&path).unwrap().modified().ok(),
+            date::from_imap(DAY)
+        );
+    }
+
+    #[test]
+    fn maildir_keeps_flags_and_dates() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(Format::Maildir, folder.path(), origin()).unwrap();
+        put(&mut store, facts("1", &[]), &[b"a\r", b"\nb\r\n"]);
+        put(
+            &mut store,
+            facts("2", &["\\Seen", "\\answered", "\\Recent"]),
+            &[b"a\rb\r"],
+        );
+        store.flush().unwrap();
+        assert_eq!(
+            names(&folder.path().join("new")),
+            ["1795698307.INBOX.7.1.gatepost"]
+        );
+        assert_eq!(
+            names(&folder.path().join("cur")),
+            ["1795698307.INBOX.7.2.gatepost:2,RS"]
+        );
+        assert!(names(&folder.path().join("tmp")).is_empty());
+        let new = folder.path().join("new/1795698307.INBOX.7.1.gatepost");
+        assert_eq!(fs::read(&new).unwrap(), b"a\nb\n");
+        assert_eq!(
+            fs::metadata(&new).unwrap().modified().ok(),
+            date::from_imap(DAY)
+        );
+        let cur = folder.path().join("cur/1795698307.INBOX.7.2.gatepost:2,RS");
+        assert_eq!(fs::read(cur).unwrap(), b"a\rb\r");
+    }
+
+    #[test]
+    fn an_mbox_can_be_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(Format::Mbox, folder.path(), origin()).unwrap();
+        put(
+            &mut store,
+            facts("1", &[]),
+            &[b"Subject: x\r\n\r\nFrom here\r\n>From there\r\nend"],
+        );
+        put(
+            &mut store,
+            facts("2", &["\\Seen"]),
+            &[b"Subject: y\r\n\r\n"],
+        );
+        store.flush().unwrap();
+        let expected = "From MAILER-DAEMON Thu Nov 26 13:05:07 2026\nSubject: x\n\n>From here\n>>From there\nend\n\n\
+                        From MAILER-DAEMON Thu Nov 26 13:05:07 2026\nStatus: RO\nSubject: y\n\n\n";
+        assert_eq!(
+            fs::read_to_string(folder.path().join("INBOX.mbox")).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn half_a_message_in_an_mbox_is_taken_out_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mbox = folder.path().join("INBOX.mbox");
+        fs::write(&mbox, "From x\nwhole\n\nFrom y\nha").unwrap();
+        let mut state = State::open(folder.path()).unwrap();
+        state
+            .announce(
+                "s",
+                "1",
+                Unfinished {
+                    offset: 14,
+                    length: 100,
+                },
+            )
+            .unwrap();
+        drop(state);
+        drop(Store::open(Format::Mbox, folder.path(), origin()).unwrap());
+        assert_eq!(fs::read_to_string(&mbox).unwrap(), "From x\nwhole\n\n");
+    }
+
+    #[test]
+    fn names_of_the_server_do_not_leave_the_folder() {
+        assert_eq!(plain("../../etc/passwd"), "%2e%2e%2f%2e%2e%2fetc%2fpasswd");
+        assert_eq!(plain("a\0b"), "a%00b");
+        let (long, other) = ("x".repeat(300), "x".repeat(301));
+        assert!(plain(&long).len() < 110 && plain(&long) != plain(&other));
+    }
+}

@@ -1,0 +1,87 @@
+//! The verbs that speak to servers: `send`, `fetch`, `connect`, and the small tools `pin`, `tlsa`, `cert`.
+//!
+//! What was said becomes what it means in three steps, none of which touches the network: `url.rs` reads where to go, `flags.rs` holds
+//! every flag once, `settings.rs` refuses contradictions.
+
+mod cert;
+mod connect;
+mod date;
+mod discover;
+mod fetch;
+mod flags;
+mod home;
+mod kinds;
+mod login;
+mod lookup;
+mod network;
+mod pin;
+mod progress;
+mod reach;
+mod reached;
+mod secret;
+mod send;
+mod settings;
+mod terms;
+mod text;
+mod tlsa;
+mod trouble;
+mod url;
+
+use clap::{ArgMatches, Command};
+
+use crate::exit::Failure;
+use url::Url;
+
+/// A server as `pin` and `tlsa` take it: a URL, or a host and one of the well-known ports.
+fn place(text: &str) -> Result<Url, Failure> {
+    if text.contains("://") {
+        return Url::parse(text).map_err(Failure::usage);
+    }
+    let (_, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let scheme = match port {
+        "24" => "lmtp",
+        "25" => "smtp",
+        "587" => "submission",
+        "465" => "submissions",
+        "143" => "imap",
+        "993" => "imaps",
+        "110" => "pop3",
+        "995" => "pop3s",
+        "4190" => "sieve",
+        _ => {
+            return Err(Failure::usage(format!(
+                "what is spoken at {text:?} is not known; write a URL such as imaps://{text}"
+            )));
+        }
+    };
+    Url::parse(&format!("{scheme}://{text}")).map_err(Failure::usage)
+}
+
+/// The verbs.
+pub(crate) fn commands() -> [Command; 6] {
+    [
+        send::command(),
+        fetch::command(),
+        connect::command(),
+        pin::command(),
+        tlsa::command(),
+        cert::command(),
+    ]
+}
+
+/// Whether a verb is one of these.
+pub(crate) fn has(verb: &str) -> bool {
+    matches!(verb, "send" | "fetch" | "connect" | "pin" | "tlsa" | "cert")
+}
+
+/// Runs one of them.
+pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
+    match verb {
+        "send" => send::run(given),
+        "fetch" => fetch::run(given),
+        "connect" => connect::run(given),
+        "pin" => pin::run(given),
+        "tlsa" => tlsa::run(given),
+        _ => cert::run(given),
+    }
+}

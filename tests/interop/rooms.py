@@ -1,0 +1,59 @@
+"""Rooms: servers that cannot be installed beside each other, each in a copy of the system of its own.
+
+A room is an overlay over the running system in which packages are installed by apt as usual. The system itself is not changed: what the
+installation and the servers write is in the room's folder. A room is made once and kept; its servers see the network of the host.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from world import Skip
+
+ROOMS = Path("/var/tmp/gatepost-interop-rooms")
+
+ENTER = """
+set -e
+mount --make-rprivate /
+mount -t overlay overlay -o lowerdir=/,upperdir={room}/upper,workdir={room}/work {room}/root
+mount -t proc proc {room}/root/proc
+mount --rbind /dev {room}/root/dev
+mount -t tmpfs tmpfs {room}/root/run
+"""
+
+
+def made(name, packages):
+    """The folder of a room with these packages; made when it is not there."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None or shutil.which("unshare") is None:
+        raise Skip("rooms need root, apt and unshare")
+    room = ROOMS / name
+    if (room / "made").exists():
+        return room
+    shutil.rmtree(room, ignore_errors=True)
+    for part in ("upper", "work", "root"):
+        (room / part).mkdir(parents=True)
+    install = f"""{ENTER.format(room=room)}
+cat > {room}/root/usr/sbin/policy-rc.d <<'END'
+#!/bin/sh
+exit 101
+END
+chmod +x {room}/root/usr/sbin/policy-rc.d
+chroot {room}/root env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install {' '.join(packages)}
+"""
+    done = subprocess.run(["unshare", "-m", "sh", "-c", install], capture_output=True, stdin=subprocess.DEVNULL, timeout=400)
+    if done.returncode != 0:
+        raise Skip(f"the room {name} could not be made: {(done.stdout + done.stderr)[-300:].decode(errors='replace')}")
+    (room / "made").touch()
+    return room
+
+
+def command(room, folder, script):
+    """The command that runs a shell script in a room; the folder is the same inside and outside."""
+    inside = Path(folder) / "start.sh"
+    inside.write_text(script)
+    return ["unshare", "-m", "--kill-child", "--fork", "--pid", "--mount-proc", "sh", "-c", f"""{ENTER.format(room=room)}
+mkdir -p {room}/root{folder}
+mount --bind {folder} {room}/root{folder}
+exec chroot {room}/root sh {inside}
+"""]
