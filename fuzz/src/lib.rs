@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     targets::hello::READER,
     targets::inbox::LINES,
     targets::peer::JUDGE,
+    targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
 ];
