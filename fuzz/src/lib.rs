@@ -35,4 +35,5 @@ pub const TARGETS: &[Target] = &[
     targets::inbox::LINES,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::peer::JUDGE,
 ];

@@ -2,8 +2,7 @@
 //!
 //! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
-//! - [`ocsp`] makes OCSP answers.
-//! - [`pki`] makes certificates and revocation lists.
+//! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
@@ -11,7 +10,9 @@ use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 
 pub mod dns_lab;
 pub mod imap;
+#[cfg(feature = "pki")]
 pub mod ocsp;
+#[cfg(feature = "pki")]
 pub mod pki;
 pub mod talk;
 

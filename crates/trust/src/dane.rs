@@ -7,7 +7,39 @@
 //!    - then TLSA, at the name the CNAMEs of the addresses led to, else at the name itself, never at one between;
 //!    - if the CNAMEs led into an unsigned zone, at the name itself alone, if its own CNAME is signed.
 //!
-//! What came out is a [`Dane`]; what follows from it is decided in [`crate::policy`].
+//! What came out is a [`Dane`]; what follows from it is decided in [`crate::policy`]:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::SystemTime;
+//!
+//! use gatepost_trust::dane::{Route, find_host, find_route};
+//! use gatepost_trust::dns::{Lookup, Name, Status};
+//! use gatepost_trust::policy::{Asked, Decision, DaneFact, Facts, Role, StsFact, decide_for};
+//! use gatepost_trust::verify::{Roots, Terms};
+//!
+//! /// The terms for the best host of a domain; none if mail has to wait, or goes out in clear.
+//! async fn plan(resolver: &impl Lookup, domain: &Name, roots: Arc<Roots>) -> Option<Terms> {
+//!     let now = SystemTime::now();
+//!     let Route::Hosts(route) = find_route(resolver, domain, now, 0).await else {
+//!         return None;
+//!     };
+//!     let host = find_host(resolver, &route, &route.hosts.first()?.exchange, 25, now).await;
+//!     let facts = Facts {
+//!         role: Role::Relay,
+//!         asked: Asked::Default,
+//!         dane: DaneFact::Absent, // `decide_for` puts in what was found
+//!         sts: StsFact::Absent,
+//!         name_is_trusted: route.status == Status::Secure,
+//!         pinned: false,
+//!         did_tls: false,
+//!     };
+//!     match decide_for(&host, facts) {
+//!         Decision::Connect(connect) => connect.terms(&host, roots).ok()?,
+//!         Decision::Later(_) | Decision::Skip(_) => None,
+//!     }
+//! }
+//! ```
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -173,8 +173,8 @@ impl Certificate {
         let common_names = parsed.subject().iter_common_name();
         Self {
             der: der.clone().into_owned(),
-            subject: parsed.subject().to_string(),
-            issuer: parsed.issuer().to_string(),
+            subject: printable(&parsed.subject().to_string()),
+            issuer: printable(&parsed.issuer().to_string()),
             subject_der: parsed.subject().as_raw().to_vec(),
             issuer_der: parsed.issuer().as_raw().to_vec(),
             serial: parsed.raw_serial().to_vec(),
@@ -183,7 +183,7 @@ impl Certificate {
             not_after: moment(parsed.validity().not_after.timestamp()),
             names: Names::default(),
             common_names: common_names
-                .filter_map(|it| it.as_str().ok().map(ToOwned::to_owned))
+                .filter_map(|it| it.as_str().ok().map(printable))
                 .collect(),
             key: key_kind(parsed),
             signature: signature_kind(parsed),
@@ -312,7 +312,7 @@ fn names(general: &[GeneralName<'_>]) -> Result<Names, Malformed> {
     let mut names = Names::default();
     for name in general {
         match name {
-            GeneralName::DNSName(name) => names.dns.push(name.to_ascii_lowercase()),
+            GeneralName::DNSName(name) => names.dns.push(printable(name).to_ascii_lowercase()),
             GeneralName::IPAddress(octets) => {
                 names.addresses.push(address(octets).ok_or(Malformed)?);
             }
@@ -331,7 +331,7 @@ fn service(value: &[u8]) -> Option<(String, String)> {
     let mut inner = der::Reader::new(outer.take(der::CONTEXT_0)?);
     let text = inner.take(der::IA5_STRING)?;
     (outer.is_empty() && inner.is_empty()).then_some(())?;
-    let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
+    let text = printable(std::str::from_utf8(text).ok()?).to_ascii_lowercase();
     let (service, domain) = text.strip_prefix('_')?.split_once('.')?;
     Some((service.to_owned(), domain.to_owned()))
 }
@@ -344,9 +344,30 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
 
 fn uri(name: &GeneralName<'_>) -> Option<String> {
     match name {
-        GeneralName::URI(uri) => Some((*uri).to_owned()),
+        // One with other characters could not be fetched anyway.
+        GeneralName::URI(uri) if uri.bytes().all(|it| it.is_ascii_graphic()) => {
+            Some((*uri).to_owned())
+        }
         _ => None,
     }
+}
+
+/// The text with characters that do something to a terminal, or cannot be seen, written out. What is written out matches no
+/// host name.
+fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for it in text.chars() {
+        let invisible = matches!(
+            it,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+        );
+        if it.is_control() || invisible {
+            out.extend(it.escape_unicode());
+        } else {
+            out.push(it);
+        }
+    }
+    out
 }
 
 /// Whether a TLS feature extension, a SEQUENCE OF INTEGER, holds `status_request`.
@@ -432,12 +453,13 @@ fn end_point_digest(certificate: &X509Certificate<'_>) -> &'static digest::Algor
 /// The OID of the signature's algorithm, or of its hash function where (RSASSA-PSS) only the parameters name it.
 fn signature_hash(certificate: &X509Certificate<'_>) -> Vec<u8> {
     let algorithm = &certificate.signature_algorithm;
-    match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(params)) => {
-            params.hash_algorithm_oid().as_bytes().to_vec()
-        }
-        _ => algorithm.algorithm.as_bytes().to_vec(),
+    // Asked about anything it does not know, the parser writes to the standard error.
+    if algorithm.algorithm == oids::OID_PKCS1_RSASSAPSS
+        && let Ok(SignatureAlgorithm::RSASSA_PSS(params)) = SignatureAlgorithm::try_from(algorithm)
+    {
+        return params.hash_algorithm_oid().as_bytes().to_vec();
     }
+    algorithm.algorithm.as_bytes().to_vec()
 }
 
 /// Seconds since 1970, before it too.
@@ -517,6 +539,31 @@ mod tests {
         assert_eq!(of("imaps.example.org"), None);
         assert_eq!(of("_imaps"), None);
         assert_eq!(service(&[0xa0, 2, 0x0c, 0]), None, "IA5String and no other");
+    }
+
+    #[test]
+    fn nothing_a_certificate_says_moves_a_terminal() {
+        let certificate = read(|it| {
+            it.distinguished_name
+                .push(rcgen::DnType::OrganizationName, "evil\u{1b}[2J\u{202e}");
+            let name = "a\u{1b}]0;x\u{7}.example".try_into().unwrap();
+            it.subject_alt_names.push(rcgen::SanType::DnsName(name));
+            it.crl_distribution_points = vec![rcgen::CrlDistributionPoint {
+                uris: vec![
+                    "http://a.example/\u{1b}".into(),
+                    "http://a.example/b".into(),
+                ],
+            }];
+        });
+        let certificate = certificate.unwrap();
+        let said = [
+            &certificate.names.to_list()[..],
+            std::slice::from_ref(&certificate.subject),
+        ];
+        let said = said.concat().concat();
+        assert!(said.contains("evil\\u{1b}[2J\\u{202e}"), "{said}");
+        assert!(!said.contains(['\u{1b}', '\u{7}', '\u{202e}']));
+        assert_eq!(certificate.crl_urls, ["http://a.example/b"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod dns;
 pub mod hello;
 pub mod imap;
 pub mod inbox;
+pub mod peer;
 pub mod policy;
 pub mod pop3;
 pub mod sasl;

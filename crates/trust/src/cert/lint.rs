@@ -259,14 +259,14 @@ fn order(read: &[(usize, Certificate)], terms: &LintTerms<'_>, notes: &mut Notes
                 .iter()
                 .any(|(_, it)| it.subject_der == certificate.issuer_der);
             if issuer_is_there && !certificate.is_self_issued() {
-                let text = format!("its issuer {:?} does not stand next", certificate.issuer);
+                let text = format!("its issuer \"{}\" does not stand next", certificate.issuer);
                 notes.warn(*position, Rule::Order, text);
             } else {
-                let text = format!("{:?} has issued nothing here", next.subject);
+                let text = format!("\"{}\" has issued nothing here", next.subject);
                 notes.info(*next_position, Rule::Extra, text);
             }
         } else if !is_signed_by(certificate, next) {
-            let text = format!("it is not signed by the key of {:?} here", next.subject);
+            let text = format!("it is not signed by the key of \"{}\" here", next.subject);
             notes.fail(*position, Rule::BadSignature, text);
         }
     }
@@ -299,14 +299,14 @@ fn end(
     match known {
         Some(false) => {
             let text = format!(
-                "its issuer {:?} is no root clients trust, and is not here",
+                "its issuer \"{}\" is no root clients trust, and is not here",
                 last.issuer
             );
             notes.fail(position, Rule::Missing, text);
         }
         // Without roots to look at: a server's certificate is hardly ever issued by a root.
         None if count == 1 => {
-            let text = format!("it stands alone, and is issued by {:?}", last.issuer);
+            let text = format!("it stands alone, and is issued by \"{}\"", last.issuer);
             notes.warn(position, Rule::Missing, text);
         }
         Some(true) | None => {}
@@ -365,7 +365,7 @@ fn names(position: usize, leaf: &Certificate, terms: &LintTerms<'_>, notes: &mut
     let names = leaf.names.to_list();
     if names.is_empty() {
         let text = match leaf.common_names.first() {
-            Some(name) => format!("it has a common name ({name:?}) only, which does not count"),
+            Some(name) => format!("it has a common name (\"{name}\") only, which does not count"),
             None => "it has no names".to_owned(),
         };
         notes.fail(position, Rule::NoNames, text);
@@ -380,7 +380,7 @@ fn names(position: usize, leaf: &Certificate, terms: &LintTerms<'_>, notes: &mut
         .filter(looks_like_host)
         .find(|it| !names.contains(&it.to_ascii_lowercase()));
     if let Some(hidden) = hidden.filter(|_| !names.is_empty()) {
-        let text = format!("its common name {hidden:?} is not among its names");
+        let text = format!("its common name \"{hidden}\" is not among its names");
         notes.info(position, Rule::CommonName, text);
     }
     if let Some(wildcard) = names.iter().find(|it| it.starts_with("*.")) {

@@ -162,7 +162,7 @@ fn parse_line(text: &str) -> Result<Line, PinFileProblem> {
     let content = text.split('#').next().unwrap_or_default();
     let mut words = content.split_ascii_whitespace();
     let Some(peer) = words.next() else {
-        return Ok(Line::Other(text.to_owned()));
+        return Ok(Line::Other(text.trim_end().to_owned()));
     };
     let (host, port) = peer.rsplit_once(':').ok_or(PinFileProblem::NoPeer)?;
     let port = port.parse().map_err(|_| PinFileProblem::NoPeer)?;
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn a_file_is_read_changed_and_written() {
         let text = format!(
-            "# mine\n\nMail.example.org:993  {}  {}\n[2001:db8::1]:25 {} no-backup report-only # device\n",
+            "# mine \r\n\nMail.example.org:993  {}  {}\n[2001:db8::1]:25 {} no-backup report-only # device\n",
             pin(1),
             pin(2),
             pin(3)

@@ -29,17 +29,15 @@ pub(crate) fn matches_end_entity(set: &TlsaSet, chain: &[Certificate]) -> bool {
 /// Whether a path, found under public authorities, matches a record of usage 1 or 0.
 pub(crate) fn matches_pkix(set: &TlsaSet, chain: &[Certificate], path: &Path) -> bool {
     let leaf = chain.first();
-    let mut authorities = path.places.iter().skip(1).filter_map(|it| chain.get(*it));
-    // The trusted end itself may be left out of the chain; its key is known all the same.
-    let of_anchor = |record: &Tlsa| {
-        let is_anchor = |it: &&Certificate| it.spki == path.anchor.spki;
-        let mut sent_along = chain.iter().skip(1).filter(is_anchor);
-        record.is_of_key(&path.anchor.spki) || sent_along.any(|it| record.is_of(it))
-    };
+    let is_anchor = |it: &&Certificate| it.spki == path.anchor.spki;
+    // The trusted end itself may be sent along, or left out; its key is known all the same.
+    let sent_along = chain.iter().skip(1).filter(is_anchor);
+    let in_path = path.places.iter().skip(1).filter_map(|it| chain.get(*it));
+    let authorities: Vec<&Certificate> = in_path.chain(sent_along).collect();
     leaf.is_some_and(|leaf| set.of_usage(1).any(|record| record.is_of(leaf)))
-        || set
-            .of_usage(0)
-            .any(|record| of_anchor(record) || authorities.by_ref().any(|it| record.is_of(it)))
+        || set.of_usage(0).any(|record| {
+            record.is_of_key(&path.anchor.spki) || authorities.iter().any(|it| record.is_of(it))
+        })
 }
 
 /// Looks for a path to a trust anchor that a record of usage 2 names [DANE-09]. None when no record names one.

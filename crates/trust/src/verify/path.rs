@@ -23,6 +23,8 @@ const RSA_BITS: usize = 2048;
 pub(crate) struct Path {
     pub(crate) places: Vec<usize>,
     pub(crate) anchor: Anchor,
+    /// Whether the server's certificate is the trusted one itself.
+    pub(crate) is_itself: bool,
 }
 
 /// The trusted end of a path.
@@ -85,6 +87,7 @@ impl Path {
                 spki: leaf.spki.clone(),
                 has_name_constraints: leaf.has_name_constraints,
             },
+            is_itself: true,
         }
     }
 }
@@ -171,6 +174,7 @@ fn search(
             spki: der::wrapped(&anchor.subject_public_key_info),
             has_name_constraints: anchor.name_constraints.is_some(),
         },
+        is_itself: false,
     })
 }
 

@@ -31,7 +31,7 @@ impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.position, self.subject.as_str()) {
             (0, _) => f.write_str("the server's certificate"),
-            (_, subject) => write!(f, "the certificate of the authority {subject:?}"),
+            (_, subject) => write!(f, "the certificate of the authority \"{subject}\""),
         }
     }
 }
@@ -286,7 +286,7 @@ impl fmt::Display for Reason {
             Self::UnknownIssuer { issuer, alone } => {
                 write!(
                     f,
-                    "the certificate is issued by {issuer:?}, whom nothing here trusts"
+                    "the certificate is issued by \"{issuer}\", whom nothing here trusts"
                 )?;
                 if *alone {
                     f.write_str("; the server sent no certificate but its own")?;

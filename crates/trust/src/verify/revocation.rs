@@ -116,7 +116,9 @@ fn lists(question: &Question<'_>, links: &[Link<'_>], stapled: Option<Stapled>) 
     };
     let mut open: Option<Reason> = None;
     let mut revoked: Option<Reason> = None;
-    for link in links {
+    // Whoever is trusted as it is, nobody else can revoke.
+    let is_itself = question.path.is_some_and(|path| path.is_itself);
+    for link in links.iter().filter(|_| !is_itself) {
         let Some(problem) = status(question, link, stapled) else {
             continue;
         };
@@ -137,6 +139,7 @@ fn lists(question: &Question<'_>, links: &[Link<'_>], stapled: Option<Stapled>) 
             found.wants.clear();
             Status::NotApplicable
         }
+        _ if is_itself => Status::NotApplicable,
         (RevocationMode::Soft, None, Some(reason)) => Status::Unknown(reason),
         (_, Some(reason), _) | (RevocationMode::Hard, None, Some(reason)) => Status::Fail(reason),
         (_, None, None) => Status::Pass,
