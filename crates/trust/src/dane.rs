@@ -41,8 +41,11 @@
 //! }
 //! ```
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use crate::dns::{Answer, Denial, Indeterminate, Lookup, Mx, Name, NameError, Rtype, Status};
@@ -234,8 +237,12 @@ async fn addresses_only(
     name: &Name,
     now: SystemTime,
 ) -> (Host, Option<Name>) {
-    let six = lookup.addresses(name, Rtype::AAAA, now).await;
-    let four = lookup.addresses(name, Rtype::A, now).await;
+    // At the same time: one round trip, not two.
+    let (six, four) = both(
+        lookup.addresses(name, Rtype::AAAA, now),
+        lookup.addresses(name, Rtype::A, now),
+    )
+    .await;
     let alias = [&four, &six]
         .into_iter()
         .find_map(|answer| answer.aliases.last().cloned());
@@ -249,6 +256,32 @@ async fn addresses_only(
         dane: Dane::Absent,
     };
     (host, alias)
+}
+
+/// Waits for two things at the same time, without a runtime.
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut one, mut other) = (None, None);
+    poll_fn(|context| {
+        if one.is_none()
+            && let Poll::Ready(done) = first.as_mut().poll(context)
+        {
+            one = Some(done);
+        }
+        if other.is_none()
+            && let Poll::Ready(done) = second.as_mut().poll(context)
+        {
+            other = Some(done);
+        }
+        match (one.take(), other.take()) {
+            (Some(one), Some(other)) => Poll::Ready((one, other)),
+            unfinished => {
+                (one, other) = unfinished;
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// One family that fails does not spoil the other; but what is used is only as good as its weakest part. Where nothing is left, a
