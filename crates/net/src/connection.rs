@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -21,6 +21,8 @@ use crate::failure::TlsFailure;
 const READ: usize = SCRATCH / 2;
 /// How much a slow peer must take within the write deadline.
 const PORTION: u64 = 64 * 1024;
+/// The most that is read while a peer does not take its output.
+const HEARD_WRITING: u64 = 1024 * 1024;
 /// The most that is read, and thrown away, after our farewell.
 const LINGER_OCTETS: usize = 64 * 1024;
 
@@ -113,7 +115,7 @@ impl Connection {
     }
 
     /// Whether something must be written before the peer can go on.
-    pub(crate) fn has_urgent(&self) -> bool {
+    fn has_urgent(&self) -> bool {
         !self.pending.is_empty() && !self.patient
     }
 
@@ -169,6 +171,24 @@ impl Connection {
             let input = scratch.get_mut(..kept + count).unwrap_or_default();
             Poll::Ready(self.take_in(input, count, sink))
         })
+    }
+
+    /// The same for a session that waits: what TLS itself has to say is written when there is nothing to read, for the peer
+    /// waits for it (our Finished). None when the socket does not take it.
+    pub(crate) fn poll_hear(
+        &mut self,
+        cx: &mut Context<'_>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Option<Read>, Broken>> {
+        let poll = self.poll_read(cx, sink);
+        if poll.is_pending() && self.has_urgent() {
+            return match self.flush() {
+                Ok(true) => Poll::Pending,
+                Ok(false) => Poll::Ready(Ok(None)),
+                Err(broken) => Poll::Ready(Err(broken)),
+            };
+        }
+        poll.map_ok(Some)
     }
 
     fn take_in(
@@ -228,6 +248,60 @@ impl Connection {
                 goal = self.bytes_out + PORTION;
             }
         }
+    }
+
+    /// [`Self::write`], and hears the peer while it takes nothing: one that waits for its own words to be read would wait for
+    /// ever. What it says meanwhile is bounded. Can be dropped and called again: what was not written is in `output`.
+    pub(crate) async fn write_hearing(
+        &mut self,
+        output: &mut Vec<u8>,
+        limit: Duration,
+        sink: &mut (dyn FnMut(&[u8]) + Send),
+    ) -> Result<(), Broken> {
+        if self.push(output)? {
+            return Ok(());
+        }
+        let mut deadline = Instant::now() + limit;
+        let mut goal = self.bytes_out + PORTION;
+        let most = self.bytes_in + HEARD_WRITING;
+        loop {
+            let ready = poll_fn(|cx| self.poll_writable(cx, most, sink));
+            if !timeout_at(deadline, ready)
+                .await
+                .map_err(|_| Broken::TooSlow)??
+            {
+                continue;
+            }
+            if self.flush_ready()? && self.push(output)? {
+                return Ok(());
+            }
+            if self.bytes_out >= goal {
+                deadline = Instant::now() + limit;
+                goal = self.bytes_out + PORTION;
+            }
+        }
+    }
+
+    /// True when the socket takes something, false when something was heard.
+    fn poll_writable(
+        &mut self,
+        cx: &mut Context<'_>,
+        most: u64,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<bool, Broken>> {
+        if self.stream.poll_write_ready(cx)?.is_ready() {
+            return Poll::Ready(Ok(true));
+        }
+        if self.end.is_none() && self.bytes_in < most {
+            return self.poll_read(cx, sink).map_ok(|_| false);
+        }
+        Poll::Pending
+    }
+
+    /// After the connection broke: what had come before it did.
+    pub(crate) fn read_rest(&mut self, sink: &mut dyn FnMut(&[u8])) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Ok(Read::Some)) = self.poll_read(&mut cx, sink) {}
     }
 
     /// Writes what the socket takes now. True when all is written. Frees `output` when it is used up.

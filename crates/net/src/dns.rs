@@ -26,6 +26,7 @@
 //! ```
 
 mod configuration;
+mod names;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -36,6 +37,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 pub use configuration::Resolvers;
+pub use names::Names;
 
 /// How long one resolver has, first and second time.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];

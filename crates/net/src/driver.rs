@@ -15,7 +15,6 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use gatepost_trust::certificates::ServiceTls;
@@ -27,7 +26,8 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::connection::{Broken, Connection, Read};
 pub use crate::failure::{Blame, TlsFailure};
-use crate::handshake::{self, Failed, Secured};
+use crate::handshake::Secured;
+use crate::handshake::server::{self, Failed};
 pub use crate::plaintext::VerbClass;
 
 /// The answer of a backend, on its way.
@@ -311,18 +311,7 @@ impl<B> Session<'_, B> {
     {
         let news = self.backend.news();
         let connection = &mut self.connection;
-        let read = poll_fn(|cx| {
-            let poll = connection.poll_read(cx, &mut |bytes| machine.receive(bytes));
-            if poll.is_pending() && connection.has_urgent() {
-                // TLS' own last words (the server's Finished of TLS 1.2), for which the peer waits.
-                return match connection.flush() {
-                    Ok(true) => Poll::Pending,
-                    Ok(false) => Poll::Ready(Ok(None)),
-                    Err(broken) => Poll::Ready(Err(broken)),
-                };
-            }
-            poll.map_ok(Some)
-        });
+        let read = poll_fn(|cx| connection.poll_hear(cx, &mut |bytes| machine.receive(bytes)));
         let read = tokio::select! {
             biased;
             read = read => read,
@@ -373,7 +362,7 @@ impl<B> Session<'_, B> {
     async fn secure(&mut self, first: Vec<u8>, limit: Duration) -> Result<Secured, Failed> {
         let begun = Instant::now();
         let (tls, permits) = (Arc::clone(&self.tls), &self.context.handshakes);
-        let handshake = Box::pin(handshake::serve(&mut self.connection, first, &tls, permits));
+        let handshake = Box::pin(server::serve(&mut self.connection, first, &tls, permits));
         let result = timeout(limit, handshake).await;
         let secured = result.unwrap_or(Err(Failed::Tls(TlsFailure::Timeout)))?;
         self.handshake = Some(begun.elapsed());

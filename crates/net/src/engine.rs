@@ -5,7 +5,7 @@
 //! arrived whole ([`Engine::leftover`]). All work happens in a scratch that belongs to the thread, taken for as long as a call
 //! lasts and never across an `await` (see [`with_scratch`]).
 //!
-//! The server's half is here; the client's joins as a second variant of [`Kind`].
+//! Both sides are here: the engine has a type for each, and what it says ([`UnbufferedStatus`]) is handled once for both.
 //!
 //! Standards: RFC 9846, RFC 5246 (through the engine); RFC 9266 and RFC 5929 for channel bindings.
 
@@ -13,13 +13,13 @@ use std::cell::RefCell;
 
 use gatepost_trust::certificates::Choice;
 use gatepost_trust::exporter::{Captured, capture};
+use gatepost_trust::verify::Attempt;
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
 use gatepost_wire::tls::names;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
-};
-use rustls::{HandshakeKind, ProtocolVersion};
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 
 use crate::failure::TlsFailure;
 
@@ -30,6 +30,8 @@ pub(crate) const MAX_PLAINTEXT: usize = 28 * 1024;
 /// The most that is kept of records that are not complete. One record has at most 16,640 octets (RFC 9846 5.2); a handshake
 /// message after the handshake has a few.
 const MAX_LEFTOVER: usize = 32 * 1024;
+/// The length of a record with an alert in clear.
+const ALERT_RECORD: usize = 7;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -52,6 +54,25 @@ pub(crate) struct Engine {
 
 enum Kind {
     Server(Box<UnbufferedServerConnection>),
+    Client(Box<UnbufferedClientConnection>),
+}
+
+impl Kind {
+    /// What the engine knows of the connection, whichever side it is.
+    fn state(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+}
+
+/// What is to be written.
+#[derive(Clone, Copy)]
+enum Speech<'a> {
+    Words(&'a [u8]),
+    /// The closing alert.
+    Farewell,
 }
 
 /// What came of received bytes.
@@ -80,10 +101,19 @@ impl Engine {
         })
     }
 
+    /// The client's side. The first hello comes out of [`Self::receive_handshake`] without input.
+    pub(crate) fn client(attempt: &Attempt) -> Result<Self, TlsFailure> {
+        let connection =
+            UnbufferedClientConnection::new(attempt.config.clone(), attempt.name.clone())?;
+        Ok(Self {
+            kind: Kind::Client(Box::new(connection)),
+            leftover: Vec::new(),
+        })
+    }
+
     /// Whether the handshake goes on.
     pub(crate) fn is_handshaking(&self) -> bool {
-        let Kind::Server(connection) = &self.kind;
-        connection.is_handshaking()
+        self.kind.state().is_handshaking()
     }
 
     /// Puts what is left from before at the front of the scratch and says how much it is: the next bytes from the network go
@@ -164,49 +194,21 @@ impl Engine {
         out: &mut Vec<u8>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Result<Step, TlsFailure> {
-        let Kind::Server(connection) = &mut self.kind;
-        let UnbufferedStatus { mut discard, state } = connection.process_tls_records(input);
-        let step = match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    sink(record.payload);
-                }
-                Ok(Step::Again)
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                append(out, |room| data.encode(room)).map(|()| Step::Again)
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                // It stays in `out` until something waits for the peer: tickets travel with the greeting.
-                data.done();
-                Ok(Step::Again)
-            }
-            Ok(ConnectionState::PeerClosed) => Ok(Step::Closed),
-            Ok(
-                ConnectionState::WriteTraffic(_)
-                | ConnectionState::BlockedHandshake
-                | ConnectionState::Closed,
-            ) => Ok(Step::Idle),
-            // [TLS-0RTT-01] [CONF-16] early data is never taken.
-            Ok(_) => Err(TlsFailure::Internal),
-            Err(error) => Err(error.into()),
-        };
-        *taken += discard;
-        step
+        match &mut self.kind {
+            Kind::Server(it) => handle(it.process_tls_records(input), taken, out, sink),
+            Kind::Client(it) => handle(it.process_tls_records(input), taken, out, sink),
+        }
     }
 
     /// After a failure: what the engine has in line, at last the alert. Part of the first flight may stand before it.
     fn collect_alert(&mut self, input: &mut [u8], out: &mut Vec<u8>) {
-        let Kind::Server(connection) = &mut self.kind;
         // No longer than there is something in line: the engine must not look at the bad input again.
-        while connection.wants_write() {
-            let UnbufferedStatus { state, .. } = connection.process_tls_records(input);
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = state else {
-                return;
+        while self.kind.state().wants_write() {
+            let collected = match &mut self.kind {
+                Kind::Server(it) => encode(it.process_tls_records(input), out),
+                Kind::Client(it) => encode(it.process_tls_records(input), out),
             };
-            if append(out, |room| data.encode(room)).is_err() {
+            if collected.is_none() {
                 // The connection ends without an alert.
                 return;
             }
@@ -220,19 +222,21 @@ impl Engine {
         out: &mut [u8],
     ) -> Result<(usize, usize), TlsFailure> {
         let piece = plaintext.get(..MAX_PLAINTEXT).unwrap_or(plaintext);
-        let Kind::Server(connection) = &mut self.kind;
-        let written = writing(connection, &mut self.leftover, |traffic| {
-            traffic.encrypt(piece, out)
-        })?;
+        let written = self.write(Speech::Words(piece), out)?;
         Ok((piece.len(), written))
     }
 
     /// Writes the closing alert into `out` and returns its length [SMTP-STARTTLS-24] [IMPL-05] [TLS-CLOSE-01].
     pub(crate) fn close(&mut self, out: &mut [u8]) -> Result<usize, TlsFailure> {
-        let Kind::Server(connection) = &mut self.kind;
-        writing(connection, &mut self.leftover, |traffic| {
-            traffic.queue_close_notify(out)
-        })
+        self.write(Speech::Farewell, out)
+    }
+
+    /// The leftover must be shown to the engine each time, for it remembers how much of it it has seen.
+    fn write(&mut self, speech: Speech<'_>, out: &mut [u8]) -> Result<usize, TlsFailure> {
+        match &mut self.kind {
+            Kind::Server(it) => say(it.process_tls_records(&mut self.leftover), speech, out),
+            Kind::Client(it) => say(it.process_tls_records(&mut self.leftover), speech, out),
+        }
     }
 
     /// What was negotiated, when the handshake is complete.
@@ -241,7 +245,7 @@ impl Engine {
         sni: Option<&str>,
         bindings: Option<Box<ChannelBindings>>,
     ) -> Option<TlsFacts> {
-        let Kind::Server(connection) = &self.kind;
+        let connection = self.kind.state();
         let version = match connection.protocol_version()? {
             ProtocolVersion::TLSv1_2 => TlsVersion::Tls12,
             ProtocolVersion::TLSv1_3 => TlsVersion::Tls13,
@@ -260,38 +264,90 @@ impl Engine {
             alpn: alpn.map(Into::into),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             bindings,
+            verified: None,
         })
     }
 
     /// The value for `tls-exporter` [SASL-CB-01]. `first_flight` is what the server sent first: TLS 1.2 needs its random.
     pub(crate) fn exporter(&self, captured: &Captured, first_flight: &[u8]) -> Option<[u8; 32]> {
-        let Kind::Server(connection) = &self.kind;
-        let suite = connection.negotiated_cipher_suite()?;
+        let suite = self.kind.state().negotiated_cipher_suite()?;
         captured.channel_binding(suite, server_random(first_flight))
     }
 }
 
-/// The random of a ServerHello standing at the beginning: record header 5, message header 4, version 2.
-fn server_random(flight: &[u8]) -> Option<&[u8; 32]> {
+/// Carries out what the engine says of received bytes.
+fn handle<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    taken: &mut usize,
+    out: &mut Vec<u8>,
+    sink: &mut dyn FnMut(&[u8]),
+) -> Result<Step, TlsFailure> {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+            while let Some(record) = traffic.next_record() {
+                let record = record?;
+                discard += record.discard;
+                sink(record.payload);
+            }
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            append(out, |room| data.encode(room)).map(|()| Step::Again)
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            // It stays in `out` until something waits for the peer: a server's tickets travel with the greeting, a client's
+            // last flight with its first words.
+            data.done();
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(Step::Closed),
+        Ok(
+            ConnectionState::WriteTraffic(_)
+            | ConnectionState::BlockedHandshake
+            | ConnectionState::Closed,
+        ) => Ok(Step::Idle),
+        // [TLS-0RTT-01] [CONF-16] early data is never taken.
+        Ok(_) => Err(TlsFailure::Internal),
+        Err(error) => Err(error.into()),
+    };
+    *taken += discard;
+    step
+}
+
+/// Appends what the engine has in line, if it is that it has something.
+fn encode<Data>(status: UnbufferedStatus<'_, '_, Data>, out: &mut Vec<u8>) -> Option<()> {
+    let Ok(ConnectionState::EncodeTlsData(mut data)) = status.state else {
+        return None;
+    };
+    append(out, |room| data.encode(room)).ok()
+}
+
+/// Writes, if the connection is in the state in which it can.
+fn say<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    speech: Speech<'_>,
+    out: &mut [u8],
+) -> Result<usize, TlsFailure> {
+    let ConnectionState::WriteTraffic(mut traffic) = status.state? else {
+        return Err(TlsFailure::Internal);
+    };
+    let written = match speech {
+        Speech::Words(words) => traffic.encrypt(words, out),
+        Speech::Farewell => traffic.queue_close_notify(out),
+    };
+    written.map_err(|_| TlsFailure::Internal)
+}
+
+/// The random of the ServerHello: record header 5, message header 4, version 2. Alerts may stand before it, for some servers
+/// warn of a name they do not know.
+pub(crate) fn server_random(mut flight: &[u8]) -> Option<&[u8; 32]> {
+    while flight.first() == Some(&21) {
+        flight = flight.get(ALERT_RECORD..)?;
+    }
     let is_server_hello = flight.first() == Some(&22) && flight.get(5) == Some(&2);
     let random = flight.get(11..43)?;
     is_server_hello.then(|| random.try_into().ok()).flatten()
-}
-
-/// Brings the connection to the state in which it can write, and writes. The leftover must be shown to the engine each time,
-/// for it remembers how much of it it has seen.
-fn writing(
-    connection: &mut UnbufferedServerConnection,
-    leftover: &mut [u8],
-    write: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
-) -> Result<usize, TlsFailure> {
-    match connection.process_tls_records(leftover).state {
-        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-            write(&mut traffic).map_err(|_| TlsFailure::Internal)
-        }
-        Ok(_) => Err(TlsFailure::Internal),
-        Err(error) => Err(error.into()),
-    }
 }
 
 /// Appends what `encode` writes; it says how much room it needs.

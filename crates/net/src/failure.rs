@@ -35,6 +35,8 @@ pub enum TlsFailure {
     UnrecognizedName,
     /// We have no certificate at all.
     NoCertificate,
+    /// The peer's certificate was refused; the verdict says why.
+    PeerCertificate,
     /// A fault of ours.
     Internal,
 }
@@ -71,6 +73,7 @@ impl TlsFailure {
             Self::Incompatible => "incompatible",
             Self::UnrecognizedName => "unrecognized_name",
             Self::NoCertificate => "no_certificate",
+            Self::PeerCertificate => "peer_certificate",
             Self::Internal => "internal",
         }
     }
@@ -83,7 +86,8 @@ impl TlsFailure {
             | Self::PeerAlert(_)
             | Self::PeerMisbehaved
             | Self::BadRecord
-            | Self::TooLarge => Blame::Peer,
+            | Self::TooLarge
+            | Self::PeerCertificate => Blame::Peer,
             Self::NoCommonVersion
             | Self::NoCommonSuite
             | Self::NoCommonGroup
@@ -102,6 +106,7 @@ impl From<Error> for TlsFailure {
             Error::AlertReceived(description) => Self::PeerAlert(description.into()),
             Error::NoApplicationProtocol => Self::NoApplicationProtocol,
             Error::PeerIncompatible(reason) => incompatible(&reason),
+            Error::InvalidCertificate(_) | Error::NoCertificatesPresented => Self::PeerCertificate,
             Error::DecryptError => Self::BadRecord,
             Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
@@ -117,6 +122,8 @@ fn incompatible(reason: &PeerIncompatible) -> TlsFailure {
     match reason {
         PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled
+        | PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
         | PeerIncompatible::SupportedVersionsExtensionRequired => TlsFailure::NoCommonVersion,
         PeerIncompatible::NoCipherSuitesInCommon => TlsFailure::NoCommonSuite,
         PeerIncompatible::NoKxGroupsInCommon

@@ -263,6 +263,7 @@ mod tests {
                 alpn: Some("imap".into()),
                 resumed: false,
                 bindings: None,
+                verified: None,
             }),
             login: Some(("me@gatepost.test".into(), "SCRAM-SHA-256")),
             login_failures: 0,

@@ -217,6 +217,7 @@ mod tests {
                 alpn: None,
                 resumed: true,
                 bindings: None,
+                verified: None,
             }),
             login: Some(("a@example.org".into(), "PLAIN")),
             login_failures: 2,

@@ -1,17 +1,23 @@
 //! What the tests of several crates share.
 //!
+//! - [`delay`] stands on the path and takes its time.
+//! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
+//! - [`pair`] runs our client against our server.
 //! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
-use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod delay;
 pub mod dns_lab;
+pub mod hostile;
 pub mod imap;
 #[cfg(feature = "pki")]
 pub mod ocsp;
+pub mod pair;
 #[cfg(feature = "pki")]
 pub mod pki;
 pub mod talk;
@@ -29,5 +35,14 @@ pub fn facts() -> TlsFacts {
             exporter: [7; 32],
             server_end_point: Box::new([9; 32]),
         })),
+        verified: None,
+    }
+}
+
+/// [`facts`] as a client has them whose peer is verified by its certificate.
+pub fn verified_facts() -> TlsFacts {
+    TlsFacts {
+        verified: Some(VerifiedBy::Pkix),
+        ..facts()
     }
 }

@@ -231,6 +231,11 @@ fn push_new(names: &mut Vec<Name>, name: &Name) {
     }
 }
 
+/// The addresses of a host alone: [`Host::dane`] says nothing then.
+pub async fn find_addresses(lookup: &impl Lookup, name: &Name, now: SystemTime) -> Host {
+    addresses_only(lookup, name, now).await.0
+}
+
 /// The addresses of a host, with nothing known about its certificate, and the name that owns them, if a CNAME led to it.
 async fn addresses_only(
     lookup: &impl Lookup,

@@ -166,6 +166,12 @@ fn dates() {
     assert_eq!(end(now() - second), "E-CERT-EXPIRED");
     assert_eq!(begin(now()), "PKIX");
     assert_eq!(begin(now() + second), "E-CERT-NOT-YET-VALID");
+    // The last second lasts until the next.
+    let root = Authority::root("Root");
+    let leaf = root.issue_with(&[HOST], |it| it.not_after = now().into());
+    let late = now() + Duration::from_millis(900);
+    let verdict = judge(&evidence(&[&leaf.certificate]), &terms(HOST, &root), late);
+    assert_eq!(word(&verdict), "PKIX");
 }
 
 #[test]

@@ -14,8 +14,14 @@
 //! - A [`Leftover`] has one way on: into the handshake. Bytes that are not TLS end the connection [CONF-03].
 //! - [`Encrypted`] is made only from [`TlsFacts`]; code that reads credentials asks for it, or for the named exception
 //!   [`ClearLogin`] from the configuration.
+//!
+//! A client's session is given up in the same way, with two differences. Nothing at all may be left over, not even what looks
+//! like TLS, for in TLS the server never speaks first: [`Leftover::into_client_handshake`]. And to write a credential takes
+//! more than encryption: [`MaySendCredentials`] wants to know by what the peer was verified, or a named exception.
 
 use std::fmt;
+
+use sha2::{Digest as _, Sha256};
 
 /// The content type of a TLS handshake record (RFC 9846 5.1).
 pub const TLS_HANDSHAKE_RECORD: u8 = 0x16;
@@ -26,12 +32,15 @@ pub const TLS_HANDSHAKE_RECORD: u8 = 0x16;
 #[must_use = "leftover bytes belong to the TLS handshake, or the connection must be closed"]
 pub struct Leftover(Vec<u8>);
 
-/// Clear-text bytes stood behind STARTTLS that are not the start of a TLS handshake: somebody tried to inject commands.
-/// The connection must be closed without a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Clear-text bytes stood where only a TLS handshake may: behind STARTTLS (commands injected into a server), or behind the
+/// reply to it (replies injected into a client). The connection must be closed without a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Injection {
     /// How many bytes there were. Never what they said.
     pub octets: usize,
+    /// Their SHA-256, so that two reports can be compared. Only a client keeps it: what a server was sent may be a password,
+    /// and short passwords can be guessed from their hash.
+    pub sha256: Option<[u8; 32]>,
 }
 
 impl Leftover {
@@ -51,8 +60,26 @@ impl Leftover {
             None | Some(&TLS_HANDSHAKE_RECORD) => Ok(self.0),
             Some(_) => Err(Injection {
                 octets: self.0.len(),
+                sha256: None,
             }),
         }
+    }
+
+    /// The only way on for a client: there must be nothing.
+    ///
+    /// [SMTP-STARTTLS-20] [IMAP-TLS-07] [POP-TLS-03]: what stands behind the reply to STARTTLS was put there by someone on the
+    /// path, for the server is waiting for our `ClientHello`.
+    ///
+    /// # Errors
+    /// [`Injection`] when there is a single byte, even that of a TLS record.
+    pub fn into_client_handshake(self) -> Result<(), Injection> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        Err(Injection {
+            octets: self.0.len(),
+            sha256: Some(Sha256::digest(&self.0).into()),
+        })
     }
 }
 
@@ -98,6 +125,34 @@ pub struct TlsFacts {
     pub resumed: bool,
     /// Values for SASL channel binding, where the service offers mechanisms that use them.
     pub bindings: Option<Box<ChannelBindings>>,
+    /// By what the peer is known to be who it should be. None: encrypted, but to whom is not known. A server's sessions have
+    /// none unless they verified a client certificate.
+    pub verified: Option<VerifiedBy>,
+}
+
+/// What proved that the peer is the one meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum VerifiedBy {
+    /// A chain to a trusted authority and a name that matches (RFC 5280, RFC 9525).
+    Pkix,
+    /// A TLSA record signed by DNSSEC (RFC 6698, RFC 7672, RFC 7673).
+    Dane,
+    /// [`VerifiedBy::Pkix`], for an MX host that the domain's policy lists (RFC 8461).
+    MtaSts,
+    /// A pin the user set.
+    Pin,
+}
+
+impl VerifiedBy {
+    /// A stable word in lower case for logs, metrics and reports.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Pkix => "pkix",
+            Self::Dane => "dane",
+            Self::MtaSts => "mta-sts",
+            Self::Pin => "pin",
+        }
+    }
 }
 
 /// Values that tie a SASL exchange to this TLS connection (RFC 5056).
@@ -119,6 +174,7 @@ impl fmt::Debug for TlsFacts {
             .field("sni", &self.sni)
             .field("alpn", &self.alpn)
             .field("resumed", &self.resumed)
+            .field("verified", &self.verified)
             .finish_non_exhaustive()
     }
 }
@@ -206,6 +262,52 @@ impl MayReadCredentials<'_> {
     }
 }
 
+/// The named exceptions for a client: credentials may go to a peer that nothing verified. Never made by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnverifiedLogin {
+    in_clear: bool,
+}
+
+impl UnverifiedLogin {
+    /// Weakens the session: credentials may be sent inside TLS to a peer that is not verified. For a user who asked for exactly
+    /// that.
+    pub const fn danger_unverified_peer() -> Self {
+        Self { in_clear: false }
+    }
+
+    /// Weakens the session: credentials may be sent without TLS. For a loopback address or a Unix socket, or a user who asked
+    /// for exactly that.
+    pub const fn danger_in_clear() -> Self {
+        Self { in_clear: true }
+    }
+}
+
+/// Leave to write credentials. Functions that put a password or a token on the wire take one.
+///
+/// [MUA-02] [MUA-05] [SMTP-AUTH-11] [IMAP-TLS-10] [POP-TLS-07]: to a verified peer inside TLS, or by a named exception.
+#[derive(Debug, Clone, Copy)]
+pub struct MaySendCredentials<'a> {
+    channel: &'a Channel,
+}
+
+impl<'a> MaySendCredentials<'a> {
+    /// Leave to send credentials on this channel, if there is any.
+    pub fn on(channel: &'a Channel, exception: Option<UnverifiedLogin>) -> Option<Self> {
+        let granted = match channel {
+            Channel::Clear(_) => exception.is_some_and(|it| it.in_clear),
+            Channel::Encrypted(proof) => proof.facts().verified.is_some() || exception.is_some(),
+        };
+        granted.then_some(Self { channel })
+    }
+
+    /// Values for channel binding; none in clear.
+    pub fn bindings(&self) -> Option<&'a ChannelBindings> {
+        self.channel
+            .encrypted()
+            .and_then(|proof| proof.facts().bindings.as_deref())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -219,7 +321,10 @@ mod tests {
         );
         assert_eq!(
             Leftover::new(b"NOOP\r\n".to_vec()).into_handshake(),
-            Err(Injection { octets: 6 })
+            Err(Injection {
+                octets: 6,
+                sha256: None
+            })
         );
         for first in (0..=255).filter(|byte| *byte != TLS_HANDSHAKE_RECORD) {
             assert!(Leftover::new(vec![first]).into_handshake().is_err());
@@ -232,5 +337,58 @@ mod tests {
             format!("{:?}", Leftover::new(b"PASS x\r\n".to_vec())),
             "Leftover(8 octets)"
         );
+    }
+
+    #[test]
+    fn a_client_goes_on_only_with_nothing() {
+        // [SMTP-STARTTLS-20]
+        assert_eq!(Leftover::new(vec![]).into_client_handshake(), Ok(()));
+        for first in 0..=255 {
+            let injection = Leftover::new(vec![first]).into_client_handshake();
+            assert!(
+                injection.is_err_and(|it| it.octets == 1 && it.sha256.is_some()),
+                "{first}"
+            );
+        }
+    }
+
+    fn encrypted(verified: Option<VerifiedBy>) -> Channel {
+        Channel::Encrypted(Encrypted::new(TlsFacts {
+            version: TlsVersion::Tls13,
+            suite: "TLS_AES_128_GCM_SHA256",
+            group: None,
+            sni: None,
+            alpn: None,
+            resumed: false,
+            bindings: None,
+            verified,
+        }))
+    }
+
+    #[test]
+    fn credentials_go_to_a_verified_peer_or_by_a_named_exception() {
+        // [MUA-02] [MUA-05]
+        let peer = UnverifiedLogin::danger_unverified_peer();
+        let clear = UnverifiedLogin::danger_in_clear();
+        let cases = [
+            (Channel::Clear(None), None, false),
+            (Channel::Clear(None), Some(peer), false),
+            (Channel::Clear(None), Some(clear), true),
+            (
+                Channel::Clear(Some(ClearLogin::danger_allowed_by_configuration())),
+                None,
+                false,
+            ),
+            (encrypted(None), None, false),
+            (encrypted(None), Some(peer), true),
+            (encrypted(Some(VerifiedBy::Dane)), None, true),
+        ];
+        for (channel, exception, granted) in cases {
+            assert_eq!(
+                MaySendCredentials::on(&channel, exception).is_some(),
+                granted,
+                "{channel:?} {exception:?}"
+            );
+        }
     }
 }

@@ -118,6 +118,8 @@ pub enum Why {
     Gone,
     /// A fault on our side (disk, database) that does not allow going on.
     Fault,
+    /// A client's session failed; its `failure()` says how.
+    Failed,
 }
 
 impl Why {
@@ -140,6 +142,7 @@ impl Why {
             Self::HandshakeFailed => "handshake_failed",
             Self::Gone => "gone",
             Self::Fault => "fault",
+            Self::Failed => "failed",
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A toy protocol, a server for it, and a blocking client with real TLS.
+//! A toy protocol, a server for it, and a blocking client with real TLS. [`caller`] speaks the toy
+//! protocol as a session of our own client.
 //!
 //! The toy greets, echoes every line as `250 line`, upgrades on `STARTTLS`, says what TLS is on `FACTS`, writes on `BIG n`, asks
 //! its backend on `ASK`, and leaves on `QUIT`.
@@ -9,8 +10,10 @@
     reason = "shared by test binaries, each of which uses a part of it"
 )]
 
+pub mod caller;
 pub mod client;
 pub mod pki;
+pub mod scripted;
 pub mod toy;
 
 use std::net::SocketAddr;
@@ -38,7 +41,7 @@ pub struct Server {
     pub news: Arc<Notify>,
     events: Arc<Mutex<Vec<Event>>>,
     stop: watch::Sender<bool>,
-    _runtime: Runtime,
+    runtime: Option<Runtime>,
 }
 
 /// What a server can be told.
@@ -99,7 +102,7 @@ impl Setup {
             news,
             events,
             stop,
-            _runtime: runtime,
+            runtime: Some(runtime),
         }
     }
 }
@@ -110,6 +113,15 @@ pub fn starttls() -> Server {
 
 pub fn implicit() -> Server {
     Setup::new(Service::Imap, Mode::Implicit).start()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Not waited for: the test may run inside a runtime of its own.
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Server {

@@ -118,6 +118,11 @@ impl Attempt {
         self.evidence().map(chain).unwrap_or_default()
     }
 
+    /// Forgets the evidence and the verdict, which an idle connection need not keep.
+    pub fn forget(&self) {
+        *self.verifier.seen() = None;
+    }
+
     /// Judges the same evidence again with more lists of revoked certificates, after the handshake. The new verdict takes the
     /// place of the old one. None when there was no certificate.
     pub fn rejudge(&self, crls: &Crls, now: SystemTime) -> Option<Verdict> {

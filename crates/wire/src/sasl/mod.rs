@@ -8,6 +8,7 @@
 //! Base64 is the protocols' business in form (each has its own line rules) but is decoded here, strictly [SMTP-AUTH-05].
 
 mod base64;
+pub mod client;
 mod exchange;
 mod prepare;
 mod record;

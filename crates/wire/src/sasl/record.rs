@@ -65,7 +65,11 @@ impl ScramRecord {
     }
 }
 
-fn salted_password(password: &Secret<String>, salt: &[u8], iterations: u32) -> Secret<[u8; 32]> {
+pub(in crate::sasl) fn salted_password(
+    password: &Secret<String>,
+    salt: &[u8],
+    iterations: u32,
+) -> Secret<[u8; 32]> {
     let mut salted = [0; 32];
     pbkdf2::pbkdf2_hmac::<Sha256>(password.expose().as_bytes(), salt, iterations, &mut salted);
     let kept = Secret::new(salted);
@@ -81,12 +85,12 @@ fn stored_key(salted: &Secret<[u8; 32]>) -> [u8; 32] {
 }
 
 /// SHA-256.
-pub(super) fn hash(octets: &[u8]) -> [u8; 32] {
+pub(in crate::sasl) fn hash(octets: &[u8]) -> [u8; 32] {
     Sha256::digest(octets).into()
 }
 
 /// HMAC-SHA-256 over the parts joined.
-pub(super) fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+pub(in crate::sasl) fn keyed_hash(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
     // HMAC fills a short key up with zeros; doing it here leaves no key length that could be refused.
     let mut block = [0; 64];
     for (slot, octet) in block.iter_mut().zip(key) {

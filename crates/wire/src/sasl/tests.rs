@@ -18,6 +18,7 @@ fn encrypted(bindings: Option<ChannelBindings>) -> Channel {
         alpn: None,
         resumed: false,
         bindings: bindings.map(Box::new),
+        verified: None,
     }))
 }
 

@@ -3,6 +3,7 @@
 //! | module | holds | standards |
 //! |---|---|---|
 //! | [`server`] | the session: configuration, states, limits | RFC 5321, 3207, 6409 |
+//! | [`client`] | the client's session, also for LMTP | RFC 5321, 3207, 4954, 2920, 3030, 2033 |
 //! | [`ask`] | what the session asks of the backend behind it | |
 //! | [`table`] | every verb, where it may stand and what it needs | RFC 5321 4.1.1, RFC 2920 3.1 |
 //! | [`command`] | the command line, from octets to meaning | RFC 5321 4.1.1 |
@@ -14,6 +15,7 @@
 //! | [`received`] | the `Received:` field | RFC 5321 4.4, RFC 3848, RFC 8314 4.3 |
 
 pub mod ask;
+pub mod client;
 pub mod command;
 pub mod content;
 pub mod data;

@@ -1,5 +1,6 @@
 //! Dialogues with the IMAP server session, whole and cut at every byte, and the matrix of its commands.
 
+mod client;
 mod injection;
 mod property;
 mod sessions;

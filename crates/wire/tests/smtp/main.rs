@@ -1,6 +1,7 @@
 //! The SMTP server session, from outside.
 
 mod boundaries;
+mod client;
 mod dialogues;
 mod endings;
 mod matrix;

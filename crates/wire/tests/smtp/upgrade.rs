@@ -30,6 +30,7 @@ fn injected_commands_never_reach_the_session() {
     ] {
         let expected = Err(Injection {
             octets: injected.len(),
+            sha256: None,
         });
         let mut together = Talk::new(clear(submission()));
         assert_eq!(

@@ -7,29 +7,17 @@
 //! 4. What the engine says last (a ticket) stays in line, to travel with the session's first words.
 
 use gatepost_trust::certificates::{Asked, Choice, NoChoice, ServiceTls};
-use gatepost_trust::exporter::Captured;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
+use gatepost_wire::seam::{ChannelBindings, TlsVersion};
 use gatepost_wire::tls::{
     AlertDescription, AlertLevel, ClientHello, HelloReader, Progress, TLS12, TLS13, alert,
 };
 use tokio::sync::Semaphore;
 
-use crate::connection::{Broken, Connection, Link, Read};
-use crate::engine::{Engine, Received};
+use super::{MAX_HANDSHAKE, Secured, Work, read_some};
+use crate::connection::{Broken, Connection, Link};
+use crate::engine::Engine;
 use crate::failure::TlsFailure;
 use crate::plaintext::VerbClass;
-
-/// The most that is read for a whole handshake, ClientHello included.
-const MAX_HANDSHAKE: u64 = 64 * 1024;
-/// The longest first flight of ours that is kept for its random.
-const SERVER_HELLO: usize = 43;
-
-/// A handshake that succeeded. The connection is encrypted now.
-pub(crate) struct Secured {
-    pub(crate) facts: TlsFacts,
-    /// What the peer has already said inside TLS.
-    pub(crate) early: Vec<u8>,
-}
 
 /// Why there is no TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,13 +52,13 @@ pub(crate) async fn serve(
         return Err(Failed::Tls(TlsFailure::NoCommonVersion));
     }
     let choice = choose(connection, tls, &hello)?;
-    let mut work = Work::new(&choice)?;
+    let mut work = Work::server(Engine::server(&choice).map_err(Failed::Tls)?);
     let mut input = bytes;
     let limit = connection.bytes_in + MAX_HANDSHAKE;
     loop {
         {
             let _permit = permits.acquire().await;
-            work.advance(connection, &mut input)?;
+            work.advance(connection, &mut input).map_err(Failed::Tls)?;
         }
         if !work.engine.is_handshaking() {
             break;
@@ -81,8 +69,13 @@ pub(crate) async fn serve(
         }
         read_some(connection, &mut |bytes| input.extend_from_slice(bytes)).await?;
     }
-    let bindings = tls.options().bindings;
-    let facts = work.facts(hello.sni.as_deref(), &choice, bindings)?;
+    let bindings = if tls.options().bindings {
+        Some(bindings(&work, &choice)?)
+    } else {
+        None
+    };
+    let facts = work.engine.facts(hello.sni.as_deref(), bindings);
+    let facts = facts.ok_or(Failed::Tls(TlsFailure::Internal))?;
     if facts.version == TlsVersion::Tls13 {
         // The handshake is over for the peer too: only a ticket can be in line.
         connection.let_pending_wait();
@@ -131,17 +124,6 @@ async fn read_hello(
     }
 }
 
-/// Waits for bytes from the network. The link is still clear: they are the engine's, as they are.
-async fn read_some(
-    connection: &mut Connection,
-    sink: &mut (dyn FnMut(&[u8]) + Send),
-) -> Result<(), Failed> {
-    match connection.read(sink).await? {
-        Read::Some => Ok(()),
-        Read::End { .. } => Err(Failed::Tls(TlsFailure::PeerGone)),
-    }
-}
-
 fn choose(
     connection: &mut Connection,
     tls: &ServiceTls,
@@ -171,71 +153,10 @@ fn refuse(connection: &mut Connection, description: AlertDescription) {
     connection.enqueue(alert(AlertLevel::Fatal, description).to_vec());
 }
 
-/// The engine at work.
-struct Work {
-    engine: Engine,
-    captured: Option<Captured>,
-    /// The beginning of our first flight.
-    server_hello: Vec<u8>,
-    early: Vec<u8>,
-}
-
-impl Work {
-    fn new(choice: &Choice) -> Result<Self, Failed> {
-        let engine = Engine::server(choice).map_err(Failed::Tls)?;
-        Ok(Self {
-            engine,
-            captured: None,
-            server_hello: Vec::new(),
-            early: Vec::new(),
-        })
-    }
-
-    /// Gives the engine all of `input` and puts its answer in line.
-    fn advance(&mut self, connection: &mut Connection, input: &mut Vec<u8>) -> Result<(), Failed> {
-        let mut all = self.engine.take_leftover();
-        all.append(input);
-        let mut out = Vec::new();
-        let (result, captured) = self
-            .engine
-            .receive_handshake(&mut all, &mut out, &mut self.early);
-        self.captured = captured.or(self.captured.take());
-        if self.server_hello.is_empty() {
-            self.server_hello = out.get(..SERVER_HELLO).unwrap_or_default().to_vec();
-        }
-        connection.enqueue(out);
-        if result.map_err(Failed::Tls)? == Received::Closed {
-            if self.engine.is_handshaking() {
-                return Err(Failed::Tls(TlsFailure::PeerGone));
-            }
-            // A client that says all it has to say in one go, and closes its side.
-            connection.note_clean_end();
-        }
-        Ok(())
-    }
-
-    fn facts(
-        &self,
-        sni: Option<&str>,
-        choice: &Choice,
-        bindings: bool,
-    ) -> Result<TlsFacts, Failed> {
-        let bindings = if bindings {
-            Some(self.bindings(choice)?)
-        } else {
-            None
-        };
-        self.engine
-            .facts(sni, bindings)
-            .ok_or(Failed::Tls(TlsFailure::Internal))
-    }
-
-    fn bindings(&self, choice: &Choice) -> Result<Box<ChannelBindings>, Failed> {
-        let captured = self.captured.as_ref();
-        let exporter = captured.and_then(|it| self.engine.exporter(it, &self.server_hello));
-        Ok(Box::new(ChannelBindings {
-            exporter: exporter.ok_or(Failed::Tls(TlsFailure::Internal))?,
-            server_end_point: choice.identity.end_point_hash().into(),
-        }))
-    }
+fn bindings(work: &Work, choice: &Choice) -> Result<Box<ChannelBindings>, Failed> {
+    let exporter = work.exporter().ok_or(Failed::Tls(TlsFailure::Internal))?;
+    Ok(Box::new(ChannelBindings {
+        exporter,
+        server_end_point: choice.identity.end_point_hash().into(),
+    }))
 }
