@@ -8,6 +8,7 @@
 //! A peer that is not installed is named as skipped. Nothing is ever filled in.
 
 mod bare;
+mod dns;
 mod fault;
 mod handshake;
 mod identity;
@@ -59,6 +60,8 @@ enum What {
     Submission,
     /// Time from exec to ready.
     Start,
+    /// DNSSEC validation and DANE decisions.
+    Dns,
     /// The bare loop, as a server of its own (the harness starts it).
     #[command(hide = true)]
     BareLoop(bare::Options),
@@ -187,6 +190,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Start) {
         start::measure(bench, report);
+    }
+    if wanted(What::Dns) {
+        dns::measure(bench, report);
     }
     Ok(())
 }

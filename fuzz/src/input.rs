@@ -13,7 +13,7 @@ pub const TLS_MARK: &[u8] = b"<tls>";
 const MOST_BORDERS: usize = 32;
 
 /// An input, taken apart.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input<'a> {
     /// Switches for the target.
     pub flags: u8,

@@ -5,6 +5,7 @@
 //! a simple mutator. CONTRIBUTING.md says how to run one under a coverage-guided fuzzer.
 
 pub mod behaviour;
+pub mod client;
 pub mod corpus;
 pub mod input;
 pub mod mutate;
@@ -30,10 +31,15 @@ pub const TARGETS: &[Target] = &[
     targets::imap::SESSION,
     targets::pop3::SESSION,
     targets::smtp::COMMAND,
+    targets::clients::SMTP,
+    targets::clients::IMAP,
+    targets::clients::IMAP_RESPONSES,
+    targets::clients::POP3,
+    targets::clients::SIEVE,
     targets::sasl::EXCHANGE,
     targets::hello::READER,
     targets::inbox::LINES,
-    targets::peer::JUDGE,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::peer::JUDGE,
 ];

@@ -6,8 +6,27 @@
 //! - Resolvers are asked in turn, each for some seconds, all of them twice. One that says SERVFAIL or REFUSED is asked no more if
 //!   another is there to ask; its word stands if none says better.
 //! - An answer counts as local only if it came from a loopback address.
+//!
+//! ```
+//! use std::time::SystemTime;
+//!
+//! use gatepost_net::dns::Network;
+//! use gatepost_trust::dns::{Anchors, Lookup, NameError, Resolver, Status, Validation};
+//!
+//! # async fn example() -> Result<(), NameError> {
+//! let resolver = Resolver::new(Network::system(), Validation::Own(Anchors::root()), 10_000);
+//! let answer = resolver.mx(&"example.org".parse()?, SystemTime::now()).await;
+//! match answer.status {
+//!     Status::Secure => println!("signed: {:?}", answer.records),
+//!     Status::Insecure => println!("not signed: {:?}", answer.records),
+//!     broken => println!("not believed: {broken}"),
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod configuration;
+mod names;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,6 +37,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 pub use configuration::Resolvers;
+pub use names::Names;
 
 /// How long one resolver has, first and second time.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];

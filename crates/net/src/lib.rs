@@ -6,6 +6,7 @@
 //! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
+//! | [`policy_host`] | policies of MTA-STS over HTTPS |
 //! | [`systemd`] | readiness notification |
 
 pub mod client;
@@ -19,4 +20,5 @@ pub mod http;
 pub mod listen;
 pub mod network;
 mod plaintext;
+pub mod policy_host;
 pub mod systemd;

@@ -72,6 +72,11 @@ pub struct DnsLab {
 impl DnsLab {
     /// Signs the zones and starts the servers.
     pub fn start(zones: &[Zone]) -> Result<Self, NoLab> {
+        Self::start_at(zones, free_port()?)
+    }
+
+    /// The same with the validating resolver at a given address: port 53, for programs that can be told no other.
+    pub fn start_at(zones: &[Zone], validating: SocketAddr) -> Result<Self, NoLab> {
         for (program, package) in PROGRAMS {
             if find(program).is_none() {
                 return Err(NoLab::Missing { program, package });
@@ -84,7 +89,7 @@ impl DnsLab {
             servers: Vec::new(),
             authority: free_port()?,
             plain: free_port()?,
-            validating: free_port()?,
+            validating,
             anchor,
         };
         let file = lab.write("nsd.conf", &nsd_conf(&lab, zones))?;

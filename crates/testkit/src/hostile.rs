@@ -15,7 +15,7 @@
 use std::fmt::Debug;
 use std::time::Instant;
 
-use gatepost_wire::client::Session;
+use gatepost_wire::client::{Quote, Session};
 use gatepost_wire::session::{Fresh, Next};
 
 use crate::verified_facts;
@@ -174,7 +174,7 @@ where
                     played.end = failure.label();
                     let marked = failure.quote().is_some_and(|it| it.text().contains(MARK));
                     played.misquoted =
-                        marked && failure.quote().is_some_and(|it| it.is_authenticated());
+                        marked && failure.quote().is_some_and(Quote::is_authenticated);
                 }
                 return played;
             }

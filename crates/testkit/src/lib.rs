@@ -1,7 +1,8 @@
 //! What the tests of several crates share.
 //!
-//! - [`dns_lab`] runs real name servers with signed zones.
+//! - [`delay`] stands on the path and takes its time.
 //! - [`hostile`] is a scripted server and whoever stands on the path to it.
+//! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
 //! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
@@ -10,6 +11,7 @@
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod delay;
 pub mod dns_lab;
 pub mod hostile;
 pub mod imap;

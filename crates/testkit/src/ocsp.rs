@@ -33,8 +33,12 @@ pub struct Answer<'a> {
     pub critical: bool,
     /// A critical extension of what is said of the certificate that nobody knows.
     pub critical_single: bool,
+    /// Something behind all there should be.
+    pub trailing: bool,
     /// Who signs instead of the issuer: certificate and key.
     pub signer: Option<(&'a CertificateDer<'static>, &'a KeyPair)>,
+    /// Whose key the answer names as its responder's, where it is not the signer's.
+    pub responder: Option<&'a KeyPair>,
 }
 
 impl<'a> Answer<'a> {
@@ -48,7 +52,9 @@ impl<'a> Answer<'a> {
             next_update: Some(now() + 6 * DAY),
             critical: false,
             critical_single: false,
+            trailing: false,
             signer: None,
+            responder: None,
         }
     }
 
@@ -66,7 +72,10 @@ impl<'a> Answer<'a> {
         // ecdsa-with-SHA256, for all keys of the fixtures are on P-256.
         let algorithm = tlv(0x30, &tlv(6, &[0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2]));
         let bits = tlv(3, &[&[0][..], &signature].concat());
-        let basic = [data, algorithm, bits, certificates.unwrap_or_default()].concat();
+        let mut basic = [data, algorithm, bits, certificates.unwrap_or_default()].concat();
+        if self.trailing {
+            basic.extend([5, 0]);
+        }
         let kind = tlv(6, &[0x2b, 6, 1, 5, 5, 7, 0x30, 1, 1]);
         let bytes = [kind, tlv(4, &tlv(0x30, &basic))].concat();
         let response = [vec![0x0a, 1, 0], tlv(0xa0, &tlv(0x30, &bytes))].concat();
@@ -74,7 +83,8 @@ impl<'a> Answer<'a> {
     }
 
     fn data(&self, key: &KeyPair) -> Vec<u8> {
-        let responder = tlv(0xa2, &tlv(4, &sha1(key.der_bytes())));
+        let named = self.responder.unwrap_or(key);
+        let responder = tlv(0xa2, &tlv(4, &sha1(named.der_bytes())));
         let mut data = [responder, time(self.this_update), tlv(0x30, &self.single())].concat();
         if self.critical {
             data.extend(tlv(0xa1, &unknown_extension()));

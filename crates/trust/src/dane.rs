@@ -7,10 +7,45 @@
 //!    - then TLSA, at the name the CNAMEs of the addresses led to, else at the name itself, never at one between;
 //!    - if the CNAMEs led into an unsigned zone, at the name itself alone, if its own CNAME is signed.
 //!
-//! What came out is a [`Dane`]; what follows from it is decided in [`crate::policy`].
+//! What came out is a [`Dane`]; what follows from it is decided in [`crate::policy`]:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::SystemTime;
+//!
+//! use gatepost_trust::dane::{Route, find_host, find_route};
+//! use gatepost_trust::dns::{Lookup, Name, Status};
+//! use gatepost_trust::policy::{Asked, Decision, DaneFact, Facts, Role, StsFact, decide_for};
+//! use gatepost_trust::verify::{Roots, Terms};
+//!
+//! /// The terms for the best host of a domain; none if mail has to wait, or goes out in clear.
+//! async fn plan(resolver: &impl Lookup, domain: &Name, roots: Arc<Roots>) -> Option<Terms> {
+//!     let now = SystemTime::now();
+//!     let Route::Hosts(route) = find_route(resolver, domain, now, 0).await else {
+//!         return None;
+//!     };
+//!     let host = find_host(resolver, &route, &route.hosts.first()?.exchange, 25, now).await;
+//!     let facts = Facts {
+//!         role: Role::Relay,
+//!         asked: Asked::Default,
+//!         dane: DaneFact::Absent, // `decide_for` puts in what was found
+//!         sts: StsFact::Absent,
+//!         name_is_trusted: route.status == Status::Secure,
+//!         pinned: false,
+//!         did_tls: false,
+//!     };
+//!     match decide_for(&host, facts) {
+//!         Decision::Connect(connect) => connect.terms(&host, roots).ok()?,
+//!         Decision::Later(_) | Decision::Skip(_) => None,
+//!     }
+//! }
+//! ```
 
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::SystemTime;
 
 use crate::dns::{Answer, Denial, Indeterminate, Lookup, Mx, Name, NameError, Rtype, Status};
@@ -196,14 +231,23 @@ fn push_new(names: &mut Vec<Name>, name: &Name) {
     }
 }
 
+/// The addresses of a host alone: [`Host::dane`] says nothing then.
+pub async fn find_addresses(lookup: &impl Lookup, name: &Name, now: SystemTime) -> Host {
+    addresses_only(lookup, name, now).await.0
+}
+
 /// The addresses of a host, with nothing known about its certificate, and the name that owns them, if a CNAME led to it.
 async fn addresses_only(
     lookup: &impl Lookup,
     name: &Name,
     now: SystemTime,
 ) -> (Host, Option<Name>) {
-    let six = lookup.addresses(name, Rtype::AAAA, now).await;
-    let four = lookup.addresses(name, Rtype::A, now).await;
+    // At the same time: one round trip, not two.
+    let (six, four) = both(
+        lookup.addresses(name, Rtype::AAAA, now),
+        lookup.addresses(name, Rtype::A, now),
+    )
+    .await;
     let alias = [&four, &six]
         .into_iter()
         .find_map(|answer| answer.aliases.last().cloned());
@@ -217,6 +261,32 @@ async fn addresses_only(
         dane: Dane::Absent,
     };
     (host, alias)
+}
+
+/// Waits for two things at the same time, without a runtime.
+async fn both<A, B>(first: impl Future<Output = A>, second: impl Future<Output = B>) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut one, mut other) = (None, None);
+    poll_fn(|context| {
+        if one.is_none()
+            && let Poll::Ready(done) = first.as_mut().poll(context)
+        {
+            one = Some(done);
+        }
+        if other.is_none()
+            && let Poll::Ready(done) = second.as_mut().poll(context)
+        {
+            other = Some(done);
+        }
+        match (one.take(), other.take()) {
+            (Some(one), Some(other)) => Poll::Ready((one, other)),
+            unfinished => {
+                (one, other) = unfinished;
+                Poll::Pending
+            }
+        }
+    })
+    .await
 }
 
 /// One family that fails does not spoil the other; but what is used is only as good as its weakest part. Where nothing is left, a

@@ -14,7 +14,11 @@
 //! Memory of a peer that did TLS before turns "clear allowed" into "later" [SMTP-STARTTLS-17]. Pins are an extra condition to a
 //! verified peer, never a replacement [CONF-12].
 
+mod terms;
+
 use std::fmt;
+
+pub use terms::decide_for;
 
 use crate::verify::VerifiedBy;
 

@@ -24,7 +24,7 @@ const TLS_FEATURE: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 1, 24];
 const STATUS_REQUEST: u8 = 5;
 /// `id-on-dnsSRV` (RFC 4985), `1.3.6.1.5.5.7.8.7`.
 const DNS_SRV: [u8; 8] = [0x2b, 6, 1, 5, 5, 7, 8, 7];
-/// `id-kp-clientAuth` and friends are read by the parser; ML-DSA keys are not: `2.16.840.1.101.3.4.3.{17,18,19}`.
+/// What the OIDs of ML-DSA keys begin with: `2.16.840.1.101.3.4.3`, and 17, 18 or 19.
 const ML_DSA: [u8; 8] = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03];
 /// `ecdsa-with-SHA1` (RFC 3279 2.2.3), which the registry crate does not have.
 const ECDSA_WITH_SHA1: Oid<'static> = x509_parser::der_parser::oid!(1.2.840.10045.4.1);
@@ -387,7 +387,7 @@ fn key_kind(certificate: &X509Certificate<'_>) -> PublicKeyKind {
     if algorithm == oids::OID_SIG_ED25519.as_bytes() {
         return PublicKeyKind::Ed25519;
     }
-    if algorithm.len() == ML_DSA.len() + 1 && algorithm.starts_with(&ML_DSA) {
+    if matches!(algorithm, [head @ .., 17..=19] if head == ML_DSA) {
         return PublicKeyKind::MlDsa;
     }
     match key.parsed() {

@@ -17,7 +17,7 @@
 //! | [`sasl`] | PLAIN, LOGIN, SCRAM-SHA-256 and its channel-bound form; the client's side also OAUTHBEARER, XOAUTH2, EXTERNAL | RFC 4422, 4616, 5802, 7628, 7677, 9266 |
 //! | [`tls`] | the ClientHello, read before a TLS engine sees it | RFC 9846 4.1.2, RFC 6066 3, RFC 7301 |
 //! | [`smtp`], [`imap`], [`pop3`] | commands, replies and the sessions of each protocol, server and client | RFC 5321, RFC 9051, RFC 1939 |
-//! | [`sieve`] | the client of ManageSieve | RFC 5804 |
+//! | [`sieve`] | the client of `ManageSieve` | RFC 5804 |
 //! | [`proxy`] | the PROXY header: for whom a connection is made | haproxy's `proxy-protocol.txt` |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]

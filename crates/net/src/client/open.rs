@@ -41,7 +41,10 @@ pub async fn open<M: Dialogue>(
     if shares == Shares::Classic || session.answered() != Some(false) {
         return Err(failure);
     }
-    let mut session = start(dialer.dial(&again).await?, Shares::Classic);
+    let Ok(dialed) = dialer.dial(&again).await else {
+        return Err(failure);
+    };
+    let mut session = start(dialed, Shares::Classic);
     let result = session.ready().await;
     match session.answered() {
         Some(true) => options.hellos.remember(server, Instant::now()),

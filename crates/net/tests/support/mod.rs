@@ -13,6 +13,7 @@
 pub mod caller;
 pub mod client;
 pub mod pki;
+pub mod scripted;
 pub mod toy;
 
 use std::net::SocketAddr;

@@ -1,8 +1,7 @@
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::pin::pin;
 use std::sync::Mutex;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use super::*;
@@ -353,4 +352,29 @@ fn tlsa_of_a_service_wants_a_secure_way_to_it() {
     assert!(find(Status::Insecure).is_reachable());
     let broken = find(BOGUS);
     assert!(!broken.is_reachable() && broken.dane == Dane::Broken(BOGUS));
+}
+
+// Both families are asked for before either has answered.
+#[test]
+fn both_families_are_waited_for_at_once() {
+    let gate = std::cell::Cell::new(0);
+    let wait = |number: u32| {
+        let gate = &gate;
+        let mut arrived = false;
+        poll_fn(move |_| {
+            if !arrived {
+                arrived = true;
+                gate.set(gate.get() + 1);
+            }
+            if gate.get() == 2 {
+                Poll::Ready(number)
+            } else {
+                Poll::Pending
+            }
+        })
+    };
+    let mut waiting = pin!(both(wait(1), wait(2)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(waiting.as_mut().poll(&mut context), Poll::Pending);
+    assert_eq!(waiting.as_mut().poll(&mut context), Poll::Ready((1, 2)));
 }

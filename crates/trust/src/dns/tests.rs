@@ -89,10 +89,10 @@ impl Transport for Replay<'_> {
     }
 }
 
-fn resolver<'a>(
-    recorded: &'a Recorded,
+fn resolver(
+    recorded: &Recorded,
     changed: Option<((Name, Rtype), Vec<u8>)>,
-) -> Resolver<Replay<'a>> {
+) -> Resolver<Replay<'_>> {
     let replay = Replay {
         recorded,
         changed,

@@ -309,7 +309,7 @@ mod tests {
         assert!(zone.keys.iter().all(|key| set.signatures[0].names(key)));
         let mut work = Work::new();
         assert_eq!(zone.verify(&set, 1000, &mut work), Err(SPENT));
-        let looked_at = (0..).take_while(|_| work.signature().is_ok()).count();
+        let looked_at = (0..1000).take_while(|_| work.signature().is_ok()).count();
         assert!(
             looked_at >= 90,
             "only {} may have been looked at",
@@ -321,7 +321,7 @@ mod tests {
         let mut work = Work::new();
         let refused = Err(Status::Bogus(Bogus::SignatureInvalid));
         assert_eq!(zone.verify(&set, 1000, &mut work), refused);
-        let left = (0..).take_while(|_| work.signature().is_ok()).count();
+        let left = (0..1000).take_while(|_| work.signature().is_ok()).count();
         assert_eq!(left, 100 - MAX_SAME_TAG);
     }
 }

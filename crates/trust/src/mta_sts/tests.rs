@@ -93,11 +93,14 @@ impl Fetch for World {
     }
 }
 
+/// The texts at `_mta-sts`, and what they say.
+type Case = (&'static [&'static str], Result<Option<Id>, RecordError>);
+
 // [STS-01] the corpus of records
 #[test]
 fn records_are_read_as_the_grammar_says() {
     let id = |text: &str| Ok(Some(Id::new(text).unwrap()));
-    let cases: &[(&[&str], Result<Option<Id>, RecordError>)] = &[
+    let cases: &[Case] = &[
         (&["v=STSv1; id=20160831085700Z;"], id("20160831085700Z")),
         (&["v=STSv1;id=1"], id("1")),
         (&["v=STSv1 ; \t id=1 ; x=y ; "], id("1")),

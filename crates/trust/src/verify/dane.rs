@@ -15,7 +15,7 @@ use rustls_pki_types::{CertificateDer, Der, TrustAnchor};
 
 use super::path::{self, Found, Path};
 use super::reason::{Reason, Whose};
-use super::verdict::{Check, Kind, Status};
+use super::verdict::{Kind, Status};
 use crate::der::{self, Reader};
 use crate::tlsa::{Tlsa, TlsaSet};
 use crate::x509::Certificate;
@@ -58,21 +58,13 @@ pub(crate) fn find_anchored(
         named.iter().find(is_end)?.certificate.as_ref()
     });
     if let Some((position, certificate)) = anchor {
-        let dates = path::dates(&[(*position, certificate)], now);
-        let keys = path::keys(&[(*position, certificate)]);
-        worsen(&mut found.checks, Kind::Dates, dates);
-        worsen(&mut found.checks, Kind::Key, keys);
+        let dates = found.checks.iter_mut().find(|it| it.kind == Kind::Dates);
+        let ended = path::dates(&[(*position, certificate)], now);
+        if let (Some(dates), Err(reason)) = (dates, ended) {
+            dates.status = Status::Fail(reason);
+        }
     }
     Some(found)
-}
-
-fn worsen(checks: &mut [Check], kind: Kind, result: Result<(), Reason>) {
-    let check = checks.iter_mut().find(|it| it.kind == kind);
-    if let (Some(check), Err(reason)) = (check, result)
-        && check.status == Status::Pass
-    {
-        check.status = Status::Fail(reason);
-    }
 }
 
 /// An anchor a record names, with its certificate where there is one.

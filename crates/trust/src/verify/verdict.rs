@@ -238,3 +238,29 @@ impl Verdict {
         self.excepted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_looked_at_stands_in_the_way_but_for_three_things() {
+        use Kind::{
+            Chain, Dane, Dates, Key, MustStaple, Name, Pins, Revocation, Signature, Staple, Usage,
+        };
+        let is_good = |kind, status| Check::new(kind, status).is_good();
+        for kind in [Chain, Signature, Key, Dates, Usage, Name, Dane, MustStaple] {
+            assert!(
+                !is_good(kind, Status::Unknown(Reason::NotTested)),
+                "{kind:?}"
+            );
+        }
+        for kind in [Revocation, Staple, Pins] {
+            assert!(
+                is_good(kind, Status::Unknown(Reason::NotTested)),
+                "{kind:?}"
+            );
+            assert!(!is_good(kind, Status::Fail(Reason::NotTested)), "{kind:?}");
+        }
+    }
+}

@@ -5,6 +5,7 @@
     reason = "every test file uses a part of it, and none uses all"
 )]
 
+pub(crate) mod judged;
 pub(crate) mod openssl;
 
 use std::sync::{Arc, Mutex};

@@ -17,7 +17,7 @@ pub struct Quote {
 
 impl Quote {
     /// Quotes octets. `authenticated`: they came inside TLS from a verified peer.
-    pub(crate) fn new(octets: &[u8], authenticated: bool) -> Self {
+    pub fn new(octets: &[u8], authenticated: bool) -> Self {
         let cut = octets.get(..LONGEST).unwrap_or(octets);
         let mut text = String::with_capacity(cut.len());
         for chunk in cut.utf8_chunks() {

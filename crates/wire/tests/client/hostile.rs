@@ -7,9 +7,9 @@ use gatepost_wire::client::{Credentials, Mode, Seed};
 use gatepost_wire::sasl::client::Mechanism;
 use gatepost_wire::{imap, pop3, sieve, smtp};
 
-fn credentials() -> Box<Credentials> {
+fn credentials() -> Credentials {
     let (user, password) = CREDENTIALS;
-    Box::new(Credentials::password(user, password).allow([Mechanism::Plain]))
+    Credentials::password(user, password).allow([Mechanism::Plain])
 }
 
 fn seed() -> Seed {
@@ -24,7 +24,7 @@ fn smtp_client() {
     let make = || Client::clear(Arc::clone(&config), seed());
     let owner = || {
         |ask| match ask {
-            Ask::Ready(_) => Answer::Login(credentials()),
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) | Ask::LoginFailed(_) => Answer::Quit,
             _ => Answer::Wait,
         }
@@ -46,7 +46,7 @@ fn imap_client() {
     let make = || Client::clear(Arc::clone(&config), seed());
     let owner = || {
         |ask| match ask {
-            Ask::Ready { .. } => Answer::Login(credentials()),
+            Ask::Ready { .. } => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) | Ask::LoginFailed(_) => Answer::Quit,
             _ => Answer::Wait,
         }
@@ -68,7 +68,7 @@ fn pop3_client() {
     let make = || Client::clear(Arc::clone(&config), seed());
     let owner = || {
         |ask| match ask {
-            Ask::Ready(_) => Answer::Login(credentials()),
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) | Ask::LoginFailed(_) => Answer::Quit,
             _ => Answer::Wait,
         }
@@ -89,7 +89,7 @@ fn sieve_client() {
     let make = || Client::clear(Arc::clone(&config), seed());
     let owner = || {
         |ask| match ask {
-            Ask::Ready(_) => Answer::Login(credentials()),
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) | Ask::LoginFailed(_) => Answer::Quit,
             _ => Answer::Wait,
         }

@@ -1,3 +1,7 @@
-//! The client sessions against a hostile server and a hostile path.
+//! The client sessions against a hostile server and a hostile path, and against what honest servers of others do.
 
 mod hostile;
+mod others;
+mod script;
+mod smtp;
+mod times;

@@ -244,7 +244,7 @@ fn what_is_appended_is_fetched() {
     let (ended, client, seen) = talk(&maildrop, case);
     assert_eq!((ended.client, client.failure()), (Why::Quit, None));
     assert_eq!(seen.done, [Kind::Ok; 7], "{:?}", seen.data);
-    assert_eq!(maildrop.contents("INBOX"), [content.clone()]);
+    assert_eq!(maildrop.contents("INBOX"), [&content[..]]);
     let joined: Vec<u8> = seen
         .portions
         .iter()

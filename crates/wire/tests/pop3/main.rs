@@ -1,5 +1,6 @@
 //! The POP3 session, seen from outside: dialogues, attacks on the upgrade, any cut of the input, garbage.
 
+mod client;
 mod cuts;
 mod limits;
 mod mailbox;

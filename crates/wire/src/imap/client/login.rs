@@ -3,7 +3,7 @@
 use zeroize::Zeroize as _;
 
 use super::command::quote;
-use super::{Ask, Client, State, Status, Then};
+use super::{Ask, Client, Place, State, Status, Then};
 use crate::client::{Breach, Credentials, Failure, Proof, Stage};
 use crate::sasl::client::{Exchange, Mechanism, choose};
 use crate::sasl::{decode_base64, encode_base64, prepare_name, prepare_password};
@@ -144,7 +144,7 @@ impl Client {
     }
 
     pub(super) fn logged_in(&mut self, mechanism: Option<Mechanism>, status: &Status) {
-        self.logged_in = true;
+        self.place = Place::LoggedIn;
         // RFC 9051 6.2.2: what the server can do may be another thing now
         if status.code_argument("CAPABILITY").is_some() {
             self.take_capability_code(status);

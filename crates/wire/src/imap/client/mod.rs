@@ -109,12 +109,28 @@ pub struct Client {
     /// The tag of the command under way.
     tag: Option<[u8; 12]>,
     capabilities: Capabilities,
-    logged_in: bool,
-    selected: bool,
+    place: Place,
     questions: VecDeque<Ask>,
     put_off: VecDeque<Answer>,
-    asked: bool,
+    asked: Asked,
     news: bool,
+}
+
+/// What was asked and has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Nothing,
+    Event,
+    Content,
+}
+
+/// How far the session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Outside,
+    LoggedIn,
+    /// A mailbox is selected, or about to be.
+    Selected,
 }
 
 enum State {
@@ -187,11 +203,10 @@ impl Client {
             reader: Reader::default(),
             tag: None,
             capabilities: Capabilities::default(),
-            logged_in: false,
-            selected: false,
+            place: Place::Outside,
             questions: VecDeque::new(),
             put_off: VecDeque::new(),
-            asked: false,
+            asked: Asked::Nothing,
             news: false,
         }
     }
@@ -240,7 +255,14 @@ impl Machine for Client {
     }
 
     fn answer(&mut self, answer: Answer) {
-        let result = if mem::take(&mut self.asked) {
+        // Content was asked for, or something was told: each has its answers.
+        let is_content = matches!(answer, Answer::Content(_));
+        let fits = match mem::replace(&mut self.asked, Asked::Nothing) {
+            Asked::Nothing => false,
+            Asked::Event => !is_content,
+            Asked::Content => is_content,
+        };
+        let result = if fits {
             self.act(answer)
         } else {
             Err(Failure::Misuse)
@@ -281,7 +303,7 @@ impl Machine for Client {
 impl Client {
     /// Takes a step; none means that another can follow at once.
     fn step(&mut self, now: Instant) -> Result<Option<Next<Ask>>, Failure> {
-        if self.asked {
+        if self.asked != Asked::Nothing {
             return Err(Failure::Misuse);
         }
         match &mut self.state {
@@ -292,7 +314,10 @@ impl Client {
             _ => {}
         }
         if let Some(question) = self.questions.pop_front() {
-            self.asked = true;
+            self.asked = match question {
+                Ask::Content => Asked::Content,
+                _ => Asked::Event,
+            };
             return Ok(Some(Next::Ask(question)));
         }
         if self.link.is_full()
@@ -301,7 +326,7 @@ impl Client {
             return Ok(Some(self.link.write()));
         }
         let stage = self.stage();
-        let bounds = if self.logged_in {
+        let bounds = if self.is_logged_in() {
             Bounds::LATE
         } else {
             Bounds::EARLY
@@ -360,7 +385,7 @@ impl Client {
         let stage = self.stage();
         match event {
             Event::Portion(portion) => {
-                if self.selected {
+                if self.place == Place::Selected {
                     self.questions.push_back(Ask::Portion(Box::new(portion)));
                 }
                 Ok(())
@@ -426,7 +451,7 @@ impl Client {
             Kind::PreAuth if !encrypted && self.config.mode != Mode::Off => {
                 return Err(Failure::PreAuthInClear);
             }
-            Kind::PreAuth => self.logged_in = true,
+            Kind::PreAuth => self.place = Place::LoggedIn,
             Kind::Bye => {
                 return Err(Failure::GreetingRefused(
                     self.link.refused(true, &status.line),
@@ -513,7 +538,11 @@ impl Client {
             State::Running(run) => {
                 run.check_over(good)?;
                 if run.selects() {
-                    self.selected = good;
+                    self.place = if good {
+                        Place::Selected
+                    } else {
+                        Place::LoggedIn
+                    };
                 }
                 self.take_capability_code(&status);
                 self.state = State::Open;
@@ -543,12 +572,16 @@ impl Client {
         }
     }
 
+    fn is_logged_in(&self) -> bool {
+        self.place >= Place::LoggedIn
+    }
+
     fn ready(&mut self) {
         self.link.lift_budget();
         self.state = State::Open;
         self.questions.push_back(Ask::Ready {
             capabilities: Box::new(self.capabilities.clone()),
-            logged_in: self.logged_in,
+            logged_in: self.is_logged_in(),
         });
     }
 
@@ -578,7 +611,7 @@ impl Client {
                 | Data::Fetched(_)
                 | Data::Found(_)
         );
-        if of_messages && !self.selected {
+        if of_messages && self.place != Place::Selected {
             return;
         }
         if let Data::Fetched(fetched) = &data {
@@ -598,7 +631,7 @@ impl Client {
 
     fn tell(&mut self, data: Data) {
         // [IMAP-TLS-12] before login there is nothing to tell but what commands were answered
-        if self.logged_in {
+        if self.is_logged_in() {
             self.questions.push_back(Ask::Data(Box::new(data)));
         }
     }

@@ -113,10 +113,10 @@ impl Reader {
             match &mut self.state {
                 State::Line => {
                     let room = bounds.response.saturating_sub(self.octets);
-                    let Some(line) = link.line(room, stage)? else {
+                    let Some(text) = link.line(room, stage)? else {
                         return Ok(None);
                     };
-                    if let Some(response) = self.on_line(line, bounds, stage)? {
+                    if let Some(response) = self.on_line(text, bounds, stage)? {
                         return Ok(Some(Event::Response(response)));
                     }
                 }
@@ -336,7 +336,7 @@ mod tests {
             .concat()
             .repeat(20);
         assert!(events(&[&many], Bounds::EARLY).is_err() || many.len() < 64 * 1024);
-        assert_eq!(events(&[&[b'*'; 70_000]], Bounds::EARLY), too_much);
+        assert_eq!(events(&[&b"*".repeat(70_000)], Bounds::EARLY), too_much);
         // before login no body streams
         assert_eq!(
             events(&[b"* 1 FETCH (BODY[] {50000}\r\n"], Bounds::EARLY),

@@ -3,7 +3,7 @@
 use std::mem;
 
 use super::command::{verb, write};
-use super::{Answer, Ask, Client, Command, MOST_PUT_OFF, State};
+use super::{Answer, Ask, Client, Command, MOST_PUT_OFF, Place, State};
 use crate::client::{Breach, Failure, Stage, is_plain};
 use crate::seam::MaySendCredentials;
 
@@ -64,7 +64,7 @@ impl Client {
     /// Carries out an answer, or puts it off until the command under way is over.
     pub(super) fn act(&mut self, answer: Answer) -> Result<(), Failure> {
         match (&mut self.state, answer) {
-            (State::Failing(_) | State::Over(_), _) => Ok(()),
+            (State::Failing(_) | State::Over(_), _) | (_, Answer::Wait) => Ok(()),
             (State::Running(Run::Appending { left }), Answer::Content(portion)) => {
                 let length = portion.len() as u64;
                 if portion.is_empty() || length > *left {
@@ -78,13 +78,11 @@ impl Client {
                 }
                 Ok(())
             }
-            (State::Running(Run::Appending { .. }), _) => Err(Failure::Misuse),
             (State::Running(Run::Raw), Answer::Line(line)) if is_plain(&line) => {
                 // It may be a credential: the record does not get it.
                 self.link.say_secret(&line, "(line)");
                 Ok(())
             }
-            (_, Answer::Wait) => Ok(()),
             (_, Answer::Done) => {
                 self.end_idle();
                 Ok(())
@@ -128,7 +126,7 @@ impl Client {
 
     fn begin(&mut self, answer: Answer) -> Result<(), Failure> {
         match answer {
-            Answer::Login(credentials) if !self.logged_in => self.login(&credentials),
+            Answer::Login(credentials) if !self.is_logged_in() => self.login(&credentials),
             Answer::Command(command) => self.run(&command)?,
             Answer::Quit => {
                 self.say_command(b"LOGOUT");
@@ -146,16 +144,16 @@ impl Client {
                 self.check_raw(&line)?;
                 let verb = verb(&line);
                 if verb == b"SELECT" || verb == b"EXAMINE" {
-                    self.selected = true;
+                    self.place = Place::Selected;
                     Run::Select
                 } else {
                     Run::Raw
                 }
             }
-            _ if !self.logged_in && *command != Command::Noop => return Err(Failure::Misuse),
+            _ if !self.is_logged_in() && *command != Command::Noop => return Err(Failure::Misuse),
             Command::Select { .. } => {
                 // What comes with it is about the mailbox.
-                self.selected = true;
+                self.place = Place::Selected;
                 Run::Select
             }
             Command::Idle => Run::IdleAsked,

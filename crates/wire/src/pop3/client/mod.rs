@@ -385,15 +385,15 @@ impl Client {
         match mem::replace(&mut self.state, State::Over(Why::Failed)) {
             State::Capabilities(text) => self.on_capability(text, &line)?,
             State::Exchange(exchange) => self.on_exchange_line(exchange, line)?,
-            state => {
+            before => {
                 let reply = Reply::read(line).ok_or(Failure::Protocol(Breach::Malformed, stage))?;
-                self.on_reply(state, reply)?;
+                self.on_reply(before, &reply)?;
             }
         }
         Ok(true)
     }
 
-    fn on_reply(&mut self, state: State, reply: Reply) -> Result<(), Failure> {
+    fn on_reply(&mut self, state: State, reply: &Reply) -> Result<(), Failure> {
         let refused = self.link.refused(reply.is_temporary(), &reply.line);
         match state {
             State::Greeting if reply.good => {
@@ -423,7 +423,7 @@ impl Client {
             State::User(_) | State::Pass => self.login_failed(Failure::LoginRefused(refused)),
             State::Open => {
                 self.state = State::Open;
-                let ask = self.run.on_reply(&reply, &self.link)?;
+                let ask = self.run.on_reply(reply, &self.link)?;
                 self.questions.extend(ask);
                 if self.run.is_over() {
                     self.state = State::Over(Why::Quit);

@@ -130,6 +130,7 @@ fn the_matrix_of_the_binding_flag() {
 
 #[test]
 fn the_strongest_allowed_is_chosen() {
+    // [MUA-09] a certificate leads to EXTERNAL
     use Mechanism::{External, Login, OAuthBearer, Plain, ScramSha256, ScramSha256Plus, XOAuth2};
     let channel = channel(true);
     let all = Mechanism::ALL;

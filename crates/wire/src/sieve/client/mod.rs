@@ -1,4 +1,4 @@
-//! The ManageSieve client's session (RFC 5804).
+//! The `ManageSieve` client's session (RFC 5804).
 //!
 //! ```text
 //!  Greeting ─OK─▶ Asking ─OK─▶ Upgrade ─▶ (Fresh) ─▶ Greeting inside TLS ─OK─▶ Open ◀──▶ Exchange, Running
@@ -440,8 +440,8 @@ impl Client {
                 _ => return Err(malformed),
             },
             // Untagged words make a list; nothing is known of them before its end.
-            state @ (State::Greeting | State::Running(_)) if self.lines.len() < MOST_LINES => {
-                self.state = state;
+            before @ (State::Greeting | State::Running(_)) if self.lines.len() < MOST_LINES => {
+                self.state = before;
                 self.lines.push(values);
             }
             State::Greeting | State::Running(_) => return Err(Failure::TooMuch(stage)),

@@ -6,6 +6,10 @@ use crate::smtp::path::ForwardPath;
 
 /// The reply to EHLO or LHLO, understood.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Capabilities {
     /// Every line behind the first, as it came. Not safe to print.
     pub keywords: Vec<Vec<u8>>,
@@ -184,6 +188,8 @@ mod tests {
 
     #[test]
     fn keywords_in_any_case() {
+        use Mechanism::{Login, Plain, ScramSha256};
+
         let it = read(&[
             "starttls",
             "Size 1000",
@@ -193,7 +199,6 @@ mod tests {
         ]);
         assert!(it.starttls && it.eight_bit && !it.pipelining);
         assert_eq!(it.size, Some(Some(1000)));
-        use Mechanism::{Login, Plain, ScramSha256};
         assert_eq!(it.mechanisms, [Plain, ScramSha256, Login]);
         assert_eq!(read(&["SIZE"]).size, Some(None));
         assert_eq!(read(&["SIZE 0"]).size, Some(None));

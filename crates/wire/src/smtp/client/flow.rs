@@ -163,14 +163,14 @@ impl Flow {
     }
 
     /// Writes a command of the owner.
-    pub(super) fn ask(&mut self, link: &mut Link, line: &[u8]) {
-        if line
+    pub(super) fn ask(&mut self, link: &mut Link, command: &[u8]) {
+        if command
             .get(..4)
             .is_some_and(|it| it.eq_ignore_ascii_case(b"AUTH"))
         {
-            link.say_secret(line, "AUTH (credentials)");
+            link.say_secret(command, "AUTH (credentials)");
         } else {
-            link.say(line);
+            link.say(command);
         }
         self.due.push_back(Due::Owner);
     }

@@ -11,14 +11,13 @@ use zeroize::Zeroize as _;
 const LONGEST_COMMAND: usize = 512;
 
 impl Client {
-    pub(super) fn login(&mut self, credentials: &Credentials) -> Result<(), Failure> {
+    pub(super) fn login(&mut self, credentials: &Credentials) {
         match self.begin(credentials) {
             Ok(exchange) => self.say_auth(exchange),
             Err(failure) => {
                 self.question = Some(Ask::LoginFailed(Box::new(failure)));
             }
         }
-        Ok(())
     }
 
     fn begin(&mut self, credentials: &Credentials) -> Result<Exchange, Failure> {

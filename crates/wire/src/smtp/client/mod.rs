@@ -516,7 +516,7 @@ impl Client {
 
     fn command(&mut self, answer: Answer) -> Result<(), Failure> {
         match answer {
-            Answer::Login(credentials) => self.login(&credentials)?,
+            Answer::Login(credentials) => self.login(&credentials),
             Answer::Noop => self.flow.ask(&mut self.link, b"NOOP"),
             Answer::Reset => self.flow.ask(&mut self.link, b"RSET"),
             Answer::Quit => {

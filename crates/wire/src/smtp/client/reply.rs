@@ -2,7 +2,7 @@
 //!
 //! Decisions hang on the code alone [SMTP-BASE-07]; the text is for people. All lines of a reply have one code [SMTP-BASE-08].
 
-use crate::client::{Breach, Failure, Link, Refused, Stage};
+use crate::client::{Breach, Failure, Link, Quote, Refused, Stage};
 
 /// The longest line of a reply read, in octets. RFC 5321 4.5.3.1.5 has 512; a challenge may have 12,288 (RFC 4954 4).
 const LONGEST_LINE: usize = 12_300;
@@ -50,6 +50,11 @@ impl Reply {
         let detail = number(parts.next()?, 3)?;
         let complete = parts.next().is_none() && class == self.code / 100;
         complete.then_some(Enhanced(u8::try_from(class).ok()?, subject, detail))
+    }
+
+    /// Code and text, escaped and cut to a length fit to be shown.
+    pub fn shown(&self) -> String {
+        Quote::new(&self.joined(), true).text().to_owned()
     }
 
     /// The whole reply as octets, lines joined by a space: for quoting. Not safe to print.
