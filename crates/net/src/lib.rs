@@ -1,9 +1,11 @@
-//! Moves the bytes: the one driver that runs a session over TCP and TLS with its deadlines and limits, and accepting.
+//! Moves the bytes: runs sessions over TCP and TLS with their deadlines and limits; accepting, and dialling.
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`driver`] | runs a server's [`gatepost_wire::session::Machine`] on a connection |
+//! | [`client`] | dials, and drives a client's session, out of which its owner pulls questions |
 //! | [`dns`] | the way to a recursive resolver |
-//! | [`driver`] | runs any [`gatepost_wire::session::Machine`] on a connection |
+//! | [`http`] | fetches policies, configurations and lists of revoked certificates |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
 //! | [`policy_host`] | policies of MTA-STS over HTTPS |

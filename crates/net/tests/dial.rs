@@ -67,9 +67,9 @@ async fn one_that_is_silent_does_not_hold_up_the_next() {
         ..Dialer::default()
     };
     let begun = Instant::now();
-    let dialed = dialer.dial(&target(address)).await.unwrap();
-    assert_eq!(dialed.address, address);
-    assert_eq!(dialed.server, address.to_string());
+    let connection = dialer.dial(&target(address)).await.unwrap();
+    assert_eq!(connection.address, address);
+    assert_eq!(connection.server, address.to_string());
     let elapsed = begun.elapsed();
     assert!(elapsed >= Duration::from_millis(250), "{elapsed:?}");
     assert!(elapsed < Duration::from_secs(10), "{elapsed:?}");
@@ -105,8 +105,8 @@ async fn ipv6_goes_first() {
         stagger: Duration::from_secs(60),
         ..Dialer::default()
     };
-    let dialed = dialer.dial(&target(address)).await.unwrap();
-    assert!(dialed.address.is_ipv6());
+    let connection = dialer.dial(&target(address)).await.unwrap();
+    assert!(connection.address.is_ipv6());
     // Addresses that are known already are not asked for.
     let known = Target {
         addresses: vec![ip("127.0.0.1")],
@@ -244,10 +244,10 @@ async fn a_socks_proxy_resolves_and_connects() {
             .unwrap();
         wait_for_end(stream);
     });
-    let mut dialed = through(proxy, "mx.example", None).await.unwrap();
-    assert_eq!(dialed.server, format!("mx.example:25 through {proxy}"));
+    let mut connection = through(proxy, "mx.example", None).await.unwrap();
+    assert_eq!(connection.server, format!("mx.example:25 through {proxy}"));
     let mut words = [0; 8];
-    tokio::io::AsyncReadExt::read_exact(&mut dialed.stream, &mut words)
+    tokio::io::AsyncReadExt::read_exact(&mut connection.stream, &mut words)
         .await
         .unwrap();
     assert_eq!(&words, b"220 mx\r\n");
@@ -340,9 +340,9 @@ async fn the_proxy_header_goes_first() {
             announce,
             ..Dialer::default()
         };
-        let dialed = dialer.dial(&Target::from(address)).await.unwrap();
+        let connection = dialer.dial(&Target::from(address)).await.unwrap();
         let (mut stream, client) = server.accept().unwrap();
-        drop(dialed);
+        drop(connection);
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
         let expected = header.unwrap_or_else(|| Header::of(client, address));

@@ -24,7 +24,7 @@ fn request(stream: &mut impl std::io::Read) -> (String, String) {
             return (first, host);
         }
         if let Some(value) = line.strip_prefix("Host: ") {
-            host = value.trim_end().to_owned();
+            value.trim_end().clone_into(&mut host);
         }
     }
 }
@@ -163,7 +163,7 @@ async fn what_is_not_clear_or_too_much_is_refused() {
 async fn a_body_that_is_cut_off_does_not_count() {
     // [TLS-CLOSE-01] The length is not told, and neither is the end.
     for end in [(|tls| drop(tls)) as fn(scripted::Tls), |tls| {
-        reset(tls.sock)
+        reset(tls.sock);
     }] {
         let server = https(move |mut tls| {
             let _ = tls.write_all(b"HTTP/1.1 200 OK\r\n\r\nversion: STSv1");

@@ -22,18 +22,18 @@ pub async fn open<M: Dialogue>(
     options: &Arc<Options>,
     begin: impl Fn() -> Start<M>,
 ) -> Result<Session<M>, Failure> {
-    let dialed = dialer.dial(target).await?;
-    let server = dialed.server.clone();
+    let connection = dialer.dial(target).await?;
+    let server = connection.server.clone();
     let shares = options.hellos.shares(&server, Instant::now());
-    let start = |dialed: Dialed, shares| {
-        let session = Session::new(dialed.stream, begin(), tls.clone(), Arc::clone(options));
+    let start = |connection: Dialed, shares| {
+        let session = Session::new(connection.stream, begin(), tls.clone(), Arc::clone(options));
         session.with_shares(shares)
     };
     let mut again = target.clone();
     if dialer.socks.is_none() {
-        again.addresses = vec![dialed.address.ip()];
+        again.addresses = vec![connection.address.ip()];
     }
-    let mut session = start(dialed, shares);
+    let mut session = start(connection, shares);
     let failure = match session.ready().await {
         Ok(()) => return Ok(session),
         Err(failure) => failure,
@@ -41,10 +41,10 @@ pub async fn open<M: Dialogue>(
     if shares == Shares::Classic || session.answered() != Some(false) {
         return Err(failure);
     }
-    let Ok(dialed) = dialer.dial(&again).await else {
+    let Ok(connection) = dialer.dial(&again).await else {
         return Err(failure);
     };
-    let mut session = start(dialed, Shares::Classic);
+    let mut session = start(connection, Shares::Classic);
     let result = session.ready().await;
     match session.answered() {
         Some(true) => options.hellos.remember(server, Instant::now()),

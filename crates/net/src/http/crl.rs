@@ -38,9 +38,12 @@ pub struct CrlFetcher {
 
 struct Kept {
     since: Instant,
-    /// None: it could not be had.
-    list: Option<Crls>,
+    list: Result<Crls, Missing>,
 }
+
+/// The list could not be had.
+#[derive(Debug, Clone, Copy)]
+struct Missing;
 
 impl fmt::Debug for CrlFetcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,15 +64,15 @@ impl CrlFetcher {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What is known of a place: a list, or that there is none. None: nothing.
-    fn known(&self, url: &str) -> Option<Option<Crls>> {
+    /// What is known of a place, if anything.
+    fn known(&self, url: &str) -> Option<Result<Crls, Missing>> {
         let kept = self.lock();
         let found = kept.get(url)?;
-        let life = if found.list.is_some() { KEPT } else { MISSED };
+        let life = if found.list.is_ok() { KEPT } else { MISSED };
         (found.since.elapsed() < life).then(|| found.list.clone())
     }
 
-    fn keep(&self, url: String, list: Option<Crls>) {
+    fn keep(&self, url: String, list: Result<Crls, Missing>) {
         let mut kept = self.lock();
         if kept.len() >= MOST {
             kept.retain(|_, it| it.since.elapsed() < MISSED);
@@ -81,11 +84,11 @@ impl CrlFetcher {
         kept.insert(url, Kept { since, list });
     }
 
-    async fn fetch_one(self, text: String) -> Option<Crls> {
+    async fn fetch_one(self, text: String) -> Result<Crls, Missing> {
         if let Some(known) = self.known(&text) {
             return known;
         }
-        let list = self.download(&text).await;
+        let list = self.download(&text).await.ok_or(Missing);
         self.keep(text, list.clone());
         list
     }
@@ -114,7 +117,7 @@ impl CrlSource for CrlFetcher {
             }
             let mut all = Crls::none();
             while let Some(fetched) = running.join_next().await {
-                if let Ok(Some(list)) = fetched {
+                if let Ok(Ok(list)) = fetched {
                     all.extend(&list);
                 }
             }

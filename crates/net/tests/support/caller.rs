@@ -28,6 +28,7 @@ pub enum Say {
 }
 
 #[derive(Default)]
+#[allow(clippy::struct_excessive_bools, reason = "a toy, not a model")]
 pub struct Caller {
     inbox: Inbox,
     output: Vec<u8>,

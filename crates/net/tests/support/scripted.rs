@@ -63,7 +63,8 @@ pub fn hybrid_tls(stream: TcpStream) -> Option<Tls> {
     tls_with(stream, &pki::shared().hybrid_server)
 }
 
-fn tls_with(mut stream: TcpStream, config: &Arc<ServerConfig>) -> Option<Tls> {
+/// The same with a configuration.
+pub fn tls_with(mut stream: TcpStream, config: &Arc<ServerConfig>) -> Option<Tls> {
     let mut connection = ServerConnection::new(Arc::clone(config)).unwrap();
     while connection.is_handshaking() {
         if connection.complete_io(&mut stream).is_err() {
