@@ -143,8 +143,8 @@ fn seed() -> Seed {
     Seed::new([7; 32])
 }
 
-fn credentials() -> Box<Credentials> {
-    Box::new(Credentials::password("user", "pencil"))
+fn credentials() -> Credentials {
+    Credentials::password("user", "pencil")
 }
 
 fn mode(flags: u8) -> Mode {
@@ -180,7 +180,7 @@ fn smtp_session(data: &[u8]) {
         let (mut left, mut under_way) = (5_u64, 0_u32);
         move |ask| {
             match ask {
-                Ask::Ready(_) if logs_in => return Answer::Login(credentials()),
+                Ask::Ready(_) if logs_in => return Answer::Login(Box::new(credentials())),
                 Ask::Content(id) => {
                     let portion = b".\r\n..x\rb\n".to_vec();
                     return Answer::Content {
@@ -191,7 +191,7 @@ fn smtp_session(data: &[u8]) {
                 Ask::Sent(_) => {
                     under_way = under_way
                         .checked_sub(1)
-                        .expect("more outcomes than messages")
+                        .expect("more outcomes than messages");
                 }
                 _ => {}
             }
@@ -259,7 +259,7 @@ fn imap_session(data: &[u8]) {
         move |ask| match ask {
             Ask::Ready {
                 logged_in: false, ..
-            } => Answer::Login(credentials()),
+            } => Answer::Login(Box::new(credentials())),
             Ask::Ready { .. } | Ask::LoggedIn(_) | Ask::Done(_) => {
                 left.pop().map_or(Answer::Quit, Answer::Command)
             }
@@ -305,7 +305,7 @@ fn pop3_session(data: &[u8]) {
     };
     let owner = || {
         |ask| match ask {
-            Ask::Ready(_) => Answer::Login(credentials()),
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) => Answer::Commands(vec![
                 Command::Stat,
                 Command::List,
@@ -333,7 +333,7 @@ fn sieve_session(data: &[u8]) {
     let owner = || {
         let mut turn = 0;
         move |ask| match ask {
-            Ask::Ready(_) => Answer::Login(credentials()),
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
             Ask::LoggedIn(_) => Answer::List,
             Ask::Done(..) if turn == 0 => {
                 turn += 1;

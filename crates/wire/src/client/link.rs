@@ -122,7 +122,8 @@ impl Link {
         }
     }
 
-    fn spend(&mut self, octets: usize, stage: Stage) -> Result<(), Failure> {
+    /// Counts octets against the budget for clear text.
+    pub(crate) fn spend(&mut self, octets: usize, stage: Stage) -> Result<(), Failure> {
         self.early = self.early.saturating_add(octets);
         if self.budgeted && self.early > CLEAR_BUDGET {
             return Err(Failure::TooMuch(stage));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gatepost_testkit::{facts, verified_facts};
-use gatepost_wire::client::{Credentials, Mode, Seed};
+use gatepost_wire::client::{Credentials, Mode, Recorder, Seed};
 use gatepost_wire::seam::{TlsFacts, UnverifiedLogin};
 use gatepost_wire::session::Fresh as _;
 use gatepost_wire::smtp::client::{
@@ -414,7 +414,11 @@ fn replies_that_cannot_be_end_the_session() {
 }
 
 /// Logs in with a password and tells what came of it.
-fn login(facts: TlsFacts, exception: Option<UnverifiedLogin>, replies: &[&str]) -> script::Outcome {
+fn login(
+    facts: &TlsFacts,
+    exception: Option<UnverifiedLogin>,
+    replies: &[&str],
+) -> script::Outcome {
     let mut config = Config::new(Mode::Implicit, "me.test");
     config.exception = exception;
     let config = Arc::new(config);
@@ -435,11 +439,11 @@ fn a_peer_nobody_verified_gets_no_credential() {
     // [SMTP-AUTH-11] [MUA-02] [SMTP-STARTTLS-12]
     let hello = "250 AUTH PLAIN\r\n";
     let hello = &format!("250-mx\r\n{hello}");
-    let outcome = login(facts(), None, &[HELLO, hello, "221\r\n"]);
+    let outcome = login(&facts(), None, &[HELLO, hello, "221\r\n"]);
     assert_eq!(outcome.said[2], "QUIT\r\n");
     assert!(outcome.told[1].contains("NotVerified"));
     let named = Some(UnverifiedLogin::danger_unverified_peer());
-    let outcome = login(facts(), named, &[HELLO, hello, "235\r\n", "221\r\n"]);
+    let outcome = login(&facts(), named, &[HELLO, hello, "235\r\n", "221\r\n"]);
     assert!(outcome.said[2].starts_with("AUTH PLAIN "));
 }
 
@@ -448,7 +452,7 @@ fn what_the_server_says_in_an_exchange_is_checked() {
     // [SMTP-AUTH-05] [SASL-SCRAM-01]
     let scram = "250-mx\r\n250 AUTH SCRAM-SHA-256\r\n";
     // success without the server's proof
-    let outcome = login(verified_facts(), None, &[HELLO, scram, "235 welcome\r\n"]);
+    let outcome = login(&verified_facts(), None, &[HELLO, scram, "235 welcome\r\n"]);
     assert_eq!(outcome.end, "E-SERVER-NOT-PROVEN");
     // a challenge that is not base64, or breaks the mechanism's rules, is cancelled
     for (challenge, why) in [
@@ -456,12 +460,12 @@ fn what_the_server_says_in_an_exchange_is_checked() {
         ("334 cj1h\r\n", "ServerNotProven"),
     ] {
         let replies = [HELLO, scram, challenge, "501 cancelled\r\n", "221\r\n"];
-        let outcome = login(verified_facts(), None, &replies);
+        let outcome = login(&verified_facts(), None, &replies);
         assert_eq!(outcome.said[3], "*\r\n");
         assert!(outcome.told[1].contains(why), "{:?}", outcome.told);
     }
     let outcome = login(
-        verified_facts(),
+        &verified_facts(),
         None,
         &[HELLO, "250-mx\r\n250 AUTH X-OWN\r\n", "221\r\n"],
     );
@@ -490,4 +494,45 @@ fn a_raw_command_is_one_line_and_no_way_around_the_rules() {
         );
         assert_eq!(outcome.end, if good { "" } else { "E-MISUSE" });
     }
+}
+
+#[test]
+fn the_record_of_a_person_s_login_has_no_secret() {
+    let recorder = Recorder::new();
+    let mut config = Config::new(Mode::Implicit, "me.test");
+    config.recorder = Some(recorder.clone());
+    let config = Arc::new(config);
+    let commands = [&b"AUTH LOGIN"[..], b"dXNlcg==", b"cGVuY2ls", b"NOOP"];
+    let outcome = run(
+        || Fresh::implicit(Arc::clone(&config), Seed::new([1; 32])).secured(verified_facts()),
+        || {
+            let mut commands = commands.iter();
+            move |_| {
+                commands
+                    .next()
+                    .map_or(Answer::Quit, |it| Answer::Command((*it).into()))
+            }
+        },
+        &[
+            HELLO,
+            BARE,
+            "334 VXNlcm5hbWU6\r\n",
+            "334 UGFzc3dvcmQ6\r\n",
+            "235 in\r\n",
+            "250\r\n",
+            "221\r\n",
+        ],
+    );
+    assert_eq!(outcome.end, "");
+    assert!(outcome.said.concat().contains("cGVuY2ls\r\nNOOP\r\n"));
+    let shown: Vec<_> = recorder
+        .take()
+        .iter()
+        .map(|it| it.text.text().to_owned())
+        .collect();
+    let shown = shown.join("\n");
+    assert!(
+        shown.contains("NOOP") && !shown.contains("cGVuY2ls") && !shown.contains("dXNl"),
+        "{shown}"
+    );
 }

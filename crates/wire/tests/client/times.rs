@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gatepost_testkit::verified_facts;
-use gatepost_wire::client::{Failure, Mode, Seed, Stage};
+use gatepost_wire::client::{Deadlines, Failure, Mode, Seed, Session, Stage};
 use gatepost_wire::session::{Fresh as _, Machine, Next};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
-use gatepost_wire::{imap, smtp};
+use gatepost_wire::{imap, pop3, smtp};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -145,4 +145,56 @@ fn imap_idle_is_ended_in_time() {
     let end = until(&mut session, end, &mut owner);
     assert!(matches!(session.next(end), Next::Close(_)));
     assert_eq!(session.failure(), Some(&Failure::Timeout(Stage::Command)));
+}
+
+/// Says a line every ten seconds until the session has had enough; how long that took.
+fn patience<M: Session>(
+    session: &mut M,
+    opening: &[&str],
+    line: &str,
+    mut owner: impl FnMut(M::Ask) -> M::Answer,
+) -> (Duration, &'static str) {
+    let mut now = Instant::now();
+    for reply in opening {
+        until(session, now, &mut owner);
+        session.receive(reply.as_bytes());
+    }
+    let begun = now;
+    loop {
+        match session.next(now) {
+            Next::Ask(ask) => session.answer(owner(ask)),
+            Next::Write => session.output().clear(),
+            Next::Read { until } => {
+                now = until.min(now + Duration::from_secs(10));
+                session.receive(line.as_bytes());
+            }
+            Next::Upgrade => panic!("no TLS here"),
+            Next::Close(_) => return (now - begun, session.failure().unwrap().label()),
+        }
+    }
+}
+
+#[test]
+fn lines_that_trickle_in_do_not_buy_time() {
+    let config = Arc::new(imap::client::Config::new(Mode::StartTls));
+    let mut session = imap::client::Client::clear(config, Seed::new([1; 32]));
+    let wait = |_| imap::client::Answer::Wait;
+    let taken = patience(&mut session, &["* OK x\r\n"], "* OK still here\r\n", wait);
+    assert_eq!(taken, (Duration::from_secs(30), "E-TIMEOUT"));
+
+    let config = Arc::new(pop3::client::Config::new(Mode::Opportunistic));
+    let mut session = pop3::client::Client::clear(config, Seed::new([1; 32]));
+    let wait = |_| pop3::client::Answer::Wait;
+    let opening = ["+OK x\r\n", "+OK\r\n"];
+    let taken = patience(&mut session, &opening, "X-MORE\r\n", wait);
+    assert_eq!(taken, (Duration::from_secs(30), "E-TIMEOUT"));
+
+    let config = Arc::new(smtp::client::Config {
+        deadlines: Deadlines::INTERACTIVE,
+        ..smtp::client::Config::new(Mode::StartTls, "me.test")
+    });
+    let mut session = smtp::client::Client::clear(config, Seed::new([1; 32]));
+    let wait = |_| smtp::client::Answer::Wait;
+    let taken = patience(&mut session, &["220 x\r\n"], "250-more\r\n", wait);
+    assert_eq!(taken, (Duration::from_secs(30), "E-TIMEOUT"));
 }

@@ -8,11 +8,13 @@ use std::time::Instant;
 use gatepost_testkit::imap::Maildrop;
 use gatepost_testkit::pair::{Begin, Ended, run};
 use gatepost_wire::client::{Credentials, Failure, Mode, Seed};
+use gatepost_wire::imap::ask as server_ask;
 use gatepost_wire::imap::client::{
     Answer, Ask, Change, Client, Command, Config, Data, Fresh, Kind, Portion,
 };
 use gatepost_wire::imap::server::{self, Server};
 use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 use gatepost_wire::session::Why;
 
 use super::config;
@@ -100,8 +102,40 @@ fn talk(maildrop: &Maildrop, case: Case) -> (Ended, Client, Seen) {
             Ask::Continue(_) | Ask::Idle => Answer::Wait,
         }
     };
-    let (ended, client) = run(begin, owner, |ask| access.handle(ask), case.segment);
+    let backend = |ask| match ask {
+        server_ask::Ask::Account(ask) => server_ask::Answer::Account(account(ask)),
+        ask => access.handle(ask),
+    };
+    let (ended, client) = run(begin, owner, backend, case.segment);
     (ended, client, seen.into_inner())
+}
+
+/// `me` with the password `sesame`, for every mechanism.
+fn account(ask: AccountAsk) -> AccountAnswer {
+    let granted = |good| {
+        let account = "me".into();
+        if good {
+            AccountAnswer::Granted { account }
+        } else {
+            AccountAnswer::Denied
+        }
+    };
+    match ask {
+        AccountAsk::ScramKeys { .. } => {
+            let record = ScramRecord::derive("sesame", vec![3; 16], 4096).unwrap();
+            AccountAnswer::ScramKeys(ScramKeys {
+                salt: record.salt.clone(),
+                iterations: record.iterations,
+                stored_key: record.stored_key.clone(),
+                server_key: record.server_key.clone(),
+                nonce: "0123456789abcdefghij".to_owned(),
+            })
+        }
+        AccountAsk::Login(Attempt::Scram { proven, .. }) => granted(proven),
+        AccountAsk::Login(Attempt::Password { password, .. }) => {
+            granted(password.expose() == "sesame")
+        }
+    }
 }
 
 fn me() -> Credentials {
@@ -175,6 +209,8 @@ fn every_mechanism_logs_in_and_login_where_there_is_none() {
     // [IMAP-AUTH-02] [IMAP-TLS-01]
     let maildrop = Maildrop::with(&[]);
     for (allowed, expected) in [
+        (Mechanism::ALL.to_vec(), Some(Mechanism::ScramSha256Plus)),
+        (vec![Mechanism::ScramSha256], Some(Mechanism::ScramSha256)),
         (vec![Mechanism::Plain], Some(Mechanism::Plain)),
         (vec![Mechanism::Login], Some(Mechanism::Login)),
     ] {

@@ -376,3 +376,30 @@ fn the_record_shows_the_dialogue_without_the_secret() {
             .is_some_and(|it| it.encrypted && it.text.is_authenticated())
     );
 }
+
+#[test]
+fn a_delivery_takes_the_round_trips_it_must() {
+    // greeting, EHLO, STARTTLS, (the handshake), EHLO, login, envelope, content, QUIT
+    let cases = [
+        (Mode::StartTls, None, 7),
+        (Mode::Implicit, None, 5),
+        (Mode::StartTls, Some(Mechanism::Plain), 8),
+        (Mode::StartTls, Some(Mechanism::ScramSha256Plus), 10),
+    ];
+    for (mode, mechanism, waits) in cases {
+        let mut owner = Owner::sending(vec![(message(1, &["a@gatepost.test"]), b"x: y\r\n")]);
+        owner.credentials =
+            mechanism.map(|it| Credentials::password("me@gatepost.test", "pencil").allow([it]));
+        let server = if mechanism.is_some() {
+            submission()
+        } else {
+            mx()
+        };
+        let (ended, _, mailbox) = talk(mode, server, &mut owner);
+        assert_eq!(
+            (ended.waits, mailbox.stored.len()),
+            (waits, 1),
+            "{mode:?} {mechanism:?}"
+        );
+    }
+}

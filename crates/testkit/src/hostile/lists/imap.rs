@@ -71,6 +71,19 @@ pub fn imap() -> Vec<Attack> {
             &[end],
         ));
     }
+    for text in ["go {20}", "[ALERT {20}", "{20}", "go {99999999}"] {
+        let injected = "* INJECTED abcdefgh\r\n";
+        let turns = then(
+            upgrade(&format!("{{tag}} OK {text}\r\n{injected}")),
+            &inside,
+        );
+        let ends = ["E-INJECT", "E-NOT-TLS", "E-PROTOCOL"];
+        attacks.push(attack(
+            format!("a literal that is none: {text}"),
+            turns,
+            &ends,
+        ));
+    }
     attacks.extend(greetings());
     attacks.extend(imap_untagged(&inside));
     attacks.extend(imap_texts(&inside));
@@ -87,7 +100,7 @@ pub fn imap() -> Vec<Attack> {
     ));
     let lines = b"* OK x\r\n".repeat(10_000);
     let long = [b"* OK ".to_vec(), vec![b'x'; 70_000]].concat();
-    let literal = [b"* OK {60000}\r\n".to_vec(), vec![b'x'; 60_000]].concat();
+    let literal = [b"* X {60000}\r\n".to_vec(), vec![b'x'; 60_000]].concat();
     // Inside TLS status lines without end are no attack that a budget could tell from a slow server.
     attacks.extend(troubles("IMAP", &honest[..2], &[&lines, &long, &literal]));
     attacks.extend(troubles("IMAP inside", &honest[..5], &[&long, &literal]));
@@ -160,7 +173,7 @@ fn imap_texts(inside: &[Turn]) -> Vec<Attack> {
             &[""],
         ));
         let turns = vec![
-            say("* OK ready\r\n"),
+            say("* OK ready {5}\r\n"),
             say(format!("{{tag}} OK [{code}] INJECTED\r\n")),
         ];
         attacks.push(attack(

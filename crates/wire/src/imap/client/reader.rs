@@ -17,6 +17,9 @@ pub(crate) struct Bounds {
     pub(crate) literal: usize,
     /// Whether bodies are handed on; if not, they count.
     pub(crate) streams: bool,
+    /// Whether status responses are text to the end of their line, whatever stands there. A `{5}` at the end of a greeting or of
+    /// the reply to STARTTLS must not swallow what comes behind it.
+    pub(crate) imap: bool,
 }
 
 impl Bounds {
@@ -25,12 +28,14 @@ impl Bounds {
         response: 64 * 1024,
         literal: 4096,
         streams: false,
+        imap: true,
     };
     /// After login. A SEARCH result of a million messages fits.
     pub(crate) const LATE: Self = Self {
         response: 16 * 1024 * 1024,
         literal: 1024 * 1024,
         streams: true,
+        imap: true,
     };
 }
 
@@ -127,6 +132,7 @@ impl Reader {
                     };
                     self.pieces.push(Piece::Literal(bytes.to_vec()));
                     link.inbox.consume(length);
+                    link.spend(length, stage)?;
                     self.state = State::Line;
                 }
                 State::Stream { .. } => {
@@ -146,7 +152,8 @@ impl Reader {
             return Err(Failure::Protocol(Breach::BareControl, stage));
         }
         self.octets += line.len() + 2;
-        let literal = announced(&line);
+        let is_text = bounds.imap && self.pieces.is_empty() && is_status(&line);
+        let literal = announced(&line).filter(|_| !is_text);
         let body = literal.and_then(|_| self.body(&line));
         self.pieces.push(Piece::Text(line));
         match (literal, body) {
@@ -249,6 +256,18 @@ fn announced(line: &[u8]) -> Option<u64> {
         .parse()
         .ok()
         .filter(|_| is_number)
+}
+
+/// Whether the line is a status response, tagged or not, or a continuation: text to its end (RFC 9051 9, `resp-text`).
+fn is_status(line: &[u8]) -> bool {
+    let mut words = line.split(|it| *it == b' ');
+    if words.next() != Some(b"*") {
+        return true;
+    }
+    let word = words.next().unwrap_or_default();
+    [&b"OK"[..], b"NO", b"BAD", b"BYE", b"PREAUTH"]
+        .iter()
+        .any(|it| it.eq_ignore_ascii_case(word))
 }
 
 /// The sequence number of `* n FETCH …`.

@@ -115,7 +115,7 @@ pub(super) enum Response {
 }
 
 /// Ranges of UIDs are opened up to so many numbers.
-const MOST_FOUND: usize = 10_000_000;
+const MOST_FOUND: usize = 2_000_000;
 
 impl Response {
     /// Understands a response; none when it breaks the grammar.

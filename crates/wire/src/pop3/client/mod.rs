@@ -7,7 +7,7 @@
 //!
 //! 1. STLS goes out at once, alone in its write; only `+OK` leads to the hand-over, and nothing may stand behind it [POP-TLS-03].
 //! 2. Inside TLS the capabilities are asked for anew. The timestamp of the greeting (APOP) is never used.
-//! 3. No credential goes out where [`MaySendCredentials`] cannot be had [POP-TLS-07].
+//! 3. No credential goes out where [`crate::seam::MaySendCredentials`] cannot be had [POP-TLS-07].
 //! 4. Messages stream in blocks. A message is complete with its final dot; if the connection ends before, the session fails.
 //! 5. With PIPELINING commands go out ahead of their replies, at most [`AHEAD`] of them.
 //!
@@ -318,8 +318,12 @@ impl Client {
         {
             return Ok(Some(self.link.write()));
         }
+        let before = self.stage();
         if self.read()? {
-            self.link.advance();
+            // Before login, lines without end do not buy time.
+            if self.logged_in || self.stage() != before {
+                self.link.advance();
+            }
             return Ok(None);
         }
         if matches!(self.state, State::Open) {

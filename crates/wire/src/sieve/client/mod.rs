@@ -7,7 +7,7 @@
 //!
 //! 1. The server greets with its capabilities. In clear they decide nothing; STARTTLS goes out alone in its write.
 //! 2. After the handshake the server says its capabilities again; only these count [SIEVE-TLS-01].
-//! 3. No credential goes out where [`MaySendCredentials`] cannot be had.
+//! 3. No credential goes out where [`crate::seam::MaySendCredentials`] cannot be had.
 //!
 //! # Example
 //!
@@ -28,6 +28,7 @@
 //! assert_eq!(session.failure().unwrap().label(), "E-STARTTLS-MISSING");
 //! ```
 
+mod ask;
 mod login;
 
 use std::collections::VecDeque;
@@ -35,13 +36,14 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use ask::{Answer, Ask, Capabilities, Data, Script};
+
 use crate::client::{
-    Breach, Credentials, Deadlines, Failure, Link, Mode, Patience, Quote, Recorder, Refused, Seed,
-    Stage, is_plain,
+    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Refused, Seed, Stage, is_plain,
 };
 use crate::imap::client::reader::{Bounds, Event, Piece, Reader};
 use crate::imap::client::value::{Cursor, Value};
-use crate::sasl::client::{Exchange, Mechanism};
+use crate::sasl::client::Exchange;
 use crate::seam::{Channel, Leftover, MaySendCredentials, TlsFacts, UnverifiedLogin};
 use crate::session::{Fresh as FreshSession, Machine, Next, Why};
 
@@ -50,6 +52,12 @@ const BOUNDS: Bounds = Bounds {
     response: 4 * 1024 * 1024,
     literal: 4 * 1024 * 1024,
     streams: false,
+    imap: false,
+};
+/// The same before login.
+const EARLY_BOUNDS: Bounds = Bounds {
+    imap: false,
+    ..Bounds::EARLY
 };
 /// The most lines of a response.
 const MOST_LINES: usize = 10_000;
@@ -77,89 +85,6 @@ impl Config {
             recorder: None,
         }
     }
-}
-
-/// What the server says it can do.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Capabilities {
-    /// Name, in upper case, and value. Server text.
-    pub entries: Vec<(Box<str>, Box<str>)>,
-    /// The SASL mechanisms that we speak too.
-    pub mechanisms: Vec<Mechanism>,
-}
-
-impl Capabilities {
-    fn add(&mut self, name: &str, value: &str) {
-        let name = name.to_ascii_uppercase();
-        if name == "SASL" {
-            let names = value
-                .split(' ')
-                .filter_map(|it| Mechanism::from_name(it.as_bytes()));
-            self.mechanisms.extend(names);
-        }
-        self.entries.push((name.into(), value.into()));
-    }
-
-    /// The value of a capability, its name given in upper case.
-    pub fn value(&self, name: &str) -> Option<&str> {
-        let entry = self.entries.iter().find(|it| &*it.0 == name);
-        entry.map(|it| &*it.1)
-    }
-}
-
-/// A script in the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
-    /// Its name. Server text.
-    pub name: Box<str>,
-    /// Whether it is the active one.
-    pub active: bool,
-}
-
-/// What a command brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Data {
-    /// Nothing more.
-    Nothing,
-    /// LISTSCRIPTS.
-    Scripts(Vec<Script>),
-    /// GETSCRIPT: the script as it is.
-    Script(Vec<u8>),
-    /// The lines of a raw command's response, their values taken apart.
-    Lines(Vec<Vec<Value>>),
-}
-
-/// What happened. Every one wants an [`Answer`]; [`Answer::Wait`] is always right.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ask {
-    /// The session is ready.
-    Ready(Box<Capabilities>),
-    /// The login is good.
-    LoggedIn(Mechanism),
-    /// The login failed; the session goes on.
-    LoginFailed(Box<Failure>),
-    /// A command is over: whether it went well, what the server says, what it brought.
-    Done(bool, Quote, Data),
-    /// There is news ([`crate::session::Machine::news`] was called) and nothing is under way: what next?
-    Idle,
-}
-
-/// What to do next.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Log in.
-    Login(Box<Credentials>),
-    /// LISTSCRIPTS.
-    List,
-    /// GETSCRIPT.
-    Get(Box<str>),
-    /// A command as written, for a person at a terminal. STARTTLS is refused; so is AUTHENTICATE where credentials may not be
-    /// sent.
-    Raw(Box<[u8]>),
-    /// Nothing now.
-    Wait,
-    /// Say LOGOUT and end.
-    Quit,
 }
 
 /// A session that has not begun.
@@ -370,11 +295,7 @@ impl Client {
             return Ok(Some(self.link.write()));
         }
         let stage = self.stage();
-        let bounds = if self.logged_in {
-            BOUNDS
-        } else {
-            Bounds::EARLY
-        };
+        let bounds = if self.logged_in { BOUNDS } else { EARLY_BOUNDS };
         if let Some(event) = self.reader.read(&mut self.link, bounds, stage)? {
             if let Event::Response(pieces) = event {
                 self.on_line(&pieces, stage)?;

@@ -50,7 +50,8 @@ pub enum Answer {
     Noop,
     /// RSET.
     Reset,
-    /// A command as written, for a person at a terminal. STARTTLS is refused; so is AUTH where credentials may not be sent.
+    /// A command as written, for a person at a terminal. STARTTLS is refused; so is AUTH where credentials may not be sent. To
+    /// leave, give [`Answer::Quit`]: after a QUIT given here the end of the connection is a failure.
     Command(Box<[u8]>),
     /// A line to which no reply is due: content behind a DATA given as [`Answer::Command`].
     Line(Box<[u8]>),

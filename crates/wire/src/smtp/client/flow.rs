@@ -36,6 +36,8 @@ pub(super) struct Flow {
     put_off: VecDeque<Answer>,
     /// Transactions begun in this session.
     begun: u32,
+    /// A person is in an exchange (334): what they say next may be a credential.
+    in_exchange: bool,
     /// The owner was asked for more since the last content ended.
     asked_more: bool,
     /// The last transaction ended in chunks: the next begins with RSET.
@@ -115,6 +117,11 @@ impl Flow {
         self.begun
     }
 
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = (u64, bool)> {
+        let under = self.transactions.iter();
+        under.map(|it| (it.outcome.id, it.stage == Progress::Written))
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.transactions.is_empty() && self.due.is_empty() && self.put_off.is_empty()
     }
@@ -164,10 +171,10 @@ impl Flow {
 
     /// Writes a command of the owner.
     pub(super) fn ask(&mut self, link: &mut Link, command: &[u8]) {
-        if command
-            .get(..4)
-            .is_some_and(|it| it.eq_ignore_ascii_case(b"AUTH"))
-        {
+        let verb = command.get(..4).unwrap_or_default();
+        if std::mem::take(&mut self.in_exchange) {
+            link.say_secret(command, "(response)");
+        } else if verb.eq_ignore_ascii_case(b"AUTH") {
             link.say_secret(command, "AUTH (credentials)");
         } else {
             link.say(command);
@@ -387,7 +394,10 @@ impl Flow {
             return match due {
                 Due::Reset if !reply.is_positive() => Err(unexpected),
                 Due::Reset => Ok(None),
-                _ => Ok(Some(Ask::Reply(Box::new(reply)))),
+                _ => {
+                    self.in_exchange = reply.code == 334;
+                    Ok(Some(Ask::Reply(Box::new(reply))))
+                }
             };
         };
         if reply.code / 100 == 3 && !(matches!(due, Due::Data(_)) && reply.code == 354) {

