@@ -39,7 +39,8 @@ pub const TARGETS: &[Target] = &[
     targets::sasl::EXCHANGE,
     targets::hello::READER,
     targets::inbox::LINES,
+    targets::peer::JUDGE,
+    targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
-    targets::peer::JUDGE,
 ];

@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -158,6 +158,14 @@ impl Connection {
         cx: &mut Context<'_>,
         sink: &mut dyn FnMut(&[u8]),
     ) -> Poll<Result<Read, Broken>> {
+        self.read_by(|stream, room| poll_socket(stream, cx, room), sink)
+    }
+
+    fn read_by(
+        &mut self,
+        read: impl FnOnce(&mut TcpStream, &mut [u8]) -> Poll<io::Result<usize>>,
+        sink: &mut dyn FnMut(&[u8]),
+    ) -> Poll<Result<Read, Broken>> {
         if let Some(clean) = self.end {
             return Poll::Ready(Ok(Read::End { clean }));
         }
@@ -167,7 +175,7 @@ impl Connection {
                 Link::Encrypted(engine) => engine.prepare(scratch),
             };
             let room = scratch.get_mut(kept..kept + READ).unwrap_or_default();
-            let count = ready!(poll_socket(&mut self.stream, cx, room))?;
+            let count = ready!(read(&mut self.stream, room))?;
             let input = scratch.get_mut(..kept + count).unwrap_or_default();
             Poll::Ready(self.take_in(input, count, sink))
         })
@@ -298,10 +306,13 @@ impl Connection {
         Poll::Pending
     }
 
-    /// After the connection broke: what had come before it did.
+    /// After the connection broke: what had come before it did. Straight from the socket, for the runtime may not know yet that
+    /// there is something.
     pub(crate) fn read_rest(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Ok(Read::Some)) = self.poll_read(&mut cx, sink) {}
+        let read = |stream: &mut TcpStream, room: &mut [u8]| {
+            Poll::Ready(io::Read::read(&mut &*SockRef::from(&*stream), room))
+        };
+        while let Poll::Ready(Ok(Read::Some)) = self.read_by(read, sink) {}
     }
 
     /// Writes what the socket takes now. True when all is written. Frees `output` when it is used up.

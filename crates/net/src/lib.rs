@@ -2,13 +2,12 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`dns`] | the way to a recursive resolver |
 //! | [`driver`] | runs a server's [`gatepost_wire::session::Machine`] on a connection |
 //! | [`client`] | dials, and drives a client's session, out of which its owner pulls questions |
-//! | [`dns`] | the way to a recursive resolver |
 //! | [`http`] | fetches policies, configurations and lists of revoked certificates |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
-//! | [`policy_host`] | policies of MTA-STS over HTTPS |
 //! | [`systemd`] | readiness notification |
 
 pub mod client;
@@ -22,5 +21,4 @@ pub mod http;
 pub mod listen;
 pub mod network;
 mod plaintext;
-pub mod policy_host;
 pub mod systemd;

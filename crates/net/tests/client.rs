@@ -257,3 +257,44 @@ async fn words_that_came_before_our_hello_are_an_injection_wherever_they_lie() {
         assert_eq!(server.join().unwrap(), b"", "not a byte after it");
     }
 }
+
+/// A server in clear that greets, and then does as told.
+fn after_greeting(then: fn(std::net::TcpStream)) -> std::net::SocketAddr {
+    support::scripted::start(move |mut stream, _| {
+        support::scripted::say(&mut stream, "220 hello\r\n");
+        then(stream);
+    })
+}
+
+async fn write_much(address: std::net::SocketAddr) -> Session<Caller> {
+    let mut options = Options::default();
+    options.limits.write = Duration::from_millis(500);
+    let start = Start::Clear(Caller::clear(false));
+    let mut session = session_with(address, start, tls(), options).await;
+    session.next().await.unwrap();
+    session.answer(Say::Raw(vec![b'x'; 50_000_000]));
+    session
+}
+
+#[tokio::test]
+async fn a_server_that_takes_nothing_is_given_up() {
+    let address = after_greeting(|stream| {
+        std::thread::sleep(Duration::from_secs(8));
+        drop(stream);
+    });
+    let mut session = write_much(address).await;
+    assert_eq!(session.next().await.unwrap_err().label(), "E-WRITE-TIMEOUT");
+}
+
+#[tokio::test]
+async fn the_last_words_of_a_server_that_resets_are_heard() {
+    let address = after_greeting(|mut stream| {
+        support::scripted::say(&mut stream, "421 I must go\r\n");
+        // Unread octets make the end a reset.
+        drop(stream);
+    });
+    let mut session = write_much(address).await;
+    assert_eq!(session.next().await.unwrap().unwrap(), "421 I must go");
+    session.answer(Say::Nothing);
+    assert_eq!(failure(&mut session).await.label(), "E-TRUNCATED");
+}

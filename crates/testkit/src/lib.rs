@@ -1,8 +1,8 @@
 //! What the tests of several crates share.
 //!
 //! - [`delay`] stands on the path and takes its time.
-//! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`dns_lab`] runs real name servers with signed zones.
+//! - [`hostile`] is a scripted server and whoever stands on the path to it.
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
 //! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.

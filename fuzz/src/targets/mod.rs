@@ -12,6 +12,7 @@ pub mod inbox;
 pub mod peer;
 pub mod policy;
 pub mod pop3;
+pub mod proxy;
 pub mod sasl;
 pub mod smtp;
 
