@@ -19,6 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use zones::{Denial, Ds, Fault, Signing, Zone, standard};
@@ -72,11 +73,21 @@ pub struct DnsLab {
 impl DnsLab {
     /// Signs the zones and starts the servers.
     pub fn start(zones: &[Zone]) -> Result<Self, NoLab> {
+        // A port found free may be taken by somebody else before its server has it.
+        for _ in 0..2 {
+            match Self::start_at(zones, free_port()?) {
+                Err(NoLab::Failed(why)) => eprintln!("once more: {why}"),
+                done => return done,
+            }
+        }
         Self::start_at(zones, free_port()?)
     }
 
     /// The same with the validating resolver at a given address: port 53, for programs that can be told no other.
     pub fn start_at(zones: &[Zone], validating: SocketAddr) -> Result<Self, NoLab> {
+        // One at a time: two that start at once would find the same free ports.
+        static STARTING: Mutex<()> = Mutex::new(());
+        let _one = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         for (program, package) in PROGRAMS {
             if find(program).is_none() {
                 return Err(NoLab::Missing { program, package });
