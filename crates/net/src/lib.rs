@@ -8,6 +8,7 @@
 //! | [`http`] | fetches policies, configurations and lists of revoked certificates |
 //! | [`listen`] | listening sockets, the accept loop and its limits |
 //! | [`network`] | IP networks |
+//! | [`policy_host`] | policies of MTA-STS over HTTPS |
 //! | [`systemd`] | readiness notification |
 
 pub mod client;
@@ -21,4 +22,5 @@ pub mod http;
 pub mod listen;
 pub mod network;
 mod plaintext;
+pub mod policy_host;
 pub mod systemd;
