@@ -58,6 +58,9 @@ pub(crate) struct Facts {
 /// How many messages are made durable together.
 const BATCH: usize = 64;
 
+/// How many octets are appended to an mbox at a time.
+const PORTION: usize = 8 * 1024 * 1024;
+
 /// An output folder.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -199,7 +202,7 @@ impl Store {
         }
         let ids: Vec<String> = waiting.iter().map(|it| it.facts.id.clone()).collect();
         match self.format {
-            Format::Mbox => waiting.iter().try_for_each(|it| self.append(it))?,
+            Format::Mbox => self.append_all(&waiting)?,
             Format::Json => {
                 for it in &waiting {
                     self.write_json(it)?;
@@ -208,7 +211,9 @@ impl Store {
             }
             Format::Eml | Format::Maildir => self.rename_all(&waiting)?,
         }
-        self.state.note(&self.origin.source, &ids)?;
+        if self.format != Format::Mbox {
+            self.state.note(&self.origin.source, &ids)?;
+        }
         Ok(ids)
     }
 
@@ -288,28 +293,45 @@ impl Store {
         self.folder.join(format!("{mailbox}.mbox"))
     }
 
-    /// Appends a message to the mbox, announced before and synced after.
-    fn append(&mut self, waiting: &Waiting) -> Result<(), Failure> {
+    /// Appends messages to the mbox, some mebibytes at a time.
+    fn append_all(&mut self, waiting: &[Waiting]) -> Result<(), Failure> {
         let path = self.mbox();
-        let fail = |error: std::io::Error| cannot(&path, &error);
-        let quoted = quoted_for_mbox(waiting).map_err(fail)?;
+        let (mut quoted, mut ids) = (Vec::new(), Vec::new());
+        for it in waiting {
+            quote_for_mbox(it, &mut quoted).map_err(|error| cannot(&path, &error))?;
+            ids.push(it.facts.id.clone());
+            if quoted.len() >= PORTION {
+                self.append(
+                    &path,
+                    &std::mem::take(&mut quoted),
+                    &std::mem::take(&mut ids),
+                )?;
+            }
+        }
+        self.append(&path, &quoted, &ids)
+    }
+
+    /// Appends to the mbox, announced before and synced after.
+    fn append(&mut self, path: &Path, quoted: &[u8], ids: &[String]) -> Result<(), Failure> {
+        let Some(first) = ids.first() else {
+            return Ok(());
+        };
+        let fail = |error: std::io::Error| cannot(path, &error);
         let mut mbox = OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
-            .open(&path)
+            .open(path)
             .map_err(fail)?;
         let offset = mbox.metadata().map_err(fail)?.len();
         let write = Unfinished {
             offset,
             length: quoted.len() as u64,
         };
-        self.state
-            .announce(&self.origin.source, &waiting.facts.id, write)?;
-        mbox.write_all(&quoted).map_err(fail)?;
+        self.state.announce(&self.origin.source, first, write)?;
+        mbox.write_all(quoted).map_err(fail)?;
         mbox.sync_all().map_err(fail)?;
-        let id = waiting.facts.id.clone();
-        self.state.note(&self.origin.source, &[id])
+        self.state.note(&self.origin.source, ids)
     }
 
     /// Takes half a message out of an mbox, which a run that died left there. What others appended since is left alone.
@@ -472,12 +494,12 @@ fn letters(flags: &[String]) -> String {
 }
 
 /// A message as it stands in an mbox (mboxrd): a separator line, `>` before lines that look like one, an empty line.
-fn quoted_for_mbox(waiting: &Waiting) -> std::io::Result<Vec<u8>> {
+fn quote_for_mbox(waiting: &Waiting, out: &mut Vec<u8>) -> std::io::Result<()> {
     let mut file = File::open(&waiting.temporary.0)?;
     file.rewind()?;
     let mut reader = BufReader::new(file);
     let date = waiting.facts.date.unwrap_or_else(SystemTime::now);
-    let mut out = format!("From MAILER-DAEMON {}\n", date::asctime(date)).into_bytes();
+    out.extend_from_slice(format!("From MAILER-DAEMON {}\n", date::asctime(date)).as_bytes());
     let seen = waiting
         .facts
         .flags
@@ -501,7 +523,7 @@ fn quoted_for_mbox(waiting: &Waiting) -> std::io::Result<Vec<u8>> {
         out.push(b'\n');
     }
     out.push(b'\n');
-    Ok(out)
+    Ok(())
 }
 
 #[cfg(test)]
