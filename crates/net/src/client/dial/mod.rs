@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_wire::client::{Blame, ExitClass};
-use gatepost_wire::proxy::{Header, Tlv, encode_v1, encode_v2};
+use gatepost_wire::proxy::{Header, encode_v1, encode_v2};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -360,8 +360,3 @@ impl fmt::Display for DialFailure {
 }
 
 impl std::error::Error for DialFailure {}
-
-/// The connection's SNI, for [`Announce`]: receivers route by it.
-pub fn authority(name: &str) -> Tlv {
-    Tlv::new(Tlv::AUTHORITY, name.as_bytes())
-}
