@@ -22,6 +22,7 @@ from fetchers import all_there, deliver
 from world import HOST, Failed, case, check, messages, plain
 
 USER = "ours"
+CRLF = b"\r\n"
 SEND = {"starttls": ("smtp", "submission"), "implicit": ("submissions", "submissions")}
 FETCH = {
     "imap-starttls": ("imap", "imap"), "imap-implicit": ("imaps", "imaps"),
@@ -139,7 +140,7 @@ def send_refuses(world):
         (implicit, [*ca, "--pin", "sha256-spki:" + "00" * 32], 1, ["E-PIN-MISMATCH"]),
         (implicit, [*ca, "--verify", "pin", "--pin", "sha256-spki:" + "00" * 32], 1, ["E-PIN-MISMATCH"]),
         (f"smtp://{HOST}:{world.port('submissions')}", [*ca, "--timeout", "2"], 3, ["E-NO-GREETING", "--tls implicit"]),
-        (f"submissions://{HOST}:{world.port('submission')}", ca, 1, ["E-TLS-PLAINTEXT", "--tls starttls"]),
+        (f"submissions://{HOST}:{Liar([b'220 mx.test ESMTP' + CRLF]).port}", ca, 1, ["E-TLS-PLAINTEXT", "--tls starttls"]),
         (f"submission://{HOST}:1", ca, 3, ["E-"]),
         (starttls, [*ca, "--tls", "off"], 2, ["--tls off"]),
         (f"smtp://u:pw@{HOST}", ca, 2, ["--password-file"]),
@@ -342,7 +343,7 @@ def fetch_refuses(world):
         (url, login(world), 1, "E-CERT-"),
         (url, ["--ca", world.ca, *login(world), "--tls-name", "other.example"], 1, "E-CERT-NAME"),
         (f"imap://{HOST}:{world.port('imaps')}", ["--ca", world.ca, *login(world), "--timeout", "2"], 3, "E-NO-GREETING"),
-        (f"imaps://{HOST}:{world.port('imap')}", ["--ca", world.ca, *login(world)], 1, "E-TLS-PLAINTEXT"),
+        (f"imaps://{HOST}:{Liar([b'* OK hello' + CRLF]).port}", ["--ca", world.ca, *login(world)], 1, "E-TLS-PLAINTEXT"),
         (f"imaps://{HOST}:{world.port('imaps')}/No-such", ["--ca", world.ca, *login(world)], 1, "No-such"),
         (f"smtp://{HOST}", [], 2, "imaps://"),
     ]

@@ -188,7 +188,7 @@ pub(crate) async fn require_policy(settings: &Settings, url: &Url) -> Result<(),
     };
     let resolver = resolver(settings)?;
     let cache = mta_sts::Cache::new(1);
-    let fetch = network::PolicyFetch::new(settings);
+    let fetch = network::policy_hosts(settings)?;
     let found = mta_sts::find(&resolver, &fetch, &cache, &name(domain)?, SystemTime::now()).await;
     match found.fact(&name(host)?) {
         StsFact::Enforce { listed: true } | StsFact::Testing { listed: true } => Ok(()),

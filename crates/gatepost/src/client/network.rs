@@ -4,18 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gatepost_net::client::dial::{Announce, Dialer, Override, Socks, Target};
-use gatepost_net::client::{CrlSource, Failure, Options};
+use gatepost_net::client::{CrlSource, Options};
+use gatepost_net::dns::Names;
 use gatepost_net::http::{self, Access, CrlFetcher, HttpFailure, Limits, Response};
-use gatepost_trust::dns::Name;
-use gatepost_trust::mta_sts::{self, FetchError};
+use gatepost_net::policy_host::PolicyHosts;
 use gatepost_trust::verify::{ClientTls, Roots};
-use gatepost_wire::client as session;
 
+use super::lookup;
 use super::settings::{ProxyHeader, Settings};
 use super::url::Host;
 
 /// How connections are made under these settings.
-pub(crate) fn dialer(settings: &Settings) -> Dialer {
+pub(crate) fn dialer(settings: &Settings) -> Result<Dialer, crate::exit::Failure> {
     let mut dialer = Dialer {
         overrides: settings
             .resolve
@@ -41,7 +41,10 @@ pub(crate) fn dialer(settings: &Settings) -> Dialer {
     if let Some(timeout) = settings.timeout {
         dialer.limit = timeout;
     }
-    dialer
+    if settings.dns.is_some() {
+        dialer.resolver = Arc::new(Names(Arc::new(lookup::resolver(settings)?)));
+    }
+    Ok(dialer)
 }
 
 /// Where to connect.
@@ -58,13 +61,13 @@ fn bare(host: &Host) -> String {
 }
 
 /// Where lists of revoked certificates come from.
-pub(crate) fn crl_source(settings: &Settings) -> Arc<dyn CrlSource> {
+pub(crate) fn crl_source(settings: &Settings) -> Result<Arc<dyn CrlSource>, crate::exit::Failure> {
     // [REV-02] lists are fetched directly: the PROXY header is for mail servers.
     let dialer = Dialer {
         announce: None,
-        ..dialer(settings)
+        ..dialer(settings)?
     };
-    Arc::new(CrlFetcher::new(dialer))
+    Ok(Arc::new(CrlFetcher::new(dialer)))
 }
 
 /// A small file by HTTPS from a host whose certificate the system's authorities, or those given, vouch for.
@@ -77,60 +80,31 @@ pub(crate) async fn get(
     let url: http::Url = format!("https://{host}{path}")
         .parse()
         .map_err(|_| HttpFailure::Scheme)?;
-    let mut roots = Roots::system().unwrap_or_default();
-    for file in &settings.ca {
-        // A file that cannot be read was told when the terms of the connection were made, or will be.
-        let _ = roots.add_file(file);
-    }
-    let terms = http::terms(&url, Arc::new(roots)).map_err(|_| HttpFailure::Scheme)?;
+    let terms = http::terms(&url, Arc::new(roots(settings))).map_err(|_| HttpFailure::Scheme)?;
     let tls = ClientTls::new(terms);
     let dialer = Dialer {
         announce: None,
-        ..dialer(settings)
+        ..dialer(settings).map_err(|_| HttpFailure::Scheme)?
     };
     let access = Access::Verified(&tls);
     http::get(&url, access, &dialer, &Arc::new(Options::default()), limits).await
 }
 
-/// Fetches policies of MTA-STS. [STS-02]
-pub(crate) struct PolicyFetch<'a> {
-    settings: &'a Settings,
+/// Fetches policies of MTA-STS by the way the settings name.
+pub(crate) fn policy_hosts(settings: &Settings) -> Result<PolicyHosts, crate::exit::Failure> {
+    let dialer = Dialer {
+        announce: None,
+        ..dialer(settings)?
+    };
+    Ok(PolicyHosts::new(dialer, Arc::new(roots(settings))))
 }
 
-impl<'a> PolicyFetch<'a> {
-    /// Fetches by the way the settings name.
-    pub(crate) fn new(settings: &'a Settings) -> Self {
-        Self { settings }
+/// Who vouches for web servers: the system's authorities and those given.
+fn roots(settings: &Settings) -> Roots {
+    let mut roots = Roots::system().unwrap_or_default();
+    for file in &settings.ca {
+        // A file that cannot be read was told when the terms of the connection were made, or will be.
+        let _ = roots.add_file(file);
     }
-}
-
-impl mta_sts::Fetch for PolicyFetch<'_> {
-    async fn fetch(&self, host: &Name) -> Result<Vec<u8>, FetchError> {
-        let host = host.to_string();
-        let limits = Limits {
-            time: mta_sts::FETCH_TIME,
-            body: mta_sts::MAX_POLICY,
-        };
-        let got = get(
-            self.settings,
-            host.trim_end_matches('.'),
-            mta_sts::PATH,
-            limits,
-        );
-        match got.await {
-            Ok(response) if response.head.media_type().as_deref() == Some("text/plain") => {
-                Ok(response.body)
-            }
-            Ok(_) => Err(FetchError::NotText),
-            Err(HttpFailure::Status(status)) => Err(FetchError::Status(status)),
-            Err(HttpFailure::Timeout) => Err(FetchError::TimedOut),
-            Err(HttpFailure::NotVerified | HttpFailure::Connection(Failure::Unverified(_))) => {
-                Err(FetchError::Certificate)
-            }
-            Err(HttpFailure::Connection(Failure::Session(session::Failure::TooMuch(_)))) => {
-                Err(FetchError::TooLarge)
-            }
-            Err(_) => Err(FetchError::Unreachable),
-        }
-    }
+    roots
 }

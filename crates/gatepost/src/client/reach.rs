@@ -140,8 +140,8 @@ async fn attempt<M: Kind>(
 ) -> Result<Result<Open<M>, Refusal>, Failure> {
     let doors = settings.doors(url)?;
     lookup::require_policy(settings, url).await?;
-    let dialer = network::dialer(settings);
-    let options = Arc::new(options(settings));
+    let dialer = network::dialer(settings)?;
+    let options = Arc::new(options(settings)?);
     let mut refused: Option<Refusal> = None;
     for door in doors {
         let place = url.place(door.port);
@@ -256,17 +256,17 @@ fn relaxed(mut terms: Terms, strictness: Strictness) -> Terms {
     terms
 }
 
-fn options(settings: &Settings) -> Options {
+fn options(settings: &Settings) -> Result<Options, Failure> {
     let mut options = Options::default();
     if settings.revocation != RevocationMode::Off {
-        options.crls = Some(network::crl_source(settings));
+        options.crls = Some(network::crl_source(settings)?);
     }
     if let Some(timeout) = settings.timeout {
         options.limits.handshake = options.limits.handshake.min(timeout);
         options.limits.first_answer = options.limits.first_answer.min(timeout);
         options.limits.write = options.limits.write.min(timeout);
     }
-    options
+    Ok(options)
 }
 
 fn beginning(
@@ -363,10 +363,10 @@ impl<M: Kind> Open<M> {
                 "everything travels in clear, and the server offers STARTTLS: leave out --tls off",
             ),
             (Channel::Clear, _) => {
-                self.say("everything travels in clear; anyone on the path can read and change it")
+                self.say("everything travels in clear; anyone on the path can read and change it");
             }
             (Channel::Encrypted, Tls::Opportunistic) => {
-                self.say("encrypted, but nobody vouches for the server; it may be someone else's")
+                self.say("encrypted, but nobody vouches for the server; it may be someone else's");
             }
             _ => {}
         }
@@ -493,11 +493,15 @@ async fn is_verified<M: Kind>(
     beginning: &Beginning,
     door: Door,
 ) -> bool {
-    let Ok(seed) = seed() else { return false };
+    let (Ok(seed), Ok(dialer), Ok(options)) =
+        (seed(), network::dialer(settings), options(settings))
+    else {
+        return false;
+    };
     let target = network::target(&url.host, door.port);
-    let (dialer, tls) = (network::dialer(settings), ClientTls::new(terms));
+    let tls = ClientTls::new(terms);
     let begin = || M::start(beginning, seed.clone());
-    let options = Arc::new(options(settings));
+    let options = Arc::new(options);
     match client::open(&dialer, &target, &tls, &options, begin).await {
         Ok(session) => {
             let verified = matches!(session.channel(), Channel::Verified(_));

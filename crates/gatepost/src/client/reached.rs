@@ -8,7 +8,7 @@
 
 use gatepost_net::client::Channel;
 use gatepost_trust::cert::{self, Description};
-use gatepost_trust::verify::{Check, Verdict, VerifiedBy};
+use gatepost_trust::verify::{Check, Status, Verdict, VerifiedBy};
 use gatepost_wire::seam::{self, TlsFacts};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -167,11 +167,14 @@ fn check_lines(check: &Check) -> String {
     let mut text = format!("  {:<15} {}\n", check.kind.label(), check.status.label());
     if let Some(reason) = check.status.reason() {
         text.push_str(&format!(
-            "    {}: {}\n    next: {}\n",
+            "    {}: {}\n",
             reason.label(),
-            plain(&reason.to_string()),
-            reason.advice()
+            plain(&reason.to_string())
         ));
+        // What is unknown and taken all the same needs nobody to act.
+        if matches!(check.status, Status::Fail(_)) {
+            text.push_str(&format!("    next: {}\n", reason.advice()));
+        }
     }
     text
 }
