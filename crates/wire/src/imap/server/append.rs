@@ -122,6 +122,14 @@ impl Mailbox {
             io.inbox.consume(piece);
             io.progress();
             append.left -= piece as u64;
+            if octets.contains(&0) {
+                // A literal holds no NUL (RFC 9051 9, CHAR8), so a message that does could not be given out again; a literal8
+                // may hold it, and a mailbox that cannot keep it refuses (RFC 3516 4.4).
+                let reply = format!("{} NO [CANNOT] A message cannot hold NUL\r\n", append.tag);
+                append.stage = Stage::Abort(reply);
+                io.drop_literal(append.left, String::new());
+                return Step::Ask(Ask::AppendAbort);
+            }
             append.stage = Stage::Piece;
             return Step::Ask(Ask::AppendContent(octets));
         }
@@ -208,7 +216,7 @@ fn prefix(command: &Command, names: Names) -> Result<Prefix, Bad> {
         date = Some(date_time(&mut cursor)?);
         cursor.space()?;
     }
-    // literal8 (RFC 4466) is taken like a literal: a message is octets here.
+    // literal8 (RFC 4466) is taken like a literal; neither may bring NUL.
     cursor.eat(b'~');
     let announcement = cursor
         .rest()
