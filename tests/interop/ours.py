@@ -441,3 +441,62 @@ def small_tools(world):
     data = record.split("TLSA ")[1].strip()
     says(gatepost(world, "tlsa", "check", url, "--ca", world.ca, "--record", data), "matches the server's certificate")
     says(gatepost(world, "tlsa", "check", url, "--ca", world.ca, "--record", "3 1 1 " + "00" * 32, expect=1), "publish 3 1 1")
+
+
+def relay(one, other):
+    """Carries octets from one connection to another until the end."""
+    try:
+        while octets := one.recv(65536):
+            other.sendall(octets)
+        other.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def middleman(begin):
+    """A listener that takes one connection, lets `begin` read what comes first and say where to go on, and relays. Returns its port
+    and a list of what `begin` found."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    found = []
+
+    def run():
+        connection, address = listener.accept()
+        port, seen = begin(connection)
+        found.extend([seen, address[0]])
+        server = socket.create_connection((HOST, port))
+        threading.Thread(target=relay, args=(server, connection), daemon=True).start()
+        relay(connection, server)
+
+    threading.Thread(target=run, daemon=True).start()
+    return listener.getsockname()[1], found
+
+
+@case("connect-by-proxies")
+def connect_by_proxies(world):
+    port = world.port("imaps")
+    words = ["connect", "--quit", "--ca", world.ca]
+
+    def socks(connection):
+        check(connection.recv(2) == b"\x05\x01" and connection.recv(1) == b"\x00", "no SOCKS5 without a password")
+        connection.sendall(b"\x05\x00")
+        kind, length = connection.recv(4)[3], connection.recv(1)[0]
+        name = connection.recv(length)
+        connection.recv(2)
+        connection.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        return port, (kind, name)
+
+    proxy, found = middleman(socks)
+    says(gatepost(world, *words, "--socks5", f"127.0.0.1:{proxy}", f"imaps://{HOST}:{port}"), "Verified(PKIX)")
+    check(found[0] == (3, HOST.encode()), f"the name was not left to the proxy: {found}")
+
+    def header(connection):
+        line = b""
+        while not line.endswith(CRLF):
+            line += connection.recv(1)
+        return port, line
+
+    listening, found = middleman(header)
+    # The certificate must still be for the host, whatever address is connected to, and from where.
+    says(gatepost(world, *words, "--proxy-header", "v1", "--source", "127.0.0.2", "--resolve", f"mail.gatepost.test:{listening}:127.0.0.1",
+                  f"imaps://mail.gatepost.test:{listening}"), "Verified(PKIX)", "SNI mail.gatepost.test")
+    check(found[0].startswith(b"PROXY TCP4 127.0.0.2 127.0.0.1 ") and found[1] == "127.0.0.2", f"another header or source: {found}")

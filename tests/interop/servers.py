@@ -228,7 +228,7 @@ smtpd_tls_auth_only = yes
 smtpd_relay_restrictions = permit_sasl_authenticated, reject
 smtpd_recipient_restrictions = permit_sasl_authenticated, reject
 """)
-        helpers = "".join(
+        services = "".join(
             f"{line}\n" for line in (
                 "pickup unix n - n 60 1 pickup", "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
                 "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite", "bounce unix - - n - 0 bounce",
@@ -239,7 +239,7 @@ smtpd_recipient_restrictions = permit_sasl_authenticated, reject
             ))
         (config / "master.cf").write_text(
             f"127.0.0.1:{self.ports['submission']} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n"
-            f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n{helpers}")
+            f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n{services}")
         process = self.start("postfix", "-c", config, "start-fg")
         for number in self.ports.values():
             listens(number, process, self.log)

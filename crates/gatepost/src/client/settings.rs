@@ -478,7 +478,8 @@ fn revocation(word: Option<&str>) -> Result<RevocationMode, Failure> {
     }
 }
 
-fn exception(text: Option<&str>) -> Result<Option<[u8; 32]>, Failure> {
+/// The hash of a certificate that is taken without an authority.
+pub(crate) fn exception(text: Option<&str>) -> Result<Option<[u8; 32]>, Failure> {
     match text.map(str::parse::<Pin>) {
         None => Ok(None),
         Some(Ok(Pin::Certificate(hash))) => Ok(Some(hash)),

@@ -2,7 +2,7 @@
 //!
 //! First a report: the dialogue up to TLS, what TLS is, the chain as a tree, each check with its verdict and reason. Then, if all of it went as was
 //! asked for, lines from standard input go to the server and its answers are shown; IMAP's tags and the dots of SMTP's content are
-//! taken care of. What the server said before TLS is quoted, escaped and marked: anyone on the path can have said it (client rule R3).
+//! taken care of. What the server said before TLS is quoted, escaped and marked: anyone on the path can have said it.
 
 mod talk;
 

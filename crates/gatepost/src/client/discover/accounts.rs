@@ -9,6 +9,8 @@
 //! found = "srv"
 //! ```
 //!
+//! `trust_exception = "sha256-cert:…"` does for this account what the flag does for one connection; it is written by hand.
+//!
 //! What stands here is used as if it had been written on the command line; DNS is not asked again [SRV-04]. A protocol that is not listed
 //! is not replaced by another.
 
@@ -36,9 +38,19 @@ pub(crate) struct Account {
     pub(crate) user: Option<String>,
     /// How the servers were found.
     pub(crate) found: String,
+    /// The certificate taken without an authority, which never counts as verified; revoked by removing the line. [PIN-01]
+    pub(crate) exception: Option<String>,
 }
 
-const KEYS: [&str; 6] = ["address", "submission", "imap", "pop3", "user", "found"];
+const KEYS: [&str; 7] = [
+    "address",
+    "submission",
+    "imap",
+    "pop3",
+    "user",
+    "found",
+    "trust_exception",
+];
 
 /// Reads the accounts; none when there is no file.
 pub(crate) fn all() -> Result<Vec<Account>, Failure> {
@@ -114,6 +126,7 @@ fn account(value: &toml::Value) -> Result<Account, String> {
         pop3: server("pop3", Protocol::Pop3)?,
         user: text("user")?,
         found: text("found")?.unwrap_or_default(),
+        exception: text("trust_exception")?,
     })
 }
 
@@ -130,6 +143,7 @@ fn write(accounts: &[Account]) -> String {
             account.pop3.as_ref(),
             account.user.as_ref(),
             Some(&account.found),
+            account.exception.as_ref(),
         ];
         for (key, value) in KEYS.iter().zip(values) {
             if let Some(value) = value {
@@ -154,6 +168,8 @@ mod tests {
                 pop3: None,
                 user: Some("an\"na\\".into()),
                 found: "srv".into(),
+                // [PIN-01]
+                exception: Some(format!("sha256-cert:{}", "0".repeat(64))),
             },
             Account {
                 address: "b@example.net".into(),

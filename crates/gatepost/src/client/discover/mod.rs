@@ -20,7 +20,7 @@ use gatepost_net::http::Limits;
 use gatepost_trust::dns::Lookup as _;
 use gatepost_trust::dns::srv::{Candidates, Least, Purpose, Service, Trust, candidates};
 
-use super::settings::{Door, Settings, Tls};
+use super::settings::{Door, Settings, Tls, exception};
 use super::text::plain;
 use super::url::{Host, Protocol, Url};
 use super::{lookup, network, reach};
@@ -115,6 +115,11 @@ fn kept(account: &Account, protocol: Protocol, settings: &mut Settings) -> Resul
     if settings.user.is_none() {
         let user = account.user.clone();
         settings.user = user.or_else(|| Some(account.address.clone()));
+    }
+    if settings.exception.is_none() {
+        let exception = exception(account.exception.as_deref());
+        settings.exception = exception
+            .map_err(|failure| Failure::usage(format!("{}: {failure}", accounts::NAME)))?;
     }
     Url::parse(url).map_err(Failure::usage)
 }
@@ -324,6 +329,7 @@ fn account_of(address: &str, found: &[Found]) -> Account {
             .first()
             .map(|it| it.how.to_owned())
             .unwrap_or_default(),
+        exception: None,
     }
 }
 

@@ -50,7 +50,7 @@ impl fmt::Display for Problem {
 impl Address {
     /// Reads an address.
     pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
-        // What stands here goes into headers and into commands (R6: no line may be smuggled in).
+        // What stands here goes into headers and into commands (no line may be smuggled in).
         if text.chars().any(char::is_control) {
             return Err(Problem::Control);
         }

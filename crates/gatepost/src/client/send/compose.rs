@@ -261,7 +261,7 @@ impl Draft {
     }
 }
 
-/// R6: nothing that could begin another field or command.
+/// Nothing that could begin another field or command.
 pub(crate) fn refuse_controls(flag: &str, text: &str) -> Result<(), Failure> {
     if text.chars().any(|sign| sign.is_control() && sign != '\t') {
         return Err(Failure::usage(format!(
