@@ -161,3 +161,13 @@ fn dovecot(name: &str, value: &str) -> Option<String> {
         _ => None,
     }
 }
+
+/// Whether a text has a line that is a parameter of Postfix, or that someone took for one.
+#[must_use]
+pub fn looks_like(text: &str) -> bool {
+    const PREFIXES: [&str; 5] = ["smtpd_", "smtp_", "imap_tls_", "pop3_tls_", "mydestination"];
+    text.lines().any(|line| {
+        line.split_once('=')
+            .is_some_and(|(name, _)| PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    })
+}

@@ -20,6 +20,14 @@ impl Failure {
         }
     }
 
+    /// The peer broke the rules, refused, or is not whom it should be.
+    pub(crate) fn finding(text: impl Display) -> Self {
+        Self {
+            code: 1,
+            text: text.to_string(),
+        }
+    }
+
     /// The machine or the network did not let us.
     pub(crate) fn local(text: impl Display) -> Self {
         Self {

@@ -3,6 +3,7 @@
 mod account;
 mod cli;
 mod config;
+mod config_lint;
 mod config_verb;
 mod directives;
 mod exit;
