@@ -124,6 +124,7 @@ fn finding(
 
 /// The rule that has something to say about a setting, and what to write instead.
 fn judge(setting: &Setting) -> Option<(&'static str, Option<String>)> {
+    // [CFG-PF-01] what main.cf can say of it.
     let name = setting.name.as_str();
     if name.starts_with("imap_tls_") || name.starts_with("pop3_tls_") {
         return Some(("PF-NO-MAILBOX", dovecot(name, &setting.value)));

@@ -3,6 +3,7 @@
 use gatepost_audit::finding::Severity;
 use gatepost_audit::{postfix, report};
 
+// [CFG-PF-01]
 #[test]
 fn every_line_of_the_common_snippet_is_explained() {
     let found = postfix::lint("guide.cf", include_str!("corpus/postfix/guide.cf"));
