@@ -143,6 +143,33 @@ fn config() -> Command {
                     "The TOML file; without it, the defaults",
                 )),
         )
+        .subcommand(lint())
+}
+
+fn lint() -> Command {
+    Command::new("lint")
+        .about("Say what the lines of a Postfix main.cf really mean, and what to write instead")
+        .arg(
+            Arg::new("what")
+                .value_names(["KIND", "FILE"])
+                .num_args(1..=2)
+                .required(true)
+                .help("[postfix] and a file, a directory with main.cf, or - for standard input"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print JSON"),
+        )
+        .arg(
+            Arg::new("fail-on")
+                .long("fail-on")
+                .value_name("SEVERITY")
+                .value_parser(["info", "low", "medium", "high", "critical"])
+                .default_value("high")
+                .help("End with 1 from this severity on"),
+        )
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {

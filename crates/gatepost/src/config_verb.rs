@@ -19,6 +19,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
             serve::settings(&values, None)?;
             print!("{}", values.explain());
         }
+        Some(("lint", given)) => crate::config_lint::run(given)?,
         _ => return Err(Failure::usage("no such verb; see gatepost config --help")),
     }
     Ok(())

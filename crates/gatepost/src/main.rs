@@ -4,6 +4,7 @@ mod account;
 mod cli;
 mod client;
 mod config;
+mod config_lint;
 mod config_verb;
 mod directives;
 mod exit;
