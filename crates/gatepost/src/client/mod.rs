@@ -32,13 +32,22 @@ use clap::{ArgMatches, Command};
 use crate::exit::Failure;
 use url::Url;
 
-/// A server as `pin` and `tlsa` take it: a URL, or a host and one of the well-known ports.
-fn place(text: &str) -> Result<Url, Failure> {
+/// A server as `pin` and `tlsa` take it: a URL, or a host with one of the well-known ports; without a port, `usual` is spoken.
+fn place(text: &str, usual: &str) -> Result<Url, Failure> {
     if text.contains("://") {
         return Url::parse(text).map_err(Failure::usage);
     }
-    let (_, port) = text.rsplit_once(':').unwrap_or((text, ""));
+    let port = match text.rsplit_once(':') {
+        // An IPv6 address, in brackets or not, has no port behind its last colon.
+        Some((host, port))
+            if !port.ends_with(']') && (!host.contains(':') || host.ends_with(']')) =>
+        {
+            port
+        }
+        _ => "",
+    };
     let scheme = match port {
+        "" => usual,
         "24" => "lmtp",
         "25" => "smtp",
         "587" => "submission",
@@ -83,5 +92,31 @@ pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
         "pin" => pin::run(given),
         "tlsa" => tlsa::run(given),
         _ => cert::run(given),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_host_is_asked_for_what_is_usual() {
+        let read = |text| {
+            place(text, "imaps")
+                .map(|url| (url.protocol, url.port))
+                .ok()
+        };
+        assert_eq!(read("mail.example"), Some((url::Protocol::Imap, None)));
+        assert_eq!(read("[::1]"), Some((url::Protocol::Imap, None)));
+        assert_eq!(
+            read("mail.example:25"),
+            Some((url::Protocol::Smtp, Some(25)))
+        );
+        assert_eq!(read("[::1]:995"), Some((url::Protocol::Pop3, Some(995))));
+        assert_eq!(read("mail.example:4711"), None);
+        assert_eq!(
+            read("pop3://mail.example:4711"),
+            Some((url::Protocol::Pop3, Some(4711)))
+        );
     }
 }

@@ -22,7 +22,7 @@ pub(crate) fn command() -> Command {
     let host = || {
         Arg::new("host")
             .value_name("HOST")
-            .help("The server: a URL such as imaps://mail.example.org, or HOST:PORT with a well-known port")
+            .help("The server: a URL such as imaps://mail.example.org, or HOST:PORT with a well-known port [port: 993]")
     };
     let report_only = Arg::new("report-only")
         .long("report-only")
@@ -74,7 +74,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         .ok_or_else(|| Failure::usage("no such verb; see gatepost pin --help"))?;
     let server = own
         .get_one::<String>("host")
-        .map(|text| place(text))
+        .map(|text| place(text, "imaps"))
         .transpose()?;
     match (verb, server) {
         ("show", None) => show_kept(own.get_flag("json")),

@@ -33,7 +33,7 @@ pub(crate) fn command() -> Command {
         .subcommand(flags::add(
             Command::new("make")
                 .about("Print records to publish")
-                .arg(Arg::new("what").value_name("FILE|HOST").required(true).help("A file with the certificate, or a server"))
+                .arg(Arg::new("what").value_name("FILE|HOST").required(true).help("A file with the certificate, or a server [port: 25]"))
                 .arg(Arg::new("host").long("host").value_name("NAME").help("The MX host the record is for, with a FILE"))
                 .arg(Arg::new("port").long("port").value_name("PORT").value_parser(clap::value_parser!(u16)).help("The port the record is for [default: the server's, else 25]"))
                 .arg(number("usage", "3", "Certificate usage: 3 the server's own key, 2 its authority"))
@@ -44,7 +44,7 @@ pub(crate) fn command() -> Command {
         .subcommand(flags::add(
             Command::new("check")
                 .about("Hold records against the chain a server shows")
-                .arg(Arg::new("what").value_name("HOST").required(true).help("The server"))
+                .arg(Arg::new("what").value_name("HOST").required(true).help("The server: a URL, or HOST:PORT with a well-known port [port: 25]"))
                 .arg(Arg::new("record").long("record").value_name("RECORD").action(ArgAction::Append).help("Check this record, such as '3 1 1 HEX', instead of those in DNS; repeatable")),
             &topics,
         ))
@@ -92,7 +92,7 @@ type Source = (Vec<CertificateDer<'static>>, String, u16);
 fn source(what: &str, given: &ArgMatches) -> Result<Source, Failure> {
     let port = given.get_one::<u16>("port").copied();
     if what.contains("://") || (what.contains(':') && !what.contains('/')) {
-        let url = place(what)?;
+        let url = place(what, "smtp")?;
         let look = reach::look(&url, given)?;
         let host = host_of(&url)?;
         return Ok((look.chain, host, port.unwrap_or(look.door.port)));
@@ -123,7 +123,7 @@ fn host_of(url: &Url) -> Result<String, Failure> {
 
 fn check(given: &ArgMatches) -> Result<(), Failure> {
     let what = given.get_one::<String>("what").cloned().unwrap_or_default();
-    let url = place(&what)?;
+    let url = place(&what, "smtp")?;
     let usages = match url.protocol {
         Protocol::Smtp => Usages::DaneOnly,
         _ => Usages::All,

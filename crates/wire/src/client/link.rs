@@ -32,6 +32,8 @@ pub(crate) struct Link {
     early: usize,
     budgeted: bool,
     pub(crate) stopping: bool,
+    /// The last line of ours carried a credential: what the server answers may be part of the same exchange.
+    exchanging: bool,
 }
 
 impl Link {
@@ -64,6 +66,7 @@ impl Link {
             failure: None,
             early: 0,
             stopping: false,
+            exchanging: false,
         }
     }
 
@@ -173,6 +176,7 @@ impl Link {
     /// Says a line; CRLF is added. The caller has seen to it that there is none in it.
     pub(crate) fn say(&mut self, line: &[u8]) {
         self.note(Speaker::Client, line, false);
+        self.exchanging = false;
         self.output.extend_from_slice(line);
         self.output.extend_from_slice(b"\r\n");
     }
@@ -180,6 +184,7 @@ impl Link {
     /// Says a line that carries a credential; the record gets `instead`.
     pub(crate) fn say_secret(&mut self, line: &[u8], instead: &str) {
         self.note(Speaker::Client, instead.as_bytes(), true);
+        self.exchanging = true;
         self.output.extend_from_slice(line);
         self.output.extend_from_slice(b"\r\n");
     }
@@ -197,7 +202,12 @@ impl Link {
     }
 
     fn note_received(&self, line: &[u8]) {
-        self.note(Speaker::Server, line, false);
+        if self.exchanging && is_challenge(line) {
+            // Nonce, salt and proof of SCRAM are all that a dictionary needs to be tried on the password.
+            self.note(Speaker::Server, b"(challenge)", true);
+        } else {
+            self.note(Speaker::Server, line, false);
+        }
     }
 
     pub(crate) fn fail<A>(&mut self, failure: Failure) -> Next<A> {
@@ -235,6 +245,17 @@ impl Link {
     pub(crate) fn into_leftover(mut self) -> Leftover {
         Leftover::new(self.inbox.take())
     }
+}
+
+/// Whether a server's line is part of an exchange of credentials, in any of the protocols: `334 …`, `+ …`, and in ManageSieve
+/// a string, the literal behind its announcement, or `OK (SASL …)`.
+fn is_challenge(line: &[u8]) -> bool {
+    let bare_verdict = [&b"OK"[..], b"NO", b"BYE", b"+OK", b"-ERR"].contains(&line)
+        || (line.len() == 3 && line.iter().all(u8::is_ascii_digit));
+    line.starts_with(b"334 ")
+        || line.starts_with(b"+ ")
+        || (!line.contains(&b' ') && !bare_verdict)
+        || memchr::memmem::find(line, b"(SASL").is_some()
 }
 
 /// No CR, LF or NUL: fit to stand in a line. [SMTP-BASE-04]

@@ -378,6 +378,33 @@ fn the_record_shows_the_dialogue_without_the_secret() {
 }
 
 #[test]
+fn the_record_of_a_scram_login_gives_no_dictionary_a_chance() {
+    let recorder = Recorder::new();
+    let mut config = Config::new(Mode::StartTls, "client.gatepost.test");
+    config.recorder = Some(recorder.clone());
+    let mut owner = Owner {
+        credentials: Some(
+            Credentials::password("me@gatepost.test", "pencil").allow([Mechanism::ScramSha256]),
+        ),
+        ..Owner::default()
+    };
+    talk_with(&Arc::new(config), submission(), &mut owner, 1 << 20);
+    let text: Vec<_> = recorder
+        .take()
+        .iter()
+        .map(|it| it.text.text().to_owned())
+        .collect();
+    // Salt and count in the first, the server's proof in the second.
+    assert_eq!(
+        text.iter().filter(|it| *it == "(challenge)").count(),
+        2,
+        "{text:?}"
+    );
+    assert!(!text.iter().any(|it| it.starts_with("334")), "{text:?}");
+    assert!(text.iter().any(|it| it.starts_with("235 ")), "{text:?}");
+}
+
+#[test]
 fn a_delivery_takes_the_round_trips_it_must() {
     // greeting, EHLO, STARTTLS, (the handshake), EHLO, login, envelope, content, QUIT
     let cases = [
