@@ -254,14 +254,18 @@ async fn lists_of_revoked_certificates_are_fetched_once() {
         stream.write_all(list).unwrap();
         let _ = stream.read(&mut [0; 10]);
     });
-    let fetcher = gatepost_net::http::CrlFetcher::new(dialer());
+    // [REV-02] the second is another run of a program that shares the folder
+    let folder = tempfile::tempdir().unwrap();
+    let fetcher =
+        || gatepost_net::http::CrlFetcher::new(dialer()).with_folder(folder.path().join("crls"));
+    let fetchers = [fetcher(), fetcher()];
     let urls = [
         url("http", server).to_string(),
         "ldap://mail.example/".to_owned(),
         "http://127.0.0.1:1/".to_owned(),
     ]
     .map(|url| gatepost_trust::verify::CrlUrl { url, position: 0 });
-    for _ in 0..2 {
+    for fetcher in [&fetchers[0], &fetchers[0], &fetchers[1]] {
         assert_eq!(fetcher.fetch(&urls).await.len(), 1);
     }
     assert_eq!(asked.load(std::sync::atomic::Ordering::Relaxed), 1);

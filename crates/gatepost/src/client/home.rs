@@ -1,4 +1,5 @@
-//! The user's folder for what is kept between runs: pins and accounts. `$XDG_CONFIG_HOME/gatepost`, else `~/.config/gatepost`.
+//! The user's folders for what is kept between runs: pins and accounts in `$XDG_CONFIG_HOME/gatepost`, else `~/.config/gatepost`;
+//! lists of revoked certificates in `$XDG_CACHE_HOME/gatepost`, else `~/.cache/gatepost`.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -9,17 +10,26 @@ use crate::exit::Failure;
 
 /// The path of a file in the folder; whether it is there is another question.
 pub(crate) fn path(name: &str) -> Result<PathBuf, Failure> {
-    let absolute = |variable: &str| {
-        let path = PathBuf::from(std::env::var_os(variable)?);
-        // The standard for these variables wants relative paths ignored.
-        path.is_absolute().then_some(path)
-    };
     let folder = absolute("XDG_CONFIG_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))
         .ok_or_else(|| {
             Failure::usage("there is no folder for the configuration: set HOME or XDG_CONFIG_HOME")
         })?;
     Ok(folder.join("gatepost").join(name))
+}
+
+/// A folder for what can be had again, `$XDG_CACHE_HOME/gatepost/NAME`, else below `~/.cache`; none without a home.
+pub(crate) fn cache(name: &str) -> Option<PathBuf> {
+    let folder =
+        absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(folder.join("gatepost").join(name))
+}
+
+/// The absolute path in a variable.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(std::env::var_os(variable)?);
+    // The standard for these variables wants relative paths ignored.
+    path.is_absolute().then_some(path)
 }
 
 /// The text of a file; none when it is not there.

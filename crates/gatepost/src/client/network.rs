@@ -10,6 +10,7 @@ use gatepost_net::http::{self, Access, CrlFetcher, HttpFailure, Limits, Response
 use gatepost_net::policy_host::PolicyHosts;
 use gatepost_trust::verify::{ClientTls, Roots};
 
+use super::home;
 use super::lookup;
 use super::settings::{ProxyHeader, Settings};
 use super::url::Host;
@@ -67,7 +68,11 @@ pub(crate) fn crl_source(settings: &Settings) -> Result<Arc<dyn CrlSource>, crat
         announce: None,
         ..dialer(settings)?
     };
-    Ok(Arc::new(CrlFetcher::new(dialer)))
+    let fetcher = CrlFetcher::new(dialer);
+    Ok(Arc::new(match home::cache("crls") {
+        Some(folder) => fetcher.with_folder(folder),
+        None => fetcher,
+    }))
 }
 
 /// A small file by HTTPS from a host whose certificate the system's authorities, or those given, vouch for.

@@ -5,12 +5,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost_trust::verify::{CrlUrl, Crls};
 use tokio::task::JoinSet;
 
+use super::folder::Folder;
 use super::url::Url;
 use super::{Access, Limits, get};
 use crate::client::dial::Dialer;
@@ -34,6 +36,7 @@ const PER_CHAIN: usize = 8;
 pub struct CrlFetcher {
     dialer: Dialer,
     kept: Arc<Mutex<HashMap<String, Kept>>>,
+    folder: Option<Arc<Folder>>,
 }
 
 struct Kept {
@@ -57,7 +60,16 @@ impl CrlFetcher {
         Self {
             dialer,
             kept: Arc::default(),
+            folder: None,
         }
+    }
+
+    /// Keeps lists in this folder too, for an hour, so that programs that run briefly do not fetch them each time. It is made when
+    /// there is something to keep; what cannot be read or written there is fetched again.
+    #[must_use]
+    pub fn with_folder(mut self, folder: PathBuf) -> Self {
+        self.folder = Some(Arc::new(Folder::new(folder)));
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
@@ -88,9 +100,19 @@ impl CrlFetcher {
         if let Some(known) = self.known(&text) {
             return known;
         }
-        let list = self.download(&text).await.ok_or(Missing);
+        let list = match self.read_kept(&text) {
+            Some(list) => Ok(list),
+            None => self.download(&text).await.ok_or(Missing),
+        };
         self.keep(text, list.clone());
         list
+    }
+
+    fn read_kept(&self, url: &str) -> Option<Crls> {
+        let octets = self.folder.as_ref()?.read(url, KEPT, LARGEST)?;
+        let mut list = Crls::none();
+        list.add(&octets).ok()?;
+        Some(list)
     }
 
     async fn download(&self, text: &str) -> Option<Crls> {
@@ -101,8 +123,12 @@ impl CrlFetcher {
         };
         let options = Arc::new(Options::default());
         let response = get(&url, Access::Plain, &self.dialer, &options, limits).await;
+        let body = response.ok()?.body;
         let mut list = Crls::none();
-        list.add(&response.ok()?.body).ok()?;
+        list.add(&body).ok()?;
+        if let Some(folder) = &self.folder {
+            folder.write(text, &body);
+        }
         Some(list)
     }
 }

@@ -11,6 +11,7 @@
 
 mod body;
 mod crl;
+mod folder;
 mod head;
 mod machine;
 mod url;

@@ -247,7 +247,7 @@ impl Link {
     }
 }
 
-/// Whether a server's line is part of an exchange of credentials, in any of the protocols: `334 …`, `+ …`, and in ManageSieve
+/// Whether a server's line is part of an exchange of credentials, in any of the protocols: `334 …`, `+ …`, and in `ManageSieve`
 /// a string, the literal behind its announcement, or `OK (SASL …)`.
 fn is_challenge(line: &[u8]) -> bool {
     let bare_verdict = [&b"OK"[..], b"NO", b"BYE", b"+OK", b"-ERR"].contains(&line)
