@@ -198,6 +198,7 @@ class Postfix(Foreign):
         super().__init__(world, "postfix")
         self.ports = {"submission": free_port(), "submissions": free_port()}
         config, queue, data = (self.folder / name for name in ("etc", "queue", "data"))
+        self.config = config
         for path in (config, queue, data):
             path.mkdir()
         shutil.chown(data, "postfix")
@@ -243,6 +244,11 @@ smtpd_recipient_restrictions = permit_sasl_authenticated, reject
         process = self.start("postfix", "-c", config, "start-fg")
         for number in self.ports.values():
             listens(number, process, self.log)
+
+    def __exit__(self, *why):
+        # Its master puts itself into a process group of its own.
+        subprocess.run(["postfix", "-c", self.config, "stop"], capture_output=True, timeout=30, check=False)
+        super().__exit__(*why)
 
 
 def kinds():
