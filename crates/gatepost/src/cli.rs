@@ -69,6 +69,8 @@ fn flag(directive: &'static Directive) -> Arg {
     );
     let name = directive.flag.unwrap_or_default();
     let repeat = if list { "; repeatable" } else { "" };
+    // As it would be typed behind the flag, not as it stands in the file.
+    let default = directive.default.trim_matches(['[', ']']).replace('"', "");
     Arg::new(directive.name)
         .long(name)
         .value_name(directive.kind.placeholder())
@@ -77,16 +79,12 @@ fn flag(directive: &'static Directive) -> Arg {
         } else {
             ArgAction::Set
         })
-        .help(format!(
-            "{} [default: {}{repeat}]",
-            directive.short, directive.default
-        ))
+        .help(format!("{} [default: {default}{repeat}]", directive.short))
         .long_help(format!(
-            "{}.\n{}\nTakes {} [default: {}{repeat}]",
+            "{}.\n{}\nTakes {} [default: {default}{repeat}]",
             directive.short,
             directive.long,
-            directive.kind.expected(),
-            directive.default
+            directive.kind.expected_of_flag(),
         ))
 }
 

@@ -84,9 +84,9 @@ fn lines_to_copy(running: &Running, first: Option<&FirstAccount>) -> String {
     let address = first.map_or("ADDRESS", |first| first.address);
     format!(
         "\nLook:  openssl s_client -connect {host}:{smtp} -starttls smtp{cafile}\n\
-         Send:  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl{cacert} --ssl-reqd smtp://{host}:{submission} \
+         Send:  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS{cacert} --ssl-reqd smtp://{host}:{submission} \
          --user {address} --mail-from {address} --mail-rcpt {address} -T -\n\
-         Read:  curl{cacert} 'imaps://{host}:{imaps}/INBOX;MAILINDEX=1' --user {address}\n\
+         Read:  curl -sS{cacert} 'imaps://{host}:{imaps}/INBOX;MAILINDEX=1' --user {address}\n\
          Thunderbird:  IMAP {host} port {imaps} SSL/TLS, SMTP {host} port {submissions} SSL/TLS, normal password, user {address}{import}\n\n",
         smtp = port("smtp"),
         submission = port("submission"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
-use gatepost_serve::settings::{LogFormat, Settings};
+use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
@@ -140,6 +140,12 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
             .map(PathBuf::from)
             .zip(keys.iter().map(PathBuf::from))
             .collect(),
+        strict_names: match values.text("tls.strict_names") {
+            "always" => StrictNames::Always,
+            "never" => StrictNames::Never,
+            _ => StrictNames::Implicit,
+        },
+        own_from_only: values.text("submission.from") == "login",
         mx_requires_tls: values.text("smtp.tls") == "require",
         message_size: values.number("smtp.message_size"),
         quota: values.number("mailbox.quota"),

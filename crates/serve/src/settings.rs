@@ -7,6 +7,18 @@ use std::time::Duration;
 use gatepost_net::network::Network;
 use gatepost_wire::sasl::Mechanism;
 
+/// Where a client that asks for a name without a certificate here is refused [CONF-02].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StrictNames {
+    /// On the ports for implicit TLS.
+    #[default]
+    Implicit,
+    /// On every port but 25.
+    Always,
+    /// Nowhere: the default certificate answers.
+    Never,
+}
+
 /// Everything a server needs to know to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -24,6 +36,10 @@ pub struct Settings {
     pub postmaster: Option<String>,
     /// Certificate chain and key files; none: the local CA's.
     pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// Where an unknown server name is refused [CONF-02]; port 25 never does.
+    pub strict_names: StrictNames,
+    /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
+    pub own_from_only: bool,
     /// Whether port 25 refuses MAIL without TLS [CONF-01]; the default is no.
     pub mx_requires_tls: bool,
     /// Whether `Received:` fields of submitted mail leave out the client [RECV-05].

@@ -34,6 +34,8 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         port_offset,
         postmaster: None,
         certificates: Vec::new(),
+        strict_names: gatepost_serve::settings::StrictNames::Implicit,
+        own_from_only: false,
         mx_requires_tls: false,
         hide_client: false,
         message_size: 50 << 20,

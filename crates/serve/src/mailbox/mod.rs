@@ -51,6 +51,8 @@ pub struct Config {
     /// The largest message taken, in octets. The store must allow a little more, for the fields this server adds
     /// ([`smtp::ADDED_LIMIT`]).
     pub message_size: u64,
+    /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
+    pub own_from_only: bool,
 }
 
 /// What all backends share.

@@ -1,6 +1,7 @@
 //! What a server needs of the machine before it can accept: sockets and file descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use gatepost_net::listen;
@@ -70,11 +71,24 @@ fn bind_addresses(
     port: u16,
 ) -> Result<Vec<TcpListener>, StartError> {
     let distinct: BTreeSet<&IpAddr> = settings.bind.iter().collect();
-    let bind = |address: &IpAddr| {
-        let address = SocketAddr::new(*address, port);
-        listen::bind(address).map_err(|error| StartError::Bind(service.name, address, error))
-    };
-    distinct.into_iter().map(bind).collect()
+    let mut sockets = Vec::new();
+    // The wildcards first: whoever they cover is then named as covered.
+    let (wide, narrow): (Vec<&IpAddr>, Vec<&IpAddr>) =
+        distinct.into_iter().partition(|it| it.is_unspecified());
+    for address in wide.iter().chain(&narrow) {
+        let covered = wide
+            .iter()
+            .any(|it| it != address && it.is_ipv4() == address.is_ipv4());
+        let address = SocketAddr::new(**address, port);
+        match listen::bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if covered && error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(StartError::Overlap(service.name, address));
+            }
+            Err(error) => return Err(StartError::Bind(service.name, address, error)),
+        }
+    }
+    Ok(sockets)
 }
 
 /// File descriptors that are not connections: database, segments, spool, listeners, log.

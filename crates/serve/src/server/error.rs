@@ -13,14 +13,16 @@ use gatepost_trust::local_ca::LocalCaError;
 pub enum StartError {
     /// The data folder's store cannot be opened.
     Store(PathBuf, gatepost_store::Error),
-    /// A configured certificate cannot be used.
-    Certificate(IdentityError),
+    /// The certificate in this chain file, with its key, cannot be used.
+    Certificate(PathBuf, IdentityError),
     /// The local CA cannot be made or read.
     LocalCa(LocalCaError),
     /// The TLS library lacks what the profile needs.
     Tls,
     /// A port cannot be had.
     Bind(&'static str, SocketAddr, io::Error),
+    /// A port cannot be had because another of the configured addresses covers it.
+    Overlap(&'static str, SocketAddr),
     /// A standard port plus the offset is beyond 65535.
     PortOffset(u16),
     /// The sockets handed over by the service manager cannot be used.
@@ -36,7 +38,7 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Certificate(..) | Self::PortOffset(_) | Self::Unwanted(..)
+            Self::Certificate(..) | Self::Overlap(..) | Self::PortOffset(_) | Self::Unwanted(..)
         )
     }
 }
@@ -49,7 +51,7 @@ impl fmt::Display for StartError {
                 "cannot open the mail store in {}: {error}",
                 folder.display()
             ),
-            Self::Certificate(error) => error.fmt(f),
+            Self::Certificate(chain, error) => write!(f, "{}: {error}", chain.display()),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")
             }
@@ -70,6 +72,10 @@ impl fmt::Display for StartError {
                     _ => Ok(()),
                 }
             }
+            Self::Overlap(service, address) => write!(
+                f,
+                "cannot listen on {address} for {service}: another --bind covers that address; leave one of them out"
+            ),
             Self::PortOffset(offset) => write!(
                 f,
                 "with --port-offset {offset} a port is beyond 65535; the greatest offset is 64540"

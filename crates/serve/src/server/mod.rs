@@ -92,13 +92,14 @@ impl Server {
         };
         let store = Store::open(&settings.data, options)
             .map_err(|error| StartError::Store(settings.data.clone(), error))?;
-        let certificates = Certificates::open(&settings, log.clone())?;
+        let metrics = Arc::new(Metrics::new());
+        let certificates = Certificates::open(&settings, log.clone(), Arc::clone(&metrics))?;
         Ok(Self {
             settings: Arc::new(settings),
             store,
             certificates,
             log,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             sockets: None,
         })
     }
@@ -169,6 +170,7 @@ fn backend_config(settings: &Settings) -> mailbox::Config {
         domains: settings.domains.clone(),
         postmaster: settings.postmaster.clone(),
         message_size: settings.message_size,
+        own_from_only: settings.own_from_only,
     }
 }
 

@@ -64,6 +64,8 @@ pub struct Config {
 pub struct Limits {
     /// How long a client that has not logged in may be silent. Default 60 s.
     pub login_idle: Duration,
+    /// How long a login may take in all, TLS not counted. Default 5 min.
+    pub login_total: Duration,
     /// How long a client that has logged in may be silent. Default 10 min, the least RFC 1939 3 allows.
     pub idle: Duration,
     /// The bad command that ends the session. Default 10.
@@ -78,6 +80,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             login_idle: Duration::from_secs(60),
+            login_total: Duration::from_secs(300),
             // [POP-TLS-06]
             idle: Duration::from_secs(600),
             bad_commands: 10,
@@ -115,6 +118,8 @@ pub struct Server {
     question: Option<Ask>,
     /// When the client's silence has lasted too long.
     until: Option<Instant>,
+    /// When the session was first waited for on this channel.
+    began: Option<Instant>,
     /// The rest of a line that was too long is being dropped.
     skipping: bool,
     /// The peer has closed; what it said before still counts.
@@ -196,6 +201,7 @@ impl Server {
             output: Vec::new(),
             question: None,
             until: None,
+            began: None,
             skipping: false,
             closed: None,
             stopping: false,
@@ -382,12 +388,13 @@ impl Server {
             return None;
         }
         let limits = &self.config.limits;
-        let patience = if matches!(self.state, State::Transaction(_)) {
-            limits.idle
+        let began = *self.began.get_or_insert(now);
+        let until = if matches!(self.state, State::Transaction(_)) {
+            *self.until.get_or_insert(now + limits.idle)
         } else {
-            limits.login_idle
+            let silent = *self.until.get_or_insert(now + limits.login_idle);
+            silent.min(began + limits.login_total)
         };
-        let until = *self.until.get_or_insert(now + patience);
         if now >= until {
             // [POP-TLS-06] without a word and without removing anything (RFC 1939 3)
             self.state = State::Leaving(Why::Timeout);
