@@ -136,8 +136,9 @@ impl Connection {
         });
     }
 
-    /// Acknowledges at once what was received. After STARTTLS the client speaks next; one whose socket holds small writes
-    /// back until the last one is acknowledged (Nagle) would wait for our kernel's delayed acknowledgement, 40 ms.
+    /// Acknowledges at once what was received. A peer whose socket holds small writes back until the last one is acknowledged
+    /// (Nagle) would wait for our kernel's delayed acknowledgement, 40 ms: the client behind STARTTLS, which speaks next, and
+    /// a server that writes its replies one by one.
     pub(crate) fn acknowledge(&self) {
         // Only a matter of speed: where it cannot be had, the session is the same.
         let _ = SockRef::from(&self.stream).set_tcp_quickack(true);

@@ -368,7 +368,16 @@ impl<M: Dialogue> Inner<M> {
         else {
             return Err(Failure::Broken);
         };
-        let hear = poll_fn(|cx| connection.poll_hear(cx, &mut |bytes| machine.receive(bytes)));
+        let mut first = true;
+        let hear = poll_fn(|cx| {
+            let heard = connection.poll_hear(cx, &mut |bytes| machine.receive(bytes));
+            // A server that writes its replies to pipelined commands one by one, with Nagle's algorithm, holds each back
+            // until we acknowledge the one before: our kernel's delay, 40 ms, for every message.
+            if heard.is_pending() && mem::take(&mut first) {
+                connection.acknowledge();
+            }
+            heard
+        });
         let heard = tokio::select! {
             biased;
             heard = hear => heard,
