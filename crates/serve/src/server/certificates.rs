@@ -106,16 +106,16 @@ impl Certificates {
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut stamps = self.source.stamps();
-        let mut judged = Instant::now();
+        let mut judged = Judged::now();
         loop {
             let ordered = tokio::select! {
                 order = orders.recv() => order.is_some(),
                 () = tokio::time::sleep(LOOK) => false,
                 _ = stopping.changed() => return,
             };
-            let due = judged.elapsed() >= JUDGE;
+            let due = judged.is_stale(Instant::now(), SystemTime::now());
             if due {
-                judged = Instant::now();
+                judged = Judged::now();
                 self.renew();
             }
             let now = self.source.stamps();
@@ -159,6 +159,30 @@ impl Certificates {
                 &format!("{error}; the previous one stays in use"),
             ),
         }
+    }
+}
+
+/// When the certificates were last judged, by both clocks: the steady one stands still while a machine sleeps, and the other
+/// jumps when it is set.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    steady: Instant,
+    clock: SystemTime,
+}
+
+impl Judged {
+    fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            clock: SystemTime::now(),
+        }
+    }
+
+    fn is_stale(self, steady: Instant, clock: SystemTime) -> bool {
+        let forwards = clock.duration_since(self.clock).unwrap_or_default();
+        let backwards = self.clock.duration_since(clock).unwrap_or_default();
+        let passed = steady.saturating_duration_since(self.steady);
+        passed >= JUDGE || forwards.max(backwards) >= JUDGE
     }
 }
 
@@ -235,6 +259,17 @@ fn options(service: Service, plus: bool, strict: StrictNames) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A machine that slept over the end of a certificate, and a clock that was set
+    #[test]
+    fn certificates_are_judged_anew_when_either_clock_has_moved_on() {
+        let judged = Judged::now();
+        let (steady, clock) = (judged.steady, judged.clock);
+        assert!(!judged.is_stale(steady + JUDGE / 2, clock + JUDGE / 2));
+        assert!(judged.is_stale(steady + JUDGE, clock));
+        assert!(judged.is_stale(steady, clock + JUDGE));
+        assert!(judged.is_stale(steady, clock - JUDGE));
+    }
 
     /// [CONF-02] the switch, which port 25 does not follow (`trust::certificates`)
     #[test]
