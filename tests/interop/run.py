@@ -19,6 +19,7 @@ import install
 import life  # noqa: F401
 import ours  # noqa: F401
 import servers  # noqa: F401
+import web  # noqa: F401
 import world
 
 

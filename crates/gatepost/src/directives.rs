@@ -199,6 +199,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
         "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
     directive("log.format", Kind::Choice(&["human", "json"]), "\"human\"", "One line per session end, for people or for machines", "").flag("log"),
+    directive("web.listen", Kind::Socket, "\"\"", "Show the mail on a web page, and as JSON, at http://ADDRESS:PORT; empty: off",
+        "For those who test their programs. Loopback addresses only; the page wants the token in the data folder, and serve prints its whole address.").flag("web"),
     directive("metrics.listen", Kind::Socket, "\"\"", "Serve OpenMetrics at http://ADDRESS:PORT/metrics; empty: off",
         "Clear text and without a password: keep it on loopback or a network of your own.").flag("metrics"),
 ];

@@ -59,6 +59,11 @@ fn text(running: &Running, first: Option<&FirstAccount>) -> String {
             running.data().display(),
         ));
     }
+    if let Some(url) = running.web_url() {
+        text.push_str(&format!(
+            "\nWeb page  {url}\n          (the part behind # opens the mail: keep it to yourself)\n"
+        ));
+    }
     text.push_str(&lines_to_copy(running, first));
     text
 }

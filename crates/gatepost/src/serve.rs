@@ -146,6 +146,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
             _ => StrictNames::Implicit,
         },
         own_from_only: values.text("submission.from") == "login",
+        web: values.text("web.listen").parse().ok(),
         mx_requires_tls: values.text("smtp.tls") == "require",
         message_size: values.number("smtp.message_size"),
         quota: values.number("mailbox.quota"),

@@ -8,6 +8,7 @@
 //! | [`mailbox`] | the backends that put sessions onto the embedded store |
 //! | [`log`] | one structured line per session end |
 //! | [`metrics`] | counters and their page |
+//! | [`web`] | a page for those who test their programs |
 
 pub mod log;
 pub mod mailbox;
@@ -15,3 +16,4 @@ pub mod metrics;
 pub mod server;
 pub mod services;
 pub mod settings;
+pub mod web;

@@ -40,6 +40,8 @@ pub struct Settings {
     pub strict_names: StrictNames,
     /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
     pub own_from_only: bool,
+    /// Where the web page listens; a loopback address.
+    pub web: Option<SocketAddr>,
     /// Whether port 25 refuses MAIL without TLS [CONF-01]; the default is no.
     pub mx_requires_tls: bool,
     /// Whether `Received:` fields of submitted mail leave out the client [RECV-05].

@@ -36,6 +36,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         certificates: Vec::new(),
         strict_names: gatepost_serve::settings::StrictNames::Implicit,
         own_from_only: false,
+        web: None,
         mx_requires_tls: false,
         hide_client: false,
         message_size: 50 << 20,

@@ -27,6 +27,7 @@ use crate::mailbox::{self, account::AccountKeeper};
 use crate::metrics::{self, Metrics};
 use crate::services::Service;
 use crate::settings::Settings;
+use crate::web::{Token, Web};
 
 use certificates::Certificates;
 use doors::Sockets;
@@ -60,6 +61,7 @@ pub struct Running {
     shared: Arc<Shared>,
     services: Vec<Listening>,
     addresses: Vec<IpAddr>,
+    web_url: Option<String>,
     certificates: Arc<Certificates>,
     shutdown: watch::Sender<bool>,
     /// Every session holds the sending half; it is closed when the last one has ended.
@@ -134,6 +136,7 @@ impl Server {
         };
         let addresses = sockets.addresses();
         let keeper = Arc::new(AccountKeeper::new(self.store.clone()));
+        let web_url = sockets.web.and_then(|web| serve_web(web, &self.store));
         let backends = mailbox::Shared::new(self.store, keeper, backend_config(&self.settings));
         let shared = Arc::new(Shared {
             settings: self.settings,
@@ -156,12 +159,21 @@ impl Server {
             shared,
             services,
             addresses,
+            web_url,
             certificates,
             shutdown,
             sessions,
             reload,
         })
     }
+}
+
+/// Serves the web page; gives its address, whose port the system may have chosen.
+fn serve_web((listener, token): (TcpListener, Token), store: &Store) -> Option<String> {
+    let web = Web::new(store.clone(), token, listener.local_addr().ok()?);
+    let url = web.url();
+    tokio::spawn(web.serve(listener));
+    Some(url)
 }
 
 fn backend_config(settings: &Settings) -> mailbox::Config {
@@ -257,6 +269,11 @@ impl Running {
     /// The addresses listened on.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// The web page's address with its token, if there is one.
+    pub fn web_url(&self) -> Option<&str> {
+        self.web_url.as_deref()
     }
 
     /// The data folder.
