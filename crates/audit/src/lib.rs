@@ -3,7 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`finding`] | severity, status, place, finding: the words every report uses |
-//! | [`rules`] | the rule table, which is data (`rules.tsv`) |
+//! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text and as JSON |
 //! | [`postfix`] | main.cf: reading and judging |
 
