@@ -152,7 +152,7 @@ mod tests {
         );
         assert_eq!(
             ids("[server]\nbind = [\"0.0.0.0\"]\n"),
-            ["GP-LOCAL-CA", "GP-OFFSET-OPEN"]
+            ["GP-OFFSET-OPEN", "GP-LOCAL-CA"]
         );
         // The sample is right as it stands.
         assert!(ids(&crate::directives::sample()).is_empty());

@@ -438,9 +438,6 @@ fn absent(tree: &Tree, new: bool, report: &mut Report) {
     let Some(ssl) = global(tree, "ssl").or_else(|| global(tree, "ssl_cert")) else {
         return;
     };
-    if ssl.value == "no" {
-        return;
-    }
     let line = "ssl_min_protocol = TLSv1.2".to_owned();
     report.about("DC-PROTOCOL-DEFAULT", ssl, Some(line.clone()));
     report.insert_after(ssl, vec![line]);

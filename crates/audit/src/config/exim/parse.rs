@@ -158,6 +158,11 @@ impl Reader<'_> {
                 }
             }
             Err(Unread::Missing) if optional => {}
+            // Whether it is included at all is decided by macros that may come from elsewhere.
+            Err(_) if self.conditions > 0 => {
+                self.tree.incomplete = true;
+                self.bad("EX-UNDECIDED", format!(".include {pattern}"), file, line);
+            }
             Err(why) => {
                 self.tree.incomplete = true;
                 self.bad("EX-INCLUDE", format!("{pattern}: {why}"), file, line);
