@@ -225,7 +225,7 @@ message_size_limit = 20000000
 
 
 def postfix_and_dovecot(world, profile):
-    """A generated pair: mail goes in by both doors for users and comes out by all four for fetching [S-77]."""
+    """A generated pair: mail goes in by both doors for users and comes out by all four for fetching."""
     with MadePostfix(world, profile) as postfix, MadeDovecot(world, profile, postfix.auth()) as dovecot:
         postfix.begin(dovecot.ports["lmtp"])
         # [CFG-PF-01] [CFG-DC-01]
@@ -572,7 +572,7 @@ def client_neomutt(world):
 
 @case("config-client-provider-files")
 def provider_files(world):
-    # [AUTOC-02] [AUTOD-01] [MOBC-01] as other readers of these formats take them.
+    # [AUTOC-01] [AUTOC-02] [AUTOD-01] [MOBC-01] as other readers of these formats take them.
     tree = xml.fromstring(client_file(world, "ours", "autoconfig"))
     check(tree.tag == "clientConfig" and tree.get("version") == "1.1", "autoconfig")
     doors = [(it.tag, it.get("type"), it.findtext("port"), it.findtext("socketType"), it.findtext("username")) for it in tree.find("emailProvider") if it.get("type")]
@@ -594,7 +594,7 @@ def provider_files(world):
 
 @case("config-dns", "knotd", "keymgr", "kzonecheck")
 def made_zone(world):
-    # [SRVREC-01] a name server takes the text, and --verify finds in it what was made.
+    # [SRVREC-01] [SVC-10] [DANE-14] a name server takes the text, and --verify finds in it what was made.
     folder = world.new_folder("made-zone")
     with Foreign(world, "made-zone-pki") as server:
         words = ["config", "dns", "found.test", "--host", "mail.found.test", "--chain", server.pki.cert, "--next", server.pki.ca]
@@ -651,7 +651,7 @@ def lint_of_real_ones(world):
 
 @case("config-lint-fixes", "postfix", "postconf")
 def fixes_are_taken(world):
-    # [S-85] the usual snippet, corrected: Postfix reads it without a warning.
+    # the usual snippet, corrected: Postfix reads it without a warning.
     folder = world.new_folder("fixed")
     pki = Foreign(world, "fixed-pki").pki
     (folder / "master.cf").write_text("")
@@ -690,7 +690,7 @@ def drift(world):
 
 @case("config-explain")
 def explain(world):
-    # [S-53] the questions, answered; without a topic what is in force.
+    # The questions, answered; without a topic what is in force.
     says(gatepost(world, "config", "explain", "ports"), "465 (submissions)", "RFC 8314", "sources:")
     says(gatepost(world, "config", "explain", "dane"), "TLSA 3 1 1")
     says(gatepost(world, "config", "explain"), "server.port_offset", "default")

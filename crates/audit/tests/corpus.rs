@@ -128,7 +128,10 @@ fn every_configuration_has_the_findings_it_must_have_and_no_others() {
                 .version
                 .map(|it| format!("version {it}\n"))
                 .unwrap_or_default();
-            let lines: String = found.iter().map(|it| format!("{it}\n")).collect();
+            let mut lines = found.join("\n");
+            if !lines.is_empty() {
+                lines.push('\n');
+            }
             fs::write(case.folder.join("expect"), version + &lines).unwrap();
         } else if found != case.expected {
             wrong.push(format!(

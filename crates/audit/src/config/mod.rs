@@ -193,7 +193,8 @@ impl Report {
     }
 
     /// A finding whose right answer replaces the setting's lines.
-    pub(crate) fn correct(&mut self, id: &str, setting: &Setting, line: String) {
+    pub(crate) fn correct(&mut self, id: &str, setting: &Setting, line: impl Into<String>) {
+        let line = line.into();
         let indent = self.indent(setting);
         self.about_value(id, setting, Some(line.clone()));
         self.replace(

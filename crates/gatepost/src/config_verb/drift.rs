@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use gatepost_audit::finding::Severity;
@@ -15,6 +14,7 @@ use gatepost_trust::cert;
 use serde_json::{Value, json};
 
 use super::generate::{Made, Wanted};
+use super::words::hash;
 use super::{files, lint};
 use crate::client::flags::{self, Topic};
 use crate::client::reach;
@@ -123,14 +123,6 @@ pub(crate) fn note_generated(
         "version": wanted.version.to_string(), "profile": wanted.profile.word(), "domain": wanted.domain, "host": wanted.host, "files": files,
     });
     state.write()
-}
-
-fn hash(text: &str) -> String {
-    let hash = digest(&SHA256, text.as_bytes());
-    hash.as_ref()
-        .iter()
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
 }
 
 /// The lines that say something, white space made one.
@@ -265,7 +257,7 @@ fn configured(
         if let Some(before) = &before {
             for (part, words) in [("lines", "line"), ("findings", "finding")] {
                 differences(&before[part], &now[part], |sign, text| {
-                    changed.push(format!("{path}: {words} {sign}: {text}"))
+                    changed.push(format!("{path}: {words} {sign}: {text}"));
                 });
             }
         }

@@ -131,6 +131,33 @@ pub(crate) fn judge(
     })
 }
 
+/// The well-known files of each server, those it begins with.
+const KNOWN: [(&str, &[&str]); 5] = [
+    ("postfix", &["main.cf", "master.cf"]),
+    ("dovecot", &["dovecot.conf"]),
+    (
+        "exim",
+        &[
+            "exim4.conf",
+            "exim.conf",
+            "exim4.conf.template",
+            "configure",
+        ],
+    ),
+    (
+        "courier",
+        &[
+            "imapd",
+            "imapd-ssl",
+            "pop3d",
+            "pop3d-ssl",
+            "esmtpd",
+            "esmtpd-ssl",
+        ],
+    ),
+    ("gatepost", &["gatepost.toml"]),
+];
+
 /// What the words name: standard input, a file, or the well-known files of a directory.
 fn documents(kind: Option<&str>, name: &str) -> Result<Vec<Document>, Failure> {
     if name == "-" {
@@ -140,31 +167,6 @@ fn documents(kind: Option<&str>, name: &str) -> Result<Vec<Document>, Failure> {
     if !path.is_dir() {
         return Ok(vec![files::document(path)?]);
     }
-    const KNOWN: [(&str, &[&str]); 5] = [
-        ("postfix", &["main.cf", "master.cf"]),
-        ("dovecot", &["dovecot.conf"]),
-        (
-            "exim",
-            &[
-                "exim4.conf",
-                "exim.conf",
-                "exim4.conf.template",
-                "configure",
-            ],
-        ),
-        (
-            "courier",
-            &[
-                "imapd",
-                "imapd-ssl",
-                "pop3d",
-                "pop3d-ssl",
-                "esmtpd",
-                "esmtpd-ssl",
-            ],
-        ),
-        ("gatepost", &["gatepost.toml"]),
-    ];
     for (word, names) in KNOWN {
         if kind.is_some_and(|kind| kind != word) {
             continue;

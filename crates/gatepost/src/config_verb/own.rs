@@ -29,30 +29,27 @@ pub(crate) fn lint(documents: Vec<Document>) -> Outcome {
     let mut findings = Vec::new();
     for document in &documents {
         let mut values = Values::defaults();
-        match values.read_file(&document.text) {
-            Err(problems) => {
-                for problem in problems {
-                    findings.extend(finding(
-                        "GP-INVALID",
-                        &problem.text,
-                        None,
-                        document,
-                        problem.place.unwrap_or((1, 1)),
-                    ));
-                }
+        if let Err(problems) = values.read_file(&document.text) {
+            for problem in problems {
+                findings.extend(finding(
+                    "GP-INVALID",
+                    &problem.text,
+                    None,
+                    document,
+                    problem.place.unwrap_or((1, 1)),
+                ));
             }
-            Ok(()) => {
-                if let Err(failure) = serve::settings(&values, None) {
-                    findings.extend(finding(
-                        "GP-INVALID",
-                        &failure.to_string(),
-                        None,
-                        document,
-                        (1, 1),
-                    ));
-                }
-                judge(&values, document, &mut findings);
+        } else {
+            if let Err(failure) = serve::settings(&values, None) {
+                findings.extend(finding(
+                    "GP-INVALID",
+                    &failure.to_string(),
+                    None,
+                    document,
+                    (1, 1),
+                ));
             }
+            judge(&values, document, &mut findings);
         }
     }
     findings.sort_by_key(|it: &Finding| (it.place.line, it.place.column));

@@ -1,6 +1,8 @@
 //! Words from the command line that are put into configurations: only what means the same in all of them is let through, so that
 //! nothing given here can end a line, a string or a command of somebody's file.
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::client::url::Host;
 use crate::exit::Failure;
 
@@ -100,6 +102,13 @@ pub(crate) fn percent(text: &str) -> String {
         }
     }
     out
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn hash(text: &str) -> String {
+    let hash = digest(&SHA256, text.as_bytes());
+    let octets = hash.as_ref().iter();
+    octets.fold(String::new(), |hex, octet| hex + &format!("{octet:02x}"))
 }
 
 #[cfg(test)]

@@ -60,10 +60,10 @@ fn judge_value(settings: &[Setting], setting: &Setting, report: &mut Report) {
             _ => {}
         },
         "IMAPDSTARTTLS" | "POP3_STARTTLS" if !is_yes(value) => {
-            report.correct("CO-NO-STARTTLS", setting, format!("{name}=YES"))
+            report.correct("CO-NO-STARTTLS", setting, format!("{name}=YES"));
         }
         "IMAPDSSLSTART" | "POP3DSSLSTART" if !is_yes(value) => {
-            report.correct("CO-NO-IMPLICIT", setting, format!("{name}=YES"))
+            report.correct("CO-NO-IMPLICIT", setting, format!("{name}=YES"));
         }
         "TLS_PROTOCOL" | "TLS_STARTTLS_PROTOCOL" => protocol(settings, setting, report),
         "TLS_CIPHER_LIST" if has_weak_cipher(value) => report.about_value(
@@ -88,7 +88,7 @@ fn judge_value(settings: &[Setting], setting: &Setting, report: &mut Report) {
             );
         }
         "POP3AUTH" | "ESMTPAUTH" if readable(value, "") => {
-            report.correct("CO-AUTH-CLEAR", setting, format!("{name}=\"\""))
+            report.correct("CO-AUTH-CLEAR", setting, format!("{name}=\"\""));
         }
         _ => {}
     }

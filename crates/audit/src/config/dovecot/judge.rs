@@ -43,10 +43,8 @@ fn overridden(tree: &Tree, index: usize) -> Option<&Line> {
     if !line.sections.is_empty() {
         return None;
     }
-    let later = tree.lines.get(index + 1..)?.iter();
-    let later = later
-        .filter(|it| it.setting.name == line.setting.name && it.sections.is_empty())
-        .next_back()?;
+    let mut later = tree.lines.get(index + 1..)?.iter();
+    let later = later.rfind(|it| it.setting.name == line.setting.name && it.sections.is_empty())?;
     let grows = later
         .setting
         .value
@@ -255,10 +253,10 @@ fn judge_value(tree: &Tree, line: &Line, new: bool, report: &mut Report) {
             _ => report.about_value("DC-UNDECIDED", setting, None),
         },
         "disable_plaintext_auth" if value == "no" => {
-            clear(tree, setting, "disable_plaintext_auth = yes", report)
+            clear(tree, setting, "disable_plaintext_auth = yes", report);
         }
         "auth_allow_cleartext" if value == "yes" => {
-            clear(tree, setting, "auth_allow_cleartext = no", report)
+            clear(tree, setting, "auth_allow_cleartext = no", report);
         }
         "ssl_min_protocol" => match index(value) {
             Some(4) => {}
@@ -333,7 +331,7 @@ fn judge_value(tree: &Tree, line: &Line, new: bool, report: &mut Report) {
             report.correct("DC-NO-VERIFY", setting, format!("{} = yes", setting.name));
         }
         "imapc_ssl" | "pop3c_ssl" | "submission_relay_ssl" if value == "no" => {
-            report.about_value("DC-UPSTREAM-CLEAR", setting, None)
+            report.about_value("DC-UPSTREAM-CLEAR", setting, None);
         }
         _ => {}
     }
@@ -411,13 +409,12 @@ fn listeners(tree: &Tree, report: &mut Report) {
         match line.setting.value.as_str() {
             "993" | "995" | "465" if !on => {
                 let fix = "ssl = yes".to_owned();
-                match ssl {
-                    Some(ssl) => report.correct("DC-IMPLICIT-CLEAR", &ssl.setting, fix),
-                    None => {
-                        report.about("DC-IMPLICIT-CLEAR", &line.setting, Some(fix.clone()));
-                        let indent = report.indent(&line.setting);
-                        report.insert_after(&line.setting, vec![format!("{indent}{fix}")]);
-                    }
+                if let Some(ssl) = ssl {
+                    report.correct("DC-IMPLICIT-CLEAR", &ssl.setting, fix);
+                } else {
+                    report.about("DC-IMPLICIT-CLEAR", &line.setting, Some(fix.clone()));
+                    let indent = report.indent(&line.setting);
+                    report.insert_after(&line.setting, vec![format!("{indent}{fix}")]);
                 }
             }
             "143" | "110" | "587" if on => {

@@ -272,7 +272,7 @@ fn uncomment(body: &str) -> &str {
         match quote {
             Some(open) if letter == open => quote = None,
             None if matches!(letter, '"' | '\'') && matches!(before, ' ' | '=' | '\t') => {
-                quote = Some(letter)
+                quote = Some(letter);
             }
             None if letter == '#' && matches!(before, ' ' | '\t') => {
                 return body

@@ -88,27 +88,27 @@ fn judge_value(tree: &Tree, line: &Line, report: &mut Report) {
     let value = setting.value.as_str();
     match setting.name.as_str() {
         "tls_advertise_hosts" if value.is_empty() || value == ":" => {
-            report.correct("EX-TLS-OFF", setting, "tls_advertise_hosts = *".to_owned())
+            report.correct("EX-TLS-OFF", setting, "tls_advertise_hosts = *".to_owned());
         }
         "tls_advertise_hosts" if undecided(line) => {
-            report.about_value("EX-UNDECIDED", setting, None)
+            report.about_value("EX-UNDECIDED", setting, None);
         }
         "tls_advertise_hosts" if value != "*" => report.about_value(
             "EX-TLS-SOME",
             setting,
             Some("tls_advertise_hosts = *".to_owned()),
         ),
-        "tls_on_connect_ports" if !undecided(line) => {
-            if ports(value)
-                .iter()
-                .any(|it| matches!(*it, "25" | "587" | "smtp" | "submission"))
-            {
-                report.correct(
-                    "EX-IMPLICIT-PORT",
-                    setting,
-                    "tls_on_connect_ports = 465".to_owned(),
-                );
-            }
+        "tls_on_connect_ports"
+            if !undecided(line)
+                && ports(value)
+                    .iter()
+                    .any(|it| matches!(*it, "25" | "587" | "smtp" | "submission")) =>
+        {
+            report.correct(
+                "EX-IMPLICIT-PORT",
+                setting,
+                "tls_on_connect_ports = 465".to_owned(),
+            );
         }
         "daemon_smtp_ports" if !undecided(line) => {
             let has = ports(value)
@@ -160,7 +160,7 @@ fn openssl(setting: &Setting, report: &mut Report) {
     }
 }
 
-/// The words are those of OpenSSL or of GnuTLS: which one is built in is not in the file.
+/// The words are those of OpenSSL or of `GnuTLS`: which one is built in is not in the file.
 fn ciphers(line: &Line, report: &mut Report) {
     let setting = &line.setting;
     let value = setting.value.to_ascii_uppercase();
@@ -190,7 +190,7 @@ fn judge_transport(line: &Line, report: &mut Report) {
     let setting = &line.setting;
     match (setting.name.as_str(), setting.value.as_str()) {
         ("hosts_avoid_tls", "*") => {
-            report.about_value("EX-OUT-NONE", setting, Some("remove this line".to_owned()))
+            report.about_value("EX-OUT-NONE", setting, Some("remove this line".to_owned()));
         }
         ("tls_verify_certificates", "") => report.about_value(
             "EX-OUT-VERIFY",
@@ -274,10 +274,10 @@ fn logins(tree: &Tree, report: &mut Report) {
         Announced::Never => {}
         Announced::Always if guarded => {}
         Announced::Always | Announced::Outside => {
-            report.correct("EX-AUTH-CLEAR", setting, ADVERTISE.to_owned())
+            report.correct("EX-AUTH-CLEAR", setting, ADVERTISE.to_owned());
         }
         Announced::Unknown => {
-            report.about_value("EX-UNDECIDED", setting, Some(ADVERTISE.to_owned()))
+            report.about_value("EX-UNDECIDED", setting, Some(ADVERTISE.to_owned()));
         }
     }
 }

@@ -330,15 +330,12 @@ fn logical(text: &str) -> Vec<(usize, usize, usize, String)> {
         }
         let goes_on = body.strip_suffix('\\');
         let part = goes_on.unwrap_or(body);
-        match &mut held {
-            Some((_, last, _, before)) => {
-                *last = index + 1;
-                before.push_str(part);
-            }
-            None => {
-                let column = raw.chars().count() - body.chars().count() + 1;
-                held = Some((index + 1, index + 1, column, part.to_owned()));
-            }
+        if let Some((_, last, _, before)) = &mut held {
+            *last = index + 1;
+            before.push_str(part);
+        } else {
+            let column = raw.chars().count() - body.chars().count() + 1;
+            held = Some((index + 1, index + 1, column, part.to_owned()));
         }
         if goes_on.is_none() {
             lines.extend(held.take());

@@ -119,9 +119,8 @@ fn one(
     into(&raw, look, &mut filled, budget)?;
     let (then, otherwise) = branches(trim(condition.get(1..).unwrap_or_default()));
     let chosen = match (kind, filled.is_empty()) {
-        ('?', false) => then,
+        ('?', false) | (':', true) => then,
         ('?', true) => otherwise.unwrap_or_default(),
-        (':', true) => then,
         (':', false) => "",
         _ => return Err(unknown()),
     };

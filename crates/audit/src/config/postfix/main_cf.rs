@@ -14,7 +14,7 @@ pub struct Misread {
     pub text: String,
 }
 
-/// White space as isspace() in the C locale takes it.
+/// White space as `isspace()` in the C locale takes it.
 pub(super) fn is_space(letter: char) -> bool {
     matches!(letter, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
 }
@@ -120,7 +120,7 @@ mod tests {
     fn names_are_one_word_and_white_space_is_that_of_c() {
         for bad in ["foo bar = x", "= x", "foo", "\u{a0}a = b c d"] {
             let (settings, misread) = parse(bad, 0);
-            assert!(settings.is_empty() == !bad.starts_with('\u{a0}'), "{bad}");
+            assert!(settings.is_empty() != bad.starts_with('\u{a0}'), "{bad}");
             assert_eq!(
                 misread.len(),
                 usize::from(!bad.starts_with('\u{a0}')),

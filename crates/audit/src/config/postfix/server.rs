@@ -42,7 +42,7 @@ fn level(configuration: &Configuration, report: &mut Report) {
         return switched_off(configuration, report);
     };
     match configuration.main().value(&setting.name) {
-        Err(why) => undecided(setting, why, report),
+        Err(why) => undecided(setting, &why, report),
         Ok(level) => match level.as_str() {
             "may" => report.about_value("PF-LEVEL-MAY", setting, None),
             "none" => report.correct(
@@ -78,8 +78,8 @@ fn inherits_on_25(configuration: &Configuration) -> bool {
         })
 }
 
-fn undecided(setting: &Setting, why: Unknown, report: &mut Report) {
-    if why != Unknown::Circle {
+fn undecided(setting: &Setting, why: &Unknown, report: &mut Report) {
+    if *why != Unknown::Circle {
         report.about_value("PF-UNDECIDED", setting, None);
     }
 }
@@ -144,10 +144,10 @@ pub(super) fn older_switches(configuration: &Configuration, side: &str, report: 
 fn login_order(configuration: &Configuration, report: &mut Report) {
     if let Some(setting) = configuration.setting("smtpd_tls_auth_only") {
         match configuration.main().value(&setting.name) {
-            Err(why) => undecided(setting, why, report),
+            Err(why) => undecided(setting, &why, report),
             Ok(value) if value == "yes" => report.about_value("PF-AUTH-ONLY", setting, None),
             Ok(value) if value == "no" && !configuration.has_master => {
-                clear_in_main(configuration, setting, report)
+                clear_in_main(configuration, setting, report);
             }
             Ok(_) => {}
         }
@@ -251,10 +251,10 @@ fn protocols(configuration: &Configuration, report: &mut Report) {
                     Some(format!("{name} = >=TLSv1.2")),
                 ),
                 Some(on) if on.has_old() || on.is_empty() => {
-                    report.correct("PF-PROTOCOLS", setting, format!("{name} = >=TLSv1.2"))
+                    report.correct("PF-PROTOCOLS", setting, format!("{name} = >=TLSv1.2"));
                 }
                 Some(on) if on.lacks_new() => {
-                    report.correct("PF-PROTOCOLS-NEW", setting, format!("{name} = >=TLSv1.2"))
+                    report.correct("PF-PROTOCOLS-NEW", setting, format!("{name} = >=TLSv1.2"));
                 }
                 Some(_) => {}
             }
@@ -348,20 +348,20 @@ fn judge_service(
     let port = service.port().unwrap_or_default();
     match port {
         "submission" | "587" => submission(service, view, report),
-        "submissions" | "smtps" | "465" => {
-            if matches!(view.switch("smtpd_tls_wrappermode"), Some(false)) && configuration.has_main
+        "submissions" | "smtps" | "465"
+            if (matches!(view.switch("smtpd_tls_wrappermode"), Some(false))
+                && configuration.has_main
                 || service
                     .option("smtpd_tls_wrappermode")
-                    .is_some_and(|it| it.value == "no")
-            {
-                demand(
-                    service,
-                    "smtpd_tls_wrappermode",
-                    "yes",
-                    "PF-465-CLEAR",
-                    report,
-                );
-            }
+                    .is_some_and(|it| it.value == "no")) =>
+        {
+            demand(
+                service,
+                "smtpd_tls_wrappermode",
+                "yes",
+                "PF-465-CLEAR",
+                report,
+            );
         }
         "smtp" | "25" => port_25(service, view, report),
         _ => {}

@@ -106,7 +106,7 @@ pub(super) fn getmail(account: &Account) -> Result<String, Failure> {
     ))
 }
 
-pub(super) fn mutt(account: &Account) -> Result<String, Failure> {
+pub(super) fn mutt(account: &Account) -> String {
     let (incoming, outgoing) = (account.incoming(), account.outgoing());
     let user = percent(&account.user);
     let scheme = |implicit: bool, name: &str| {
@@ -140,7 +140,7 @@ pub(super) fn mutt(account: &Account) -> Result<String, Failure> {
         .as_ref()
         .map(|file| format!("set ssl_ca_certificates_file=\"{file}\"\n"))
         .unwrap_or_default();
-    Ok(format!(
+    format!(
         "# NeoMutt and Mutt, in ~/.muttrc with mode 0600.\nset from=\"{address}\" use_from=yes\n{fetch}\
          set smtp_url=\"{smtp}://{user}@{host}:{port}/\"\n\
          # The passwords come from a command when they are needed.\nset {pass}=\"`{command}`\" smtp_pass=\"`{command}`\"\n\
@@ -152,7 +152,7 @@ pub(super) fn mutt(account: &Account) -> Result<String, Failure> {
         host = outgoing.host,
         port = outgoing.port,
         command = account.password_command,
-    ))
+    )
 }
 
 pub(super) fn offlineimap(account: &Account) -> Result<String, Failure> {

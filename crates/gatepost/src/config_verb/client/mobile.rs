@@ -3,10 +3,8 @@
 //! [MOBC-01] TLS is off where the key is missing, and a missing port makes the device try 25 first: both are always written. A profile
 //! that is not encrypted holds no password: the device asks for it.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::Account;
-use crate::config_verb::words::xml;
+use crate::config_verb::words::{hash, xml};
 
 /// The profile, to be served as application/x-apple-aspen-config.
 pub(super) fn profile(account: &Account) -> String {
@@ -71,13 +69,8 @@ fn inner(account: &Account, kind: &str, what: &str) -> String {
 
 /// The same for the same account, so that a new profile replaces the old one: a UUID of version 8 (RFC 9562) from a hash.
 fn uuid(name: &str) -> String {
-    let hash = digest(&SHA256, name.as_bytes());
-    let mut hex: String = hash
-        .as_ref()
-        .iter()
-        .take(16)
-        .map(|octet| format!("{octet:02X}"))
-        .collect();
+    let mut hex = hash(name).to_uppercase();
+    hex.truncate(32);
     hex.replace_range(12..13, "8");
     hex.replace_range(16..17, "A");
     format!(

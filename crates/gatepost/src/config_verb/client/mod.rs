@@ -92,7 +92,7 @@ const PROGRAMS: &[(&str, Maker)] = &[
     ("outlook", |it| Ok(text::outlook(it))),
     ("gmail-app", |it| Ok(text::gmail(it))),
     ("k9", |it| Ok(text::k9(it))),
-    ("mutt", fetchers::mutt),
+    ("mutt", |it| Ok(fetchers::mutt(it))),
     ("msmtp", |it| Ok(fetchers::msmtp(it))),
     ("mbsync", fetchers::mbsync),
     ("fetchmail", |it| Ok(fetchers::fetchmail(it))),

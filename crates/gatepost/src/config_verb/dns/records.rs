@@ -1,8 +1,7 @@
 //! The records, in the order to publish them.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use super::Wanted;
+use crate::config_verb::words;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,11 +31,11 @@ fn record(owner: &str, rtype: &'static str, data: impl Into<String>) -> Record {
     }
 }
 
-/// The file for https://mta-sts.DOMAIN/.well-known/mta-sts.txt (RFC 8461 section 3.2), with CRLF as the format wants it.
+/// The file for <https://mta-sts.DOMAIN/.well-known/mta-sts.txt> (RFC 8461 section 3.2), with CRLF as the format wants it.
 pub(super) fn policy(wanted: &Wanted) -> String {
-    let hosts: String = hosts(wanted)
-        .map(|host| format!("mx: {host}\r\n"))
-        .collect();
+    let hosts = hosts(wanted).fold(String::new(), |text, host| {
+        text + &format!("mx: {host}\r\n")
+    });
     let age = if wanted.mode == "testing" {
         86_400
     } else {
@@ -54,12 +53,9 @@ fn hosts(wanted: &Wanted) -> impl Iterator<Item = &String> {
 
 /// It changes with the policy, and only then.
 fn policy_id(wanted: &Wanted) -> String {
-    let hash = digest(&SHA256, policy(wanted).as_bytes());
-    hash.as_ref()
-        .iter()
-        .take(8)
-        .map(|octet| format!("{octet:02x}"))
-        .collect()
+    let mut id = words::hash(&policy(wanted));
+    id.truncate(16);
+    id
 }
 
 /// Every group, in order.
@@ -119,12 +115,12 @@ fn exchanges(wanted: &Wanted) -> Group {
     }
 }
 
+/// [STS-11] The file first, then the id; taken back by mode none and a wait. [STS-12] The policy host has a certificate of its own name.
 fn sts(wanted: &Wanted) -> Group {
     let domain = wanted.domain.as_str();
-    let file: String = policy(wanted)
+    let file = policy(wanted)
         .lines()
-        .map(|line| format!("\n     {line}"))
-        .collect();
+        .fold(String::new(), |text, line| text + "\n     " + line);
     let next = match wanted.mode.as_str() {
         "testing" => {
             "Mode testing for some weeks; when the reports are clean, --sts-mode enforce: file first, then this id."
@@ -137,7 +133,7 @@ fn sts(wanted: &Wanted) -> Group {
     Group {
         words: format!(
             "5. MTA-STS (RFC 8461). {next}\n   First serve this at https://mta-sts.{domain}/.well-known/mta-sts.txt, line ends CRLF:{file}\n   \
-             The id changes with the file, and only then."
+             Its certificate must name mta-sts.{domain}, whoever serves it. The id changes with the file, and only then."
         ),
         records: vec![
             record(
@@ -154,6 +150,8 @@ fn sts(wanted: &Wanted) -> Group {
     }
 }
 
+/// [DANE-12] [DANE-13] [DANE-15] One record 3 1 1 for the key in use and one for the next; the new record before the new key. [DANE-14] In signed
+/// zones only.
 fn dane(wanted: &Wanted) -> Group {
     let mut words = String::from(
         "6. DANE (RFC 7672): only if this zone and that of the host are signed (DNSSEC). Records are for keys, not for certificates.\n   \
@@ -189,7 +187,7 @@ fn services(wanted: &Wanted) -> Group {
     };
     let none = |service: &str| record(&format!("_{service}._tcp.{domain}"), "SRV", "0 0 0 .");
     let mut records = vec![
-        // [SRV-02] implicit TLS before STARTTLS.
+        // [SRV-02] [SRV-07] implicit TLS before STARTTLS, and nothing without TLS.
         here("submissions", 0, 465),
         here("submission", 10, 587),
         here("imaps", 0, 993),
@@ -258,7 +256,9 @@ mod tests {
             host: "mail.example.org".into(),
             more: vec!["mx2.example.net".into()],
             addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
-            tlsa: vec![format!("3 1 1 {}", "ab".repeat(32)).parse().unwrap()],
+            tlsa: ["ab", "cd"]
+                .map(|it| format!("3 1 1 {}", it.repeat(32)).parse().unwrap())
+                .into(),
             tlsa_ports: vec![25],
             issuer: "letsencrypt.org".into(),
             mode: "testing".into(),
@@ -267,7 +267,7 @@ mod tests {
         }
     }
 
-    // [SRVREC-01] [SRV-02]
+    // [SRVREC-01] [SRV-02] [SRV-07] [DANE-12] [DANE-13] [DANE-15] [STS-11] [STS-12]
     #[test]
     fn everything_is_there_in_the_order_to_publish() {
         let zone = zone(&wanted());
@@ -293,6 +293,14 @@ mod tests {
         ];
         let places: Vec<usize> = order.iter().map(|it| place(it)).collect();
         assert!(places.is_sorted(), "{places:?}\n{zone}");
+        for words in [
+            "First serve this",
+            "must name mta-sts.example.org",
+            "the next key's record",
+            "only if this zone",
+        ] {
+            assert!(zone.contains(words), "{words}");
+        }
     }
 
     #[test]

@@ -115,7 +115,11 @@ fn report(found: &[(Record, Found)], as_json: bool) {
                 .for_each(|it| println!("         instead: {}", it.escape_debug())),
             Found::Unknown(why) => println!("         {why}"),
             Found::Unsigned => {
-                println!("         the zone is not signed: DANE counts for nothing there")
+                println!("         the zone is not signed: DANE counts for nothing there");
+            }
+            // [SVC-10] MX and SRV had better be signed; [DANE-14] TLSA must be.
+            Found::Right { signed: false } if matches!(record.rtype, "MX" | "SRV") => {
+                println!("         the zone is not signed: whoever is on the path can change it");
             }
             Found::Right { .. } | Found::Missing => {}
         }

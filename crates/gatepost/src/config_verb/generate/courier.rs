@@ -57,7 +57,7 @@ pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
     ]
 }
 
-/// Courier is built with OpenSSL or with GnuTLS; each reads its own variables and passes over the others'.
+/// Courier is built with OpenSSL or with `GnuTLS`; each reads its own variables and passes over the others'.
 fn library(wanted: &Wanted) -> String {
     let least = if wanted.profile.is_strict() {
         "TLSv1.3"

@@ -2,6 +2,7 @@
 
 use gatepost_audit::config::Version;
 
+use super::profile::GROUPS;
 use super::{Made, Wanted, head};
 
 pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
@@ -47,7 +48,7 @@ fn old(wanted: &Wanted) -> String {
         least = least(wanted),
         suites = wanted.profile.suites_12(),
         suites13 = wanted.profile.suites_13(),
-        groups = wanted.profile.groups().join(":"),
+        groups = GROUPS.join(":"),
         listeners = LISTENERS
     ));
     text

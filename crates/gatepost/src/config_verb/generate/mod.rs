@@ -1,6 +1,6 @@
 //! `gatepost config generate`: right settings for a server, complete, commented, for one version and one profile.
 //!
-//! Whatever is asked: port 25 offers TLS, 587 requires it, 465, 993 and 995 speak it from the first octet, no login is taken before
+//! [SVC-01] [SVC-02] Whatever is asked: port 25 offers TLS, 587 requires it, 465, 993 and 995 speak it from the first octet, no login is taken before
 //! TLS, and no name is written that the version asked for does not know or has deprecated. The tests hold every file against our own
 //! rules, and the real servers start with them (`tests/interop/configs.py`).
 
@@ -169,10 +169,9 @@ fn version(server: &Server, text: Option<&str>) -> Result<Version, Failure> {
 fn shown(made: &[Made]) -> String {
     match made {
         [only] => only.text.clone(),
-        several => several
-            .iter()
-            .map(|it| format!("# ======== {} ({})\n{}\n", it.name, it.place, it.text))
-            .collect(),
+        several => several.iter().fold(String::new(), |text, it| {
+            text + &format!("# ======== {} ({})\n{}\n", it.name, it.place, it.text)
+        }),
     }
 }
 
@@ -271,6 +270,7 @@ mod tests {
         }
     }
 
+    // [SVC-01] [SVC-02]
     #[test]
     fn every_service_for_logins_demands_tls() {
         for profile in Profile::ALL {

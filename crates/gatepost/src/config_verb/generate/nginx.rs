@@ -1,5 +1,6 @@
 //! nginx as a mail proxy: TLS at its doors, a login asked of a program over HTTP.
 
+use super::profile::GROUPS;
 use super::{Made, Wanted, head};
 
 pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
@@ -26,7 +27,7 @@ pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
         chain = wanted.chain,
         key = wanted.key,
         suites = wanted.profile.suites_12(),
-        groups = wanted.profile.groups().join(":"),
+        groups = GROUPS.join(":"),
     ));
     text.push_str("  # TLS from the first octet: preferred (RFC 8314 section 3).\n");
     for (port, protocol) in [(465, "smtp"), (993, "imap"), (995, "pop3")] {

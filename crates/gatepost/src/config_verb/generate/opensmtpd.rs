@@ -1,4 +1,4 @@
-//! OpenSMTPD: one whole file.
+//! `OpenSMTPD`: one whole file.
 
 use super::{Made, Wanted, head};
 

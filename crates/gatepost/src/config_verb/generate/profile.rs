@@ -1,4 +1,4 @@
-//! Profiles: which versions, suites and groups. Mozilla's guidelines 6.0 (April 2026), NCSC-NL's of 2025-05, and one of ours for servers
+//! Profiles: which versions, suites and groups. Mozilla's guidelines 6.0 (April 2026) [NAT-MOZ-01], NCSC-NL's of 2025-05, and one of ours for servers
 //! whose users all have TLS 1.3.
 
 /// A profile.
@@ -11,6 +11,9 @@ pub(crate) enum Profile {
     /// TLS 1.3 alone where users log in; port 25 as in the others, because the rest of the world sends there.
     Strict,
 }
+
+/// Groups every `OpenSSL` since 1.1.1 knows, good in each profile. `X25519MLKEM768` comes from the library's own default (3.5).
+pub(crate) const GROUPS: [&str; 3] = ["X25519", "prime256v1", "secp384r1"];
 
 impl Profile {
     pub(crate) const WORDS: [&'static str; 3] = ["mozilla-6-intermediate", "ncsc-2025", "strict"];
@@ -70,12 +73,7 @@ impl Profile {
         }
     }
 
-    /// Groups every OpenSSL since 1.1.1 knows. X25519MLKEM768 comes from the library's own default (OpenSSL 3.5).
-    pub(crate) const fn groups(self) -> [&'static str; 3] {
-        ["X25519", "prime256v1", "secp384r1"]
-    }
-
-    /// The same wish in GnuTLS's words, for port 25 too: TLS 1.2 stays.
+    /// The same wish in `GnuTLS`'s words, for port 25 too: TLS 1.2 stays.
     pub(crate) const fn gnutls(self) -> &'static str {
         match self {
             Self::Mozilla | Self::Strict => {
