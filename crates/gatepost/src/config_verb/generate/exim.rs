@@ -1,6 +1,6 @@
 //! Exim: one whole file, because the order of its sections matters.
 
-use super::{Made, Wanted, head};
+use super::{Made, Wanted, head, one_for_all};
 
 pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
     vec![Made {
@@ -22,7 +22,7 @@ fn main(wanted: &Wanted) -> String {
          # TLS: offered to everybody; from the first octet on 465 (RFC 8314 section 3.3).\n\
          daemon_smtp_ports = 25 : 465 : 587\ntls_on_connect_ports = 465\ntls_advertise_hosts = *\n\
          tls_certificate = {chain}\ntls_privatekey = {key}\n\
-         # The words for suites are those of the library that is built in.\n\
+         {note}# The words for suites are those of the library that is built in.\n\
          .ifdef _HAVE_GNUTLS\ntls_require_ciphers = {gnutls}\n.else\ntls_require_ciphers = {suites}\nopenssl_options = {openssl}\n.endif\n\n\
          # AUTH inside TLS only (RFC 4954 section 4).\nauth_advertise_hosts = ${{if eq{{$tls_in_cipher}}{{}}{{}}{{*}}}}\n\
          # Version and suite in the log.\nlog_selector = +tls_cipher +tls_certificate_verified +tls_sni\n\n\
@@ -33,6 +33,7 @@ fn main(wanted: &Wanted) -> String {
         chain = wanted.chain,
         key = wanted.key,
         gnutls = wanted.profile.gnutls(),
+        note = one_for_all(wanted),
         suites = wanted.profile.suites_12(),
     ));
     text

@@ -203,6 +203,15 @@ fn head(server: &str, wanted: &Wanted, also: &str) -> String {
     text
 }
 
+/// What a server with one setting for all ports makes of the strict profile.
+fn one_for_all(wanted: &Wanted) -> &'static str {
+    if wanted.profile.is_strict() {
+        "# One setting for all ports: TLS 1.2 stays on, because port 25 is for the rest of the world too.\n"
+    } else {
+        ""
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use gatepost_audit::config::{Document, Kind, NoFiles, Outcome, lint};

@@ -1,6 +1,6 @@
 //! `OpenSMTPD`: one whole file.
 
-use super::{Made, Wanted, head};
+use super::{Made, Wanted, head, one_for_all};
 
 pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
     let host = &wanted.host;
@@ -11,7 +11,7 @@ pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
     );
     let suites = wanted.profile.suites_12();
     text.push_str(&format!(
-        "pki {host} cert \"{chain}\"\npki {host} key \"{key}\"\nsmtp ciphers \"{suites}\"\n\n\
+        "pki {host} cert \"{chain}\"\npki {host} key \"{key}\"\n{note}smtp ciphers \"{suites}\"\n\n\
          table aliases file:/etc/aliases\n\n\
          # Mail from other servers: TLS offered, no logins (RFC 3207 section 4).\n\
          listen on 0.0.0.0 port 25 tls pki {host} hostname {host}\n\
@@ -23,7 +23,8 @@ pub(super) fn make(wanted: &Wanted) -> Vec<Made> {
          # To elsewhere for users alone, and for this machine.\nmatch auth from any for any action \"outbound\"\nmatch from local for any action \"outbound\"\n",
         chain = wanted.chain,
         key = wanted.key,
-        domain = wanted.domain
+        domain = wanted.domain,
+        note = one_for_all(wanted)
     ));
     vec![Made {
         name: "smtpd.conf",
