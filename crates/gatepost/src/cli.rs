@@ -4,6 +4,7 @@ use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
 use crate::client;
+use crate::config_verb;
 use crate::directives::{DIRECTIVES, Directive, Kind};
 
 const EXAMPLES: &str = "Examples:
@@ -27,7 +28,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve())
         .subcommand(account())
-        .subcommand(config())
+        .subcommand(config_verb::command())
         .subcommands(client::commands())
 }
 
@@ -123,51 +124,6 @@ fn account() -> Command {
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
         )
         .subcommand(Command::new("password").about("Change an account's password").arg(address()).arg(password()))
-}
-
-fn config() -> Command {
-    Command::new("config")
-        .about("The configuration: sample, reference, what is in force")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(Command::new("sample").about("Print an annotated sample file"))
-        .subcommand(Command::new("reference").about("Print the reference page (Markdown)"))
-        .subcommand(
-            Command::new("explain")
-                .about("Print what is in force, and why")
-                .arg(file(
-                    "config",
-                    "FILE",
-                    "The TOML file; without it, the defaults",
-                )),
-        )
-        .subcommand(lint())
-}
-
-fn lint() -> Command {
-    Command::new("lint")
-        .about("Say what the lines of a Postfix main.cf really mean, and what to write instead")
-        .arg(
-            Arg::new("what")
-                .value_names(["KIND", "FILE"])
-                .num_args(1..=2)
-                .required(true)
-                .help("[postfix] and a file, a directory with main.cf, or - for standard input"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON"),
-        )
-        .arg(
-            Arg::new("fail-on")
-                .long("fail-on")
-                .value_name("SEVERITY")
-                .value_parser(["info", "low", "medium", "high", "critical"])
-                .default_value("high")
-                .help("End with 1 from this severity on"),
-        )
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {

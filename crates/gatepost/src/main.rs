@@ -4,7 +4,6 @@ mod account;
 mod cli;
 mod client;
 mod config;
-mod config_lint;
 mod config_verb;
 mod directives;
 mod exit;
