@@ -38,6 +38,7 @@ pub const TARGETS: &[Target] = &[
     targets::clients::SIEVE,
     targets::sasl::EXCHANGE,
     targets::hello::READER,
+    targets::tls::STREAM,
     targets::inbox::LINES,
     targets::peer::JUDGE,
     targets::proxy::HEADER,

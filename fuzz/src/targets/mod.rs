@@ -15,6 +15,7 @@ pub mod pop3;
 pub mod proxy;
 pub mod sasl;
 pub mod smtp;
+pub mod tls;
 
 /// The password of every account.
 const PASSWORD: &str = "pencil";
