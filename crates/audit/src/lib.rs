@@ -6,6 +6,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text and as JSON |
 //! | [`postfix`] | main.cf: reading and judging |
+//! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![cfg_attr(
@@ -17,3 +18,4 @@ pub mod finding;
 pub mod postfix;
 pub mod report;
 pub mod rules;
+pub mod watch;

@@ -91,8 +91,13 @@ impl Capabilities {
         // [SMTP-STARTTLS-22]
         self.keywords
             .iter()
-            .any(|it| it.len() >= 8 && it.starts_with(b"XXXXXXX"))
+            .any(|it| keyword_looks_masked(it))
     }
+}
+
+/// Whether one line behind the first looks overwritten.
+pub fn keyword_looks_masked(keyword: &[u8]) -> bool {
+    keyword.len() >= 8 && keyword.starts_with(b"XXXXXXX")
 }
 
 impl Limits {
