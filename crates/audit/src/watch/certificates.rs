@@ -62,6 +62,12 @@ impl Judge {
             }
         }
         self.path_and_name(chain, name, now, &mut problems);
+        let mut told: Vec<Problem> = Vec::new();
+        problems.retain(|it| {
+            let is_new = !told.contains(it);
+            told.extend(is_new.then(|| it.clone()));
+            is_new
+        });
         problems
     }
 
@@ -72,7 +78,10 @@ impl Judge {
         now: SystemTime,
         problems: &mut Vec<Problem>,
     ) {
-        let roots = self.roots.clone().unwrap_or_else(|| Arc::new(Roots::none()));
+        let roots = self
+            .roots
+            .clone()
+            .unwrap_or_else(|| Arc::new(Roots::none()));
         let reference = name.and_then(|it| Reference::host(it).ok());
         let asked = reference.is_some();
         let Ok(somebody) = Reference::host("unknown.invalid") else {
@@ -89,7 +98,10 @@ impl Judge {
             };
             match (check.kind, reason) {
                 (Kind::Name, Reason::NameMismatch { .. } | Reason::NoNames) if asked => {
-                    problems.push(problem("W506", "the certificate is for other names than was asked for"));
+                    problems.push(problem(
+                        "W506",
+                        "the certificate is for other names than was asked for",
+                    ));
                 }
                 (Kind::Chain, reason) if self.roots.is_some() => {
                     problems.extend(path(reason).map(|it| problem("W505", it)));
@@ -141,7 +153,12 @@ fn dates(it: &Description, position: usize, now: SystemTime, problems: &mut Vec<
         (Severity::High, "had ended")
     } else if it.not_before > now {
         (Severity::High, "was not good yet")
-    } else if position == 0 && it.not_after.duration_since(now).is_ok_and(|left| left < SOON) {
+    } else if position == 0
+        && it
+            .not_after
+            .duration_since(now)
+            .is_ok_and(|left| left < SOON)
+    {
         (Severity::Low, "ends within 14 days")
     } else {
         return;
@@ -158,11 +175,17 @@ fn strength(it: &Description, position: usize, problems: &mut Vec<Problem>) {
     if let PublicKeyKind::Rsa(bits) = it.key
         && bits < 2048
     {
-        problems.push(problem("W507", &format!("{whose} has an RSA key of {bits} bits")));
+        problems.push(problem(
+            "W507",
+            &format!("{whose} has an RSA key of {bits} bits"),
+        ));
     }
     // The signature of a root says nothing: it is trusted as it is.
     let is_weak = matches!(it.signature, SignatureKind::Sha1 | SignatureKind::Md5);
     if is_weak && !it.is_self_issued {
-        problems.push(problem("W507", &format!("{whose} is signed with {}", it.signature)));
+        problems.push(problem(
+            "W507",
+            &format!("{whose} is signed with {}", it.signature),
+        ));
     }
 }

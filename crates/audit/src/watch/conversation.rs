@@ -19,6 +19,11 @@ use super::pop3::Pop3;
 use super::smtp::{Came, Smtp};
 use super::tls::{Tls, begins_tls};
 
+/// Pieces that are kept to tell what a connection speaks.
+const MOST_PIECES: usize = 16;
+/// Pieces that are let go in the midst of a connection before it is given up.
+const MOST_DROPPED: u32 = 4096;
+
 /// How a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Closing {
@@ -53,8 +58,10 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Detect {
     pieces: Vec<(At, Vec<u8>)>,
-    /// Octets of each side belong to a tunnel, up to this number.
-    tunnel: Option<&'static str>,
+    /// Pieces that were looked at and let go.
+    dropped: u32,
+    /// Octets are missing.
+    has_lost: bool,
 }
 
 #[derive(Debug)]
@@ -215,9 +222,17 @@ impl Conversation {
                 first: detect.pieces.first().map_or(Side::Client, |it| it.0.side),
                 service: self.service,
                 from_start: self.from_start,
-                is_over: is_over || detect.pieces.len() > 16,
+                is_too_long: detect.pieces.len() > MOST_PIECES,
             });
+            if verdict == Verdict::Other && self.is_patient(&detect) {
+                // In the midst of a mail, say: a later line may tell.
+                detect.dropped += 1;
+                detect.pieces.clear();
+                self.phase = Phase::Detect(detect);
+                return;
+            }
             match verdict {
+                Verdict::Wait if is_over => return self.leave_open(&detect, notes),
                 Verdict::Wait => {
                     self.phase = Phase::Detect(detect);
                     return;
@@ -230,7 +245,6 @@ impl Conversation {
                 } => {
                     detect.drop_front(Side::Client, client);
                     detect.drop_front(Side::Server, server);
-                    detect.tunnel = Some(kind);
                     notes.facts.tunnel = Some(kind);
                     self.service = detect::service(port);
                     if detect.pieces.is_empty() {
@@ -240,6 +254,20 @@ impl Conversation {
                 }
                 verdict => return self.begin(verdict, detect, notes),
             }
+        }
+    }
+
+    /// Whether to go on looking: the beginning was not seen, and it is a port of mail.
+    fn is_patient(&self, detect: &Detect) -> bool {
+        !self.from_start && self.service.is_some() && detect.dropped < MOST_DROPPED
+    }
+
+    /// Too little was said, or seen, to tell what it was. On a port of mail that is a session of which nothing is known.
+    fn leave_open(&mut self, detect: &Detect, notes: &mut Notes<'_>) {
+        let was_said = detect.has_lost || !detect.pieces.is_empty();
+        if let Some(service) = self.service.filter(|_| was_said) {
+            notes.facts.protocol = Some(service.protocol);
+            notes.facts.is_untold = true;
         }
     }
 
@@ -261,9 +289,19 @@ impl Conversation {
                 notes.facts.protocol = Some(protocol);
                 notes.facts.is_implicit = true;
                 if !implicit {
-                    notes.find("W403", first, "TLS at once on a port where clear text begins");
+                    notes.find(
+                        "W403",
+                        first,
+                        "TLS at once on a port where clear text begins",
+                    );
                 }
                 self.phase = Phase::Tls(Box::default());
+            }
+            Verdict::Running(protocol) => {
+                notes.facts.protocol = Some(protocol);
+                notes.facts.is_implicit = implicit;
+                notes.facts.tls.get_or_insert_default().is_established = true;
+                return;
             }
             _ => {
                 let has_begun = self.from_start && !detect.pieces.is_empty();
@@ -280,7 +318,13 @@ impl Conversation {
                 at.side = at.side.other();
             }
             let octets = zeroize::Zeroizing::new(octets);
-            self.hear(Piece { octets: &octets, at }, notes);
+            self.hear(
+                Piece {
+                    octets: &octets,
+                    at,
+                },
+                notes,
+            );
         }
         self.is_reversed = reversed;
     }
@@ -310,7 +354,11 @@ impl Conversation {
         if piece.at.side == Side::Server {
             if !this.has_injection {
                 this.has_injection = true;
-                notes.find("W305", piece.at, "octets behind the reply that accepts STARTTLS");
+                notes.find(
+                    "W305",
+                    piece.at,
+                    "octets behind the reply that accepts STARTTLS",
+                );
             }
             // The server's TLS may begin behind what was put in.
             let at = memchr::memmem::find_iter(piece.octets, &[22, 3])
@@ -319,27 +367,47 @@ impl Conversation {
             return Phase::Upgrading(this);
         }
         notes.facts.has_failed = true;
-        notes.find("W302", piece.at, "STARTTLS was accepted, and clear text follows");
+        notes.find(
+            "W302",
+            piece.at,
+            "STARTTLS was accepted, and clear text follows",
+        );
         this.mail.settle(Side::Client);
         this.mail.settle(Side::Server);
         Phase::Mail(this.mail)
     }
 
-    fn hear_tls(&mut self, mut tls: Box<Tls>, piece: &mut Piece<'_>, notes: &mut Notes<'_>) -> Phase {
+    fn hear_tls(
+        &mut self,
+        mut tls: Box<Tls>,
+        piece: &mut Piece<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Phase {
         let is_banner = piece.at.side == Side::Server
             && notes.facts.is_implicit
             && !tls.has_server_hello()
-            && matches!(piece.octets, [b'2', b'2', b'0', ..] | [b'*', b' ', ..] | [b'+', b'O', b'K', ..]);
+            && matches!(
+                piece.octets,
+                [b'2', b'2', b'0', ..] | [b'*', b' ', ..] | [b'+', b'O', b'K', ..]
+            );
         if is_banner {
             let implicit = self.service.is_some_and(|it| it.is_implicit);
             notes.facts.has_failed = true;
             let id = if implicit { "W401" } else { "W303" };
-            notes.find(id, piece.at, "a hello of TLS was answered with a banner in clear");
+            notes.find(
+                id,
+                piece.at,
+                "a hello of TLS was answered with a banner in clear",
+            );
             let protocol = notes.facts.protocol.unwrap_or(Protocol::Smtp);
             return Phase::Mail(Mail::new(protocol));
         }
         tls.hear(piece, notes);
-        if tls.is_over() { Phase::Over } else { Phase::Tls(tls) }
+        if tls.is_over() {
+            Phase::Over
+        } else {
+            Phase::Tls(tls)
+        }
     }
 
     /// Octets of one side are missing.
@@ -348,17 +416,19 @@ impl Conversation {
         notes.facts.missing += count;
         match &mut self.phase {
             Phase::Detect(detect) => {
-                let detect = std::mem::take(detect);
-                self.decide(detect, true, notes);
-                if let Phase::Mail(mail) = &mut self.phase {
-                    mail.lose(side, count);
-                }
+                // What comes behind the gap is read like a connection that was open already.
+                detect.pieces.retain(|it| it.0.side != side);
+                detect.has_lost = true;
+                self.from_start = false;
             }
             Phase::Mail(mail) => {
                 let in_bulk = mail.is_bulk(side);
                 mail.lose(side, count);
                 if !in_bulk && notes.facts.tls.is_none() {
-                    let evidence = format!("{count} octets of the {} are missing before TLS", side.word());
+                    let evidence = format!(
+                        "{count} octets of the {} are missing before TLS",
+                        side.word()
+                    );
                     notes.find("W901", at, evidence);
                 }
             }
@@ -383,9 +453,17 @@ impl Conversation {
             Phase::Mail(mut mail) => mail.end(notes),
             Phase::Upgrading(mut it) => {
                 it.mail.end(notes);
-                if closing != Closing::Unseen {
+                if it.has_injection {
                     notes.facts.has_failed = true;
-                    let evidence = format!("STARTTLS was accepted, then the {} {how}", at.side.word());
+                    notes.find(
+                        "W302",
+                        it.accepted,
+                        "STARTTLS was accepted, and something else followed",
+                    );
+                } else if closing != Closing::Unseen {
+                    notes.facts.has_failed = true;
+                    let evidence =
+                        format!("STARTTLS was accepted, then the {} {how}", at.side.word());
                     notes.find("W303", it.accepted, evidence);
                 }
             }
@@ -398,7 +476,10 @@ impl Conversation {
 impl Detect {
     fn said(&self, side: Side) -> Vec<u8> {
         let pieces = self.pieces.iter().filter(|it| it.0.side == side);
-        pieces.flat_map(|it| it.1.iter().copied()).take(detect::MOST * 2).collect()
+        pieces
+            .flat_map(|it| it.1.iter().copied())
+            .take(detect::MOST * 2)
+            .collect()
     }
 
     fn drop_front(&mut self, side: Side, mut count: usize) {

@@ -49,8 +49,8 @@ pub struct Early<'a> {
     pub service: Option<Service>,
     /// Whether the beginning was seen.
     pub from_start: bool,
-    /// Whether more can come.
-    pub is_over: bool,
+    /// Whether it took too many pieces already.
+    pub is_too_long: bool,
 }
 
 /// What it is.
@@ -64,6 +64,8 @@ pub enum Verdict {
     Reversed(Protocol),
     /// TLS at once, where mail is expected.
     Tls(Protocol),
+    /// TLS that was up already, where mail is expected.
+    Running(Protocol),
     /// A tunnel is open: so many octets of each side belong to it, and this is the port behind it.
     Tunnel {
         /// The client's octets.
@@ -88,7 +90,7 @@ pub fn decide(early: &Early<'_>) -> Verdict {
     let verdict = decide_plain(early);
     let is_full = early.client.len() >= MOST || early.server.len() >= MOST;
     match verdict {
-        Verdict::Wait if is_full || early.is_over => Verdict::Other,
+        Verdict::Wait if is_full || early.is_too_long => Verdict::Other,
         verdict => verdict,
     }
 }
@@ -96,6 +98,12 @@ pub fn decide(early: &Early<'_>) -> Verdict {
 fn decide_plain(early: &Early<'_>) -> Verdict {
     if begins_tls(early.client) || (early.client.is_empty() && begins_tls(early.server)) {
         return by_tls(early);
+    }
+    let is_running = |it: &[u8]| matches!(it, [23, 3, 1..=3, 0..=0x48, _, ..]);
+    if let Some(service) = early.service.filter(|_| !early.from_start)
+        && (is_running(early.client) || is_running(early.server))
+    {
+        return Verdict::Running(service.protocol);
     }
     if let Some(verdict) = by_banner(early) {
         return verdict;
@@ -111,7 +119,9 @@ fn decide_plain(early: &Early<'_>) -> Verdict {
         (Talk::Partial, _) => return Verdict::Wait,
         _ => {}
     }
-    if !early.from_start && let Some(verdict) = by_reply(early) {
+    if !early.from_start
+        && let Some(verdict) = by_reply(early)
+    {
         return verdict;
     }
     if client_talk(early.server) == Talk::Smtp && !early.from_start {
@@ -136,7 +146,9 @@ fn is_short_line(octets: &[u8]) -> bool {
 
 fn by_tls(early: &Early<'_>) -> Verdict {
     match early.service {
-        Some(service) if early.client.len().max(early.server.len()) >= 6 => Verdict::Tls(service.protocol),
+        Some(service) if early.client.len().max(early.server.len()) >= 6 => {
+            Verdict::Tls(service.protocol)
+        }
         Some(_) => Verdict::Wait,
         None => Verdict::Other,
     }
@@ -147,8 +159,15 @@ fn by_banner(early: &Early<'_>) -> Option<Verdict> {
     if early.server.is_empty() || (early.first == Side::Client && early.from_start) {
         return None;
     }
-    let upper = early.server.get(..12).unwrap_or(early.server).to_ascii_uppercase();
-    let protocol = if upper.starts_with(b"* OK") || upper.starts_with(b"* PREAUTH") || upper.starts_with(b"* BYE") {
+    let upper = early
+        .server
+        .get(..12)
+        .unwrap_or(early.server)
+        .to_ascii_uppercase();
+    let protocol = if upper.starts_with(b"* OK")
+        || upper.starts_with(b"* PREAUTH")
+        || upper.starts_with(b"* BYE")
+    {
         Protocol::Imap
     } else if upper.starts_with(b"+OK") && matches!(upper.get(3), Some(b' ' | b'\r' | b'\n')) {
         // A client that was heard without such words speaks something else.
@@ -157,7 +176,9 @@ fn by_banner(early: &Early<'_>) -> Option<Verdict> {
         }
         Protocol::Pop3
     } else if matches!(upper.get(..4), Some(b"220 " | b"220-" | b"554 " | b"421 ")) {
-        let on_port = early.service.is_some_and(|it| it.protocol == Protocol::Smtp);
+        let on_port = early
+            .service
+            .is_some_and(|it| it.protocol == Protocol::Smtp);
         let says_so = memchr::memmem::find(early.server, b"SMTP").is_some();
         if !on_port && !says_so {
             return None;
@@ -197,7 +218,11 @@ enum Talk {
 fn client_talk(octets: &[u8]) -> Talk {
     let Some(end) = memchr::memchr(b'\n', octets) else {
         let plain = octets.iter().all(|it| it.is_ascii_graphic() || *it == b' ');
-        return if plain && octets.len() < 64 { Talk::Partial } else { Talk::Other };
+        return if plain && octets.len() < 64 {
+            Talk::Partial
+        } else {
+            Talk::Other
+        };
     };
     let line = octets.get(..end).unwrap_or_default().trim_ascii_end();
     let upper = line.get(..80).unwrap_or(line).to_ascii_uppercase();
@@ -208,8 +233,9 @@ fn client_talk(octets: &[u8]) -> Talk {
         (b"EHLO" | b"HELO" | b"LHLO", _) | (b"STARTTLS", None) => Talk::Smtp,
         (b"MAIL", Some(it)) if it.starts_with(b"FROM:") => Talk::Smtp,
         (b"RCPT", Some(it)) if it.starts_with(b"TO:") => Talk::Smtp,
-        (b"CAPA" | b"STLS" | b"STAT" | b"UIDL" | b"LIST" | b"AUTH", None) => Talk::Pop3,
-        (b"USER" | b"PASS" | b"APOP" | b"RETR" | b"AUTH", Some(_)) => Talk::Pop3,
+        (b"CAPA" | b"STLS" | b"STAT" | b"UIDL" | b"LIST", None)
+        | (b"USER" | b"PASS" | b"APOP" | b"RETR", Some(_))
+        | (b"AUTH", _) => Talk::Pop3,
         (tag, Some(verb)) if is_tag(tag) && is_imap_verb(verb) => Talk::Imap,
         _ => Talk::Other,
     }
@@ -226,8 +252,20 @@ fn is_tag(word: &[u8]) -> bool {
 fn is_imap_verb(word: &[u8]) -> bool {
     matches!(
         word,
-        b"CAPABILITY" | b"STARTTLS" | b"LOGIN" | b"AUTHENTICATE" | b"SELECT" | b"EXAMINE" | b"LOGOUT" | b"ID"
-            | b"NAMESPACE" | b"LSUB" | b"FETCH" | b"UID" | b"APPEND" | b"IDLE"
+        b"CAPABILITY"
+            | b"STARTTLS"
+            | b"LOGIN"
+            | b"AUTHENTICATE"
+            | b"SELECT"
+            | b"EXAMINE"
+            | b"LOGOUT"
+            | b"ID"
+            | b"NAMESPACE"
+            | b"LSUB"
+            | b"FETCH"
+            | b"UID"
+            | b"APPEND"
+            | b"IDLE"
     )
 }
 
@@ -235,19 +273,19 @@ fn is_imap_verb(word: &[u8]) -> bool {
 /// it is no tunnel.
 fn tunnel(client: &[u8], server: &[u8]) -> Option<Verdict> {
     match client.first()? {
-        5 => socks5(client, server),
-        4 => socks4(client, server),
-        b'C' if client.starts_with(b"CONNECT ") => connect(client, server),
+        5 => Some(socks5(client, server)),
+        4 => Some(socks4(client, server)),
+        b'C' if client.starts_with(b"CONNECT ") => Some(connect(client, server)),
         _ => None,
     }
 }
 
 /// Waits while something is missing.
-fn or_wait(found: Option<Verdict>) -> Option<Verdict> {
-    Some(found.unwrap_or(Verdict::Wait))
+fn or_wait(found: Option<Verdict>) -> Verdict {
+    found.unwrap_or(Verdict::Wait)
 }
 
-fn socks5(client: &[u8], server: &[u8]) -> Option<Verdict> {
+fn socks5(client: &[u8], server: &[u8]) -> Verdict {
     or_wait((|| {
         let methods = usize::from(*client.get(1)?);
         let mut rest = client.get(2 + methods..)?;
@@ -292,7 +330,7 @@ fn address_length(kind: u8, behind: &[u8]) -> Option<usize> {
     }
 }
 
-fn socks4(client: &[u8], server: &[u8]) -> Option<Verdict> {
+fn socks4(client: &[u8], server: &[u8]) -> Verdict {
     or_wait((|| {
         let (&[_, command, high, low, ..], rest) = client.split_first_chunk::<8>()?;
         if command != 1 {
@@ -316,12 +354,14 @@ fn socks4(client: &[u8], server: &[u8]) -> Option<Verdict> {
     })())
 }
 
-fn connect(client: &[u8], server: &[u8]) -> Option<Verdict> {
+fn connect(client: &[u8], server: &[u8]) -> Verdict {
     or_wait((|| {
         let asked = memchr::memmem::find(client, b"\r\n\r\n")? + 4;
         let target = client.get(8..)?.split(|it| *it == b' ').next()?;
         let digits = target.rsplit(|it| *it == b':').next()?;
-        let port = std::str::from_utf8(digits).ok().and_then(|it| it.parse().ok());
+        let port = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|it| it.parse().ok());
         let answered = memchr::memmem::find(server, b"\r\n\r\n")? + 4;
         let good = server.starts_with(b"HTTP/1.") && server.get(9..10) == Some(b"2");
         Some(match port {

@@ -104,7 +104,13 @@ impl Finding {
         }
     }
 
-    pub(super) fn of_file(id: &'static str, evidence: String, file: u32, packet: u64, time: u64) -> Self {
+    pub(super) fn of_file(
+        id: &'static str,
+        evidence: String,
+        file: u32,
+        packet: u64,
+        time: u64,
+    ) -> Self {
         Self {
             id,
             severity: rules::find(id).map_or(Severity::Info, |it| it.severity),
@@ -193,7 +199,9 @@ impl Outcome {
         match &facts.tls {
             Some(tls) if tls.is_established && facts.is_implicit => Self::Encrypted,
             Some(tls) if tls.is_established => Self::Upgraded,
+            _ if facts.is_untold => Self::Unknown,
             _ if facts.is_stripped => Self::Stripped,
+            // QUIT may still be said.
             _ if facts.has_failed && !leaked && facts.lines_after_failure <= 1 => Self::Failed,
             Some(_) if facts.has_failed && !leaked => Self::Failed,
             Some(_) if !facts.has_failed => Self::Unknown,

@@ -139,7 +139,9 @@ impl Clock {
             u128::from(ticks) * 1_000_000_000 / self.rate
         };
         let offset = i128::from(self.offset) * 1_000_000_000;
-        let time = i128::try_from(time).unwrap_or(i128::MAX).saturating_add(offset);
+        let time = i128::try_from(time)
+            .unwrap_or(i128::MAX)
+            .saturating_add(offset);
         u64::try_from(time.max(0)).unwrap_or(u64::MAX)
     }
 }
@@ -225,7 +227,10 @@ impl Reader {
     }
 
     /// The next packet.
-    #[expect(clippy::should_implement_trait, reason = "more may come later, and packets are borrowed")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "more may come later, and packets are borrowed"
+    )]
     pub fn next(&mut self) -> Result<Step<'_>, BadFile> {
         let found = loop {
             if !self.skip_some() {
@@ -279,7 +284,11 @@ impl Reader {
         let waiting = self.waiting();
         let Some(magic) = waiting.first_chunk::<4>() else {
             let is_bad = self.has_ended && !waiting.is_empty();
-            return if is_bad { Err(BadFile::NotACapture) } else { Ok(Look::NeedMore) };
+            return if is_bad {
+                Err(BadFile::NotACapture)
+            } else {
+                Ok(Look::NeedMore)
+            };
         };
         if *magic == [0x0a, 0x0d, 0x0d, 0x0a] {
             self.format = Format::Blocks(Order::Little);
@@ -301,7 +310,12 @@ impl Reader {
         };
         // The upper bits tell the length of a frame's check sum.
         let link = link & 0x0fff_ffff;
-        self.format = Format::Pcap(Pcap { order, link, unit, header });
+        self.format = Format::Pcap(Pcap {
+            order,
+            link,
+            unit,
+            header,
+        });
         self.start += 24;
         Ok(Look::Passed)
     }
@@ -436,7 +450,11 @@ fn packet_block(
         (ticks, order.length(body, 12)?, order.length(body, 16)?)
     } else {
         let length = order.length(body, 0)?;
-        let snap = if interface.snap == 0 { usize::MAX } else { interface.snap };
+        let snap = if interface.snap == 0 {
+            usize::MAX
+        } else {
+            interface.snap
+        };
         (0, length.min(snap).min(body.len() - 4), length)
     };
     body.get(head..head.checked_add(kept)?)?;

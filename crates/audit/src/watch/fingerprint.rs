@@ -1,4 +1,4 @@
-//! The fingerprint of a client's hello: JA4 (FoxIO, BSD 3-Clause), as its description says.
+//! The fingerprint of a client's hello: JA4 (`FoxIO`, BSD 3-Clause), as its description says.
 //!
 //! `t`, version, `d` or `i` for a name asked for or not, numbers of suites and extensions, first and last letter of the first
 //! application protocol; then hashes of the sorted suites and of the sorted extensions with the signature schemes. GREASE does not count.
@@ -12,7 +12,11 @@ use sha2::{Digest, Sha256};
 #[must_use]
 pub fn ja4(hello: &ClientHello) -> String {
     let real = |values: &[u16]| -> Vec<u16> {
-        values.iter().copied().filter(|it| !is_grease(*it)).collect()
+        values
+            .iter()
+            .copied()
+            .filter(|it| !is_grease(*it))
+            .collect()
     };
     let mut suites = real(&hello.cipher_suites);
     let mut extensions = real(&hello.extensions);
@@ -45,7 +49,12 @@ pub fn ja4(hello: &ClientHello) -> String {
         second.push('_');
         second.push_str(&schemes);
     }
-    let _ = write!(text, "_{}_{}", short_hash(&list(&suites)), short_hash(&second));
+    let _ = write!(
+        text,
+        "_{}_{}",
+        short_hash(&list(&suites)),
+        short_hash(&second)
+    );
     text
 }
 
@@ -75,5 +84,5 @@ fn short_hash(text: &str) -> String {
         return "000000000000".to_owned();
     }
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(6).map(|it| format!("{it:02x}")).collect()
+    super::hexadecimal(digest.iter().take(6))
 }

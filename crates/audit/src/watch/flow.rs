@@ -46,10 +46,10 @@ pub struct Flow {
     pub cut: Option<At>,
     streams: [Stream; 2],
     from_start: bool,
+    first_number: u32,
     has_conflict: bool,
     has_closed: bool,
 }
-
 
 /// The parts of the engine a flow needs while it reads.
 pub struct Context<'a, 'b> {
@@ -68,7 +68,11 @@ impl Flow {
         let from_client = is_from_client(segment);
         let source = (segment.source, segment.source_port);
         let destination = (segment.destination, segment.destination_port);
-        let (client, server) = if from_client { (source, destination) } else { (destination, source) };
+        let (client, server) = if from_client {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
         let from_start = segment.has(SYN);
         Self {
             number,
@@ -86,6 +90,7 @@ impl Flow {
             cut: None,
             streams: [Stream::default(), Stream::default()],
             from_start,
+            first_number: 0,
             has_conflict: false,
             has_closed: false,
         }
@@ -97,11 +102,7 @@ impl Flow {
         if !segment.has(SYN) || segment.has(ACK) {
             return false;
         }
-        let side = self.side(segment);
-        let stream = self.stream(side);
-        let is_same = stream.is_started && stream.offset == 0
-            || segment.sequence.wrapping_add(1) == stream.next.wrapping_sub(low(stream.offset));
-        stream.is_started && stream.has_syn && !is_same
+        self.first_number != 0 && segment.sequence != self.first_number
     }
 
     /// Who sent a segment.
@@ -131,6 +132,12 @@ impl Flow {
     #[must_use]
     pub fn is_from_start(&self) -> bool {
         self.from_start
+    }
+
+    /// The number of the client's SYN, 0 when it was not seen.
+    #[must_use]
+    pub fn first_number(&self) -> u32 {
+        self.first_number
     }
 
     /// Whether both sides have ended.
@@ -163,6 +170,9 @@ impl Flow {
         self.octets += segment.length as u64;
         let mut sequence = segment.sequence;
         if segment.has(SYN) {
+            if !segment.has(ACK) {
+                self.first_number = segment.sequence;
+            }
             sequence = sequence.wrapping_add(1);
             self.on_syn(side, sequence);
         }
@@ -275,7 +285,11 @@ impl Flow {
         if !self.has_conflict && self.conversation.is_compared(side) {
             self.has_conflict = true;
             let at = self.at(side, cx.packet, cx.time);
-            cx.notes.find("W905", at, "the same octets were sent again with other content");
+            cx.notes.find(
+                "W905",
+                at,
+                "the same octets were sent again with other content",
+            );
         }
     }
 
@@ -346,7 +360,9 @@ impl Flow {
         for side in [Side::Client, Side::Server] {
             let stream = self.stream(side);
             let enough = stream.waiting() >= WAIT_FOR_START;
-            let is_late = stream.waits_since().is_some_and(|it| cx.time.saturating_sub(it) > PATIENCE);
+            let is_late = stream
+                .waits_since()
+                .is_some_and(|it| cx.time.saturating_sub(it) > PATIENCE);
             if !stream.is_started && (enough || is_late) {
                 self.start_midway(side);
             }
@@ -360,7 +376,10 @@ impl Flow {
 
     fn is_too_much(&self, now: u64) -> bool {
         self.streams.iter().any(|it| {
-            it.is_full() || it.waits_since().is_some_and(|since| now.saturating_sub(since) > PATIENCE)
+            it.is_full()
+                || it
+                    .waits_since()
+                    .is_some_and(|since| now.saturating_sub(since) > PATIENCE)
         })
     }
 
@@ -415,7 +434,13 @@ impl Flow {
         }
     }
 
-    fn on_reset(&mut self, side: Side, segment: &Segment<'_>, part: &Part<'_>, cx: &mut Context<'_, '_>) {
+    fn on_reset(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        part: &Part<'_>,
+        cx: &mut Context<'_, '_>,
+    ) {
         let stream = self.stream(side);
         // One that lies outside the window is somebody's guess, or old.
         if stream.is_started && stream.place(part) == Place::Outside {
@@ -423,13 +448,23 @@ impl Flow {
         }
         let usual = stream.ttl;
         self.flush(cx);
+        // A call that was not taken may be made again.
+        if self.streams.iter().all(|it| it.offset == 0) {
+            return;
+        }
         let is_foreign = usual != 0 && usual.abs_diff(segment.ttl) > 4;
         let at = self.at(side, cx.packet, cx.time);
-        let is_upgrading = matches!(self.facts.upgrade, super::notes::Upgrade::Asked | super::notes::Upgrade::Accepted)
-            || self.facts.is_implicit;
+        let is_upgrading = matches!(
+            self.facts.upgrade,
+            super::notes::Upgrade::Asked | super::notes::Upgrade::Accepted
+        ) || self.facts.is_implicit;
         let unfinished = self.facts.tls.as_ref().is_none_or(|it| !it.is_established);
         if is_foreign && is_upgrading && unfinished {
-            cx.notes.find("W906", at, "a reset whose hop count is not that of its flow, before TLS was up");
+            cx.notes.find(
+                "W906",
+                at,
+                "a reset whose hop count is not that of its flow, before TLS was up",
+            );
         }
         self.close(Closing::Reset(side), at, cx);
     }
@@ -444,7 +479,11 @@ impl Flow {
         let [client, server] = &self.streams;
         let is_over = |it: &Stream| it.has_ended || !it.is_started;
         if (client.has_ended || server.has_ended) && is_over(client) && is_over(server) {
-            let side = if client.has_ended { Side::Client } else { Side::Server };
+            let side = if client.has_ended {
+                Side::Client
+            } else {
+                Side::Server
+            };
             let at = self.at(side, cx.packet, cx.time);
             self.close(Closing::Fin(side), at, cx);
         }
@@ -473,10 +512,6 @@ impl Flow {
         self.conversation.end(closing, at, cx.notes);
         self.leave(cx);
     }
-}
-
-fn low(offset: u64) -> u32 {
-    u32::try_from(offset & 0xffff_ffff).unwrap_or_default()
 }
 
 /// Who opened the connection: told by SYN, else by the ports.

@@ -108,7 +108,9 @@ impl Waiting {
         let overlaps = before.is_some_and(|it| it.0 + it.1.len() > place.offset)
             || self.pieces.get(at).is_some_and(|it| it.0 < end);
         let is_long = end > LONGEST || self.pieces.len() >= MOST_PIECES;
-        let contradicts = self.end.is_some_and(|known| end > known || (!place.more && end != known));
+        let contradicts = self
+            .end
+            .is_some_and(|known| end > known || (!place.more && end != known));
         if overlaps || is_long || contradicts {
             self.is_spoilt = true;
             self.pieces = Vec::new();

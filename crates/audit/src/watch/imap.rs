@@ -33,6 +33,10 @@ struct Waiting {
 
 /// The tracker.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing seen or told once"
+)]
 pub struct Imap {
     client: Lines,
     server: Lines,
@@ -219,23 +223,20 @@ impl Imap {
         } else if self.client_command(line, notes) {
             return;
         }
-        match literal {
-            Some(literal) => {
-                self.is_client_inside = true;
-                self.keep_login(b"\r\n");
-                if literal.waits && notes.has_seen(Side::Server) {
-                    self.waits_for_leave = Some(literal.length);
-                } else {
-                    self.client_literal = literal.length;
-                }
+        if let Some(literal) = literal {
+            self.is_client_inside = true;
+            self.keep_login(b"\r\n");
+            if literal.waits && notes.has_seen(Side::Server) {
+                self.waits_for_leave = Some(literal.length);
+            } else {
+                self.client_literal = literal.length;
             }
-            None => {
-                self.is_client_inside = false;
-                if let Some((at, mut text)) = self.login.take() {
-                    self.begin_login_command(&text, at, notes);
-                    text.zeroize();
-                }
-            }
+            return;
+        }
+        self.is_client_inside = false;
+        if let Some((at, mut text)) = self.login.take() {
+            self.begin_login_command(&text, at, notes);
+            text.zeroize();
         }
     }
 
@@ -276,7 +277,13 @@ impl Imap {
         self.outstanding.iter().any(|it| it.asked == asked)
     }
 
-    fn on_verb(&mut self, verb: &[u8], argument: &[u8], line: &Line<'_>, notes: &mut Notes<'_>) -> Asked {
+    fn on_verb(
+        &mut self,
+        verb: &[u8],
+        argument: &[u8],
+        line: &Line<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Asked {
         match verb {
             b"STARTTLS" => {
                 self.asked_in = Some(line.at.packet);
@@ -459,7 +466,14 @@ impl Imap {
         }
     }
 
-    fn tagged(&mut self, tag: &[u8], word: &[u8], rest: &[u8], at: At, notes: &mut Notes<'_>) -> bool {
+    fn tagged(
+        &mut self,
+        tag: &[u8],
+        word: &[u8],
+        rest: &[u8],
+        at: At,
+        notes: &mut Notes<'_>,
+    ) -> bool {
         if !matches!(word, b"OK" | b"NO" | b"BAD") {
             return false;
         }
@@ -478,7 +492,11 @@ impl Imap {
                 }
                 self.is_client_inside = false;
                 if let Some(exchange) = self.exchange.take() {
-                    let ending = if good { Ending::Accepted } else { Ending::Rejected };
+                    let ending = if good {
+                        Ending::Accepted
+                    } else {
+                        Ending::Rejected
+                    };
                     exchange.end(ending, Protocol::Imap, notes);
                 }
                 false
@@ -496,7 +514,12 @@ impl Imap {
 
     fn on_starttls(&mut self, good: bool, at: At, notes: &mut Notes<'_>) -> bool {
         self.asked_in = None;
-        if let Some(untagged) = self.seen.untagged.take().filter(|_| !self.seen.untagged_note) {
+        if let Some(untagged) = self
+            .seen
+            .untagged
+            .take()
+            .filter(|_| !self.seen.untagged_note)
+        {
             self.seen.untagged_note = true;
             notes.find("W310", untagged, "data without a tag before TLS");
         }
@@ -538,7 +561,9 @@ fn take_astring(rest: &mut &[u8]) -> Option<Vec<u8>> {
             (value.to_vec(), left)
         }
         _ => {
-            let end = trimmed.iter().position(|it| matches!(it, b' ' | b'\r' | b'\n'));
+            let end = trimmed
+                .iter()
+                .position(|it| matches!(it, b' ' | b'\r' | b'\n'));
             let (value, left) = trimmed.split_at(end.unwrap_or(trimmed.len()));
             (value.to_vec(), left)
         }
@@ -558,9 +583,16 @@ fn announced_line(text: &[u8]) -> Option<(usize, &[u8])> {
 /// Whether a FETCH asks for a mail's text rather than for facts about it.
 fn asks_for_body(argument: &[u8]) -> bool {
     let text = argument.to_ascii_uppercase();
-    [&b"BODY["[..], b"BODY.PEEK[", b"RFC822.TEXT", b"RFC822)", b"RFC822 ", b"BINARY["]
-        .iter()
-        .any(|it| memchr::memmem::find(&text, it).is_some())
+    [
+        &b"BODY["[..],
+        b"BODY.PEEK[",
+        b"RFC822.TEXT",
+        b"RFC822)",
+        b"RFC822 ",
+        b"BINARY[",
+    ]
+    .iter()
+    .any(|it| memchr::memmem::find(&text, it).is_some())
         || text.ends_with(b"RFC822")
 }
 
@@ -568,15 +600,28 @@ fn asks_for_body(argument: &[u8]) -> bool {
 fn is_body(rest: &[u8]) -> bool {
     let text = rest.to_ascii_uppercase();
     text.starts_with(b"FETCH")
-        && [&b"BODY["[..], b"RFC822 {", b"RFC822 \"", b"RFC822.TEXT", b"RFC822.HEADER", b"BINARY["]
-            .iter()
-            .any(|it| memchr::memmem::find(&text, it).is_some())
+        && [
+            &b"BODY["[..],
+            b"RFC822 {",
+            b"RFC822 \"",
+            b"RFC822.TEXT",
+            b"RFC822.HEADER",
+            b"BINARY[",
+        ]
+        .iter()
+        .any(|it| memchr::memmem::find(&text, it).is_some())
 }
 
 /// What servers answer to a login, where the login itself was not seen.
 fn says_logged_in(text: &[u8]) -> bool {
     let text = text.to_ascii_lowercase();
-    [&b"logged in"[..], b"login completed", b"login ok", b"authenticate completed", b"authentication successful"]
-        .iter()
-        .any(|it| memchr::memmem::find(&text, it).is_some())
+    [
+        &b"logged in"[..],
+        b"login completed",
+        b"login ok",
+        b"authenticate completed",
+        b"authentication successful",
+    ]
+    .iter()
+    .any(|it| memchr::memmem::find(&text, it).is_some())
 }

@@ -113,8 +113,19 @@ fn version4<'a>(
     depth: usize,
 ) -> Option<Datagram<'a>> {
     let head = octets.first_chunk::<20>()?;
-    let [first, _, length_high, length_low, id_high, id_low, offset_high, offset_low, ttl, protocol, ..] =
-        *head;
+    let [
+        first,
+        _,
+        length_high,
+        length_low,
+        id_high,
+        id_low,
+        offset_high,
+        offset_low,
+        ttl,
+        protocol,
+        ..,
+    ] = *head;
     let header = usize::from(first & 15) * 4;
     let total = usize::from(u16::from_be_bytes([length_high, length_low]));
     // Offloading cards write 0 where the length does not fit.
@@ -161,7 +172,13 @@ fn version6<'a>(
         vlan,
         ttl,
     };
-    payload(envelope, body.get(..length).unwrap_or(body), length, fragments, depth)
+    payload(
+        envelope,
+        body.get(..length).unwrap_or(body),
+        length,
+        fragments,
+        depth,
+    )
 }
 
 fn fragment<'a>(
@@ -214,7 +231,13 @@ fn payload<'a>(
                         offset: usize::from(field & 0xfff8),
                         more: field & 1 != 0,
                     };
-                    return Some(fragment(fragments, envelope, place, rest, length.checked_sub(8)?));
+                    return Some(fragment(
+                        fragments,
+                        envelope,
+                        place,
+                        rest,
+                        length.checked_sub(8)?,
+                    ));
                 }
                 kept = rest;
                 length = length.checked_sub(8)?;
@@ -243,7 +266,10 @@ fn generic_tunnel<'a>(
     if version & 7 != 0 || flags & 0x40 != 0 {
         return None;
     }
-    let options = [0x80, 0x20, 0x10].iter().filter(|it| flags & **it != 0).count();
+    let options = [0x80, 0x20, 0x10]
+        .iter()
+        .filter(|it| flags & **it != 0)
+        .count();
     let inner = kept.get(4 + options * 4..)?;
     match u16::from_be_bytes([high, low]) {
         0x0800 | 0x86dd => open_at(inner, vlan, fragments, depth + 1),
@@ -280,7 +306,22 @@ fn udp_tunnel<'a>(
 
 fn tcp<'a>(envelope: &Envelope, kept: &'a [u8], length: usize) -> Option<Segment<'a>> {
     let head = kept.first_chunk::<14>()?;
-    let [sp_high, sp_low, dp_high, dp_low, s1, s2, s3, s4, a1, a2, a3, a4, offset, flags] = *head;
+    let [
+        sp_high,
+        sp_low,
+        dp_high,
+        dp_low,
+        s1,
+        s2,
+        s3,
+        s4,
+        a1,
+        a2,
+        a3,
+        a4,
+        offset,
+        flags,
+    ] = *head;
     let header = usize::from(offset >> 4) * 4;
     if header < 20 || header > length {
         return None;

@@ -25,7 +25,11 @@ pub fn open(link: u32, octets: &[u8]) -> Payload<'_> {
         0 => family(octets.first_chunk().map(|it| {
             let value = u32::from_le_bytes(*it);
             // The writer's byte order; the families are small numbers.
-            if value > 0xffff { value.swap_bytes() } else { value }
+            if value > 0xffff {
+                value.swap_bytes()
+            } else {
+                value
+            }
         }))
         .and_then(|()| octets.get(4..).map(|rest| (0, rest))),
         108 => family(octets.first_chunk().map(|it| u32::from_be_bytes(*it)))

@@ -205,7 +205,10 @@ impl Exchange {
             Mechanism::Xoauth2 | Mechanism::OauthBearer => self.token(&octets, privacy),
             Mechanism::CramMd5 => {
                 let end = octets.iter().rposition(|it| *it == b' ');
-                self.name(end.and_then(|at| octets.get(..at)).unwrap_or_default(), privacy);
+                self.name(
+                    end.and_then(|at| octets.get(..at)).unwrap_or_default(),
+                    privacy,
+                );
                 self.show(Shown::Challenge);
             }
             Mechanism::DigestMd5 => {
@@ -257,7 +260,10 @@ impl Exchange {
     fn plain(&mut self, octets: &[u8], privacy: &Privacy) {
         let mut parts = octets.splitn(3, |it| *it == 0);
         let authorised = parts.next().unwrap_or_default();
-        let name = parts.next().filter(|it| !it.is_empty()).unwrap_or(authorised);
+        let name = parts
+            .next()
+            .filter(|it| !it.is_empty())
+            .unwrap_or(authorised);
         let password = parts.next();
         match password {
             Some(password) => {
@@ -272,9 +278,13 @@ impl Exchange {
     fn token(&mut self, octets: &[u8], privacy: &Privacy) {
         let mut name = None;
         for part in octets.split(|it| *it == 1) {
-            let user = part.strip_prefix(b"user=").or_else(|| field(part, b"a=", b','));
+            let user = part
+                .strip_prefix(b"user=")
+                .or_else(|| field(part, b"a=", b','));
             name = name.or(user);
-            let bearer = part.get(..5).is_some_and(|it| it.eq_ignore_ascii_case(b"auth="));
+            let bearer = part
+                .get(..5)
+                .is_some_and(|it| it.eq_ignore_ascii_case(b"auth="));
             if bearer {
                 self.show(Shown::Token);
             }
@@ -314,9 +324,8 @@ impl Exchange {
         if self.login.ending != Ending::Aborted {
             self.login.ending = ending;
         }
-        let accepted_unseen = ending == Ending::Accepted
-            && !self.is_visible
-            && self.login.shown == Shown::Nothing;
+        let accepted_unseen =
+            ending == Ending::Accepted && !self.is_visible && self.login.shown == Shown::Nothing;
         let (id, severity) = match self.login.shown {
             _ if accepted_unseen => ("W106", None),
             Shown::Nothing => return,

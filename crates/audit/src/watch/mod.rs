@@ -49,7 +49,7 @@ use event::{Event, Finding, Session};
 use file::Packet;
 use flow::{Context, Flow};
 use fragments::Fragments;
-use ip::{ACK, Datagram, SYN, Segment};
+use ip::{Datagram, Segment};
 use link::Payload;
 use notes::{Facts, Note, Notes, Side};
 use privacy::Privacy;
@@ -191,7 +191,8 @@ impl Watcher {
         let count = self.counters.unknown_links.entry(link).or_default();
         *count += 1;
         if *count == 1 {
-            let evidence = format!("the link type {link} is not known; its packets are not looked at");
+            let evidence =
+                format!("the link type {link} is not known; its packets are not looked at");
             self.events.push(Event::Finding(Box::new(Finding::of_file(
                 "W907",
                 evidence,
@@ -214,7 +215,7 @@ impl Watcher {
                 let place = *place;
                 let is_new = self.table.flow(place).is_some_and(|it| it.is_new(segment));
                 if is_new {
-                    self.close(key, place, segment);
+                    self.close(key, place);
                     None
                 } else {
                     Some(place)
@@ -229,7 +230,7 @@ impl Watcher {
     fn open(&mut self, key: Key, segment: &Segment<'_>) -> u32 {
         for flow in self.table.make_room(self.now) {
             self.counters.given_up += 1;
-            self.finish_flow(*flow);
+            self.finish_flow(flow);
         }
         let number = self.next_number;
         self.next_number = self.next_number.wrapping_add(1);
@@ -246,7 +247,7 @@ impl Watcher {
         self.tell(&mut flow);
         let is_done = flow.conversation.is_over() || flow.is_closed();
         if is_done {
-            let number = first_number(segment);
+            let number = flow.first_number();
             self.end_session(&mut flow);
             self.table.settle(key, place, number, self.now);
         } else {
@@ -255,10 +256,11 @@ impl Watcher {
     }
 
     /// The ports were used again: what went before is over.
-    fn close(&mut self, key: Key, place: u32, segment: &Segment<'_>) {
+    fn close(&mut self, key: Key, place: u32) {
         if let Some(flow) = self.table.take(place) {
+            let number = flow.first_number();
             self.finish_flow(*flow);
-            self.table.settle(key, place, first_number(segment), self.now);
+            self.table.settle(key, place, number, self.now);
         }
     }
 
@@ -273,7 +275,7 @@ impl Watcher {
         let mut flows = self.table.take_all();
         flows.sort_by_key(|it| it.number);
         for flow in flows {
-            self.finish_flow(*flow);
+            self.finish_flow(flow);
         }
     }
 
@@ -311,10 +313,12 @@ impl Watcher {
         let pair = (flow.client.0, flow.server.0);
         let (id, at) = (note.id, note.at);
         flow.found.push(id);
-        self.events.push(Event::Finding(Box::new(Finding::of(flow, note))));
+        self.events
+            .push(Event::Finding(Box::new(Finding::of(flow, note))));
         if matches!(id, "W301" | "W302" | "W303") {
             if self.failures.len() >= MOST_FAILURES {
-                self.failures.retain(|_, it| at.time.saturating_sub(it.0) < FALLBACK);
+                self.failures
+                    .retain(|_, it| at.time.saturating_sub(it.0) < FALLBACK);
                 if self.failures.len() >= MOST_FAILURES {
                     self.failures.clear();
                 }
@@ -329,7 +333,8 @@ impl Watcher {
             *session != flow.number && at.time >= *time && at.time - time <= FALLBACK
         });
         if let Some((_, session)) = failed.filter(|_| is_leak && !flow.found.contains(&"W309")) {
-            let evidence = format!("TLS failed in session {session}, then the same client went on in clear");
+            let evidence =
+                format!("TLS failed in session {session}, then the same client went on in clear");
             flow.found.push("W309");
             let note = Note {
                 id: "W309",
@@ -338,7 +343,8 @@ impl Watcher {
                 evidence: evidence.into(),
                 login: None,
             };
-            self.events.push(Event::Finding(Box::new(Finding::of(flow, note))));
+            self.events
+                .push(Event::Finding(Box::new(Finding::of(flow, note))));
         }
     }
 
@@ -355,14 +361,26 @@ impl Watcher {
         };
         let mut extra = Vec::new();
         if let Some(cut) = flow.cut {
-            extra.push(("W902", cut, "packets were cut short when they were captured"));
+            extra.push((
+                "W902",
+                cut,
+                "packets were cut short when they were captured",
+            ));
         }
         if !flow.is_from_start() {
-            extra.push(("W903", first, "the beginning of the connection was not captured"));
+            extra.push((
+                "W903",
+                first,
+                "the beginning of the connection was not captured",
+            ));
         }
         match flow.seen() {
-            [true, false] => extra.push(("W904", first, "only the client's direction was captured")),
-            [false, true] => extra.push(("W904", first, "only the server's direction was captured")),
+            [true, false] => {
+                extra.push(("W904", first, "only the client's direction was captured"));
+            }
+            [false, true] => {
+                extra.push(("W904", first, "only the server's direction was captured"));
+            }
             _ => {}
         }
         for (id, at, evidence) in extra {
@@ -375,16 +393,20 @@ impl Watcher {
             };
             self.tell_note(flow, note);
         }
-        self.events.push(Event::Session(Box::new(Session::of(flow))));
+        self.events
+            .push(Event::Session(Box::new(Session::of(flow))));
     }
 }
 
-fn first_number(segment: &Segment<'_>) -> u32 {
-    if segment.has(SYN) && !segment.has(ACK) {
-        segment.sequence
-    } else {
-        0
-    }
+fn hexadecimal<'a>(octets: impl IntoIterator<Item = &'a u8>) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let digit = |it: u8| DIGITS.get(usize::from(it)).copied().unwrap_or('0');
+    octets
+        .into_iter()
+        .flat_map(|it| [digit(it >> 4), digit(it & 15)])
+        .collect()
 }
 
 /// An address as the standard library writes it.

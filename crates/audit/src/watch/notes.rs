@@ -126,9 +126,12 @@ pub struct Note {
 
 /// What is told of a session when it is over.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Facts {
     /// The protocol, once known.
     pub protocol: Option<Protocol>,
+    /// Whether the protocol is a guess by the port: too little was seen.
+    pub is_untold: bool,
     /// Whether TLS was to begin at once.
     pub is_implicit: bool,
     /// Through what the session was tunnelled.

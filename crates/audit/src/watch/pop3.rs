@@ -27,6 +27,10 @@ enum Asked {
 
 /// The tracker.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing seen or told once"
+)]
 pub struct Pop3 {
     client: Lines,
     server: Lines,
@@ -150,7 +154,11 @@ impl Pop3 {
             notes.facts.lines_after_failure += 1;
         }
         let (word, argument) = split_line(line.octets);
-        let word = word.get(..4).filter(|_| word.len() == 4).unwrap_or(word).to_ascii_uppercase();
+        let word = word
+            .get(..4)
+            .filter(|_| word.len() == 4)
+            .unwrap_or(word)
+            .to_ascii_uppercase();
         let is_stls = word == b"STLS";
         let awaits_tls = self.outstanding.contains(&Asked::StartTls);
         if awaits_tls && (notes.has_seen(Side::Server) || self.asked_in == Some(line.at.packet)) {
@@ -160,13 +168,13 @@ impl Pop3 {
         let argument = argument.unwrap_or_default();
         let is_answer = self.outstanding.front() == Some(&Asked::Login)
             || (!notes.has_seen(Side::Server) && self.outstanding.back() == Some(&Asked::Login));
-        if is_answer && !is_keyword(&word) {
-            if let Some(exchange) = &mut self.exchange
-                && exchange.mechanism() != Mechanism::UserPass
-            {
-                exchange.respond(line.octets, notes.privacy);
-                return;
-            }
+        if is_answer
+            && !is_keyword(&word)
+            && let Some(exchange) = &mut self.exchange
+            && exchange.mechanism() != Mechanism::UserPass
+        {
+            exchange.respond(line.octets, notes.privacy);
+            return;
         }
         self.on_command(&word, argument, line.at, notes);
     }
@@ -270,7 +278,13 @@ impl Pop3 {
         self.on_reply(asked, good, line, notes)
     }
 
-    fn on_reply(&mut self, asked: Option<Asked>, good: bool, line: &Line<'_>, notes: &mut Notes<'_>) -> bool {
+    fn on_reply(
+        &mut self,
+        asked: Option<Asked>,
+        good: bool,
+        line: &Line<'_>,
+        notes: &mut Notes<'_>,
+    ) -> bool {
         match asked {
             Some(Asked::Capabilities | Asked::List) if good => self.body = asked,
             Some(Asked::Read) if good => {
@@ -293,7 +307,14 @@ impl Pop3 {
             }
             Some(Asked::User) if !good => self.end_login(Ending::Rejected, notes),
             Some(Asked::Login) => {
-                self.end_login(if good { Ending::Accepted } else { Ending::Rejected }, notes);
+                self.end_login(
+                    if good {
+                        Ending::Accepted
+                    } else {
+                        Ending::Rejected
+                    },
+                    notes,
+                );
             }
             None if good && says_logged_in(line.octets) => {
                 Exchange::unseen(line.at).end(Ending::Accepted, Protocol::Pop3, notes);
@@ -345,7 +366,8 @@ fn is_keyword(word: &[u8]) -> bool {
 }
 
 fn starts_with(line: &[u8], word: &[u8]) -> bool {
-    line.get(..word.len()).is_some_and(|it| it.eq_ignore_ascii_case(word))
+    line.get(..word.len())
+        .is_some_and(|it| it.eq_ignore_ascii_case(word))
 }
 
 /// `<…@…>`, which offers APOP (RFC 1939 7).
@@ -358,7 +380,13 @@ fn has_timestamp(line: &[u8]) -> bool {
 /// What servers answer to a login, where the login itself was not seen.
 fn says_logged_in(line: &[u8]) -> bool {
     let text = line.to_ascii_lowercase();
-    [&b"logged in"[..], b"mailbox locked", b"maildrop", b"mailbox open", b"welcome"]
-        .iter()
-        .any(|it| memchr::memmem::find(&text, it).is_some())
+    [
+        &b"logged in"[..],
+        b"mailbox locked",
+        b"maildrop",
+        b"mailbox open",
+        b"welcome",
+    ]
+    .iter()
+    .any(|it| memchr::memmem::find(&text, it).is_some())
 }

@@ -39,7 +39,7 @@ impl Privacy {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).ok()?;
         mac.update(&lower);
         let digest = mac.finalize().into_bytes();
-        let hash = digest.iter().take(8).map(|it| format!("{it:02x}")).collect();
+        let hash = super::hexadecimal(digest.iter().take(8));
         let domain = lower
             .iter()
             .rposition(|it| *it == b'@')
@@ -58,7 +58,9 @@ fn domain(octets: &[u8]) -> Option<String> {
     let (_, last) = text.rsplit_once('.')?;
     let label_fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+            && label
+                .bytes()
+                .all(|it| it.is_ascii_alphanumeric() || it == b'-')
     };
     let fits = text.len() <= 253
         && text.split('.').all(label_fits)
@@ -86,7 +88,14 @@ mod tests {
     #[test]
     fn only_what_can_be_a_domain_is_told() {
         let privacy = Privacy::new([7; 32], false);
-        for name in [&b"anna"[..], b"a@b", b"a@b c.org", b"a@1.2.3.4", b"a@\xff.org", b"a@.org"] {
+        for name in [
+            &b"anna"[..],
+            b"a@b",
+            b"a@b c.org",
+            b"a@1.2.3.4",
+            b"a@\xff.org",
+            b"a@.org",
+        ] {
             assert_eq!(privacy.hide(name).unwrap().domain, None, "{name:?}");
         }
     }

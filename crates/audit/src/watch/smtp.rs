@@ -60,6 +60,10 @@ pub enum Came {
 
 /// The tracker.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one thing seen or told once"
+)]
 pub struct Smtp {
     client: Lines,
     server: Lines,
@@ -183,7 +187,11 @@ impl Smtp {
                 Mode::Chunk(left) => {
                     let count = usize::try_from(left).unwrap_or(usize::MAX);
                     let taken = piece.take(count).len() as u64;
-                    self.mode = if taken == left { Mode::Commands } else { Mode::Chunk(left - taken) };
+                    self.mode = if taken == left {
+                        Mode::Commands
+                    } else {
+                        Mode::Chunk(left - taken)
+                    };
                 }
                 Mode::Commands => {
                     let mut lines = std::mem::replace(&mut self.client, Lines::new(Side::Client));
@@ -206,14 +214,14 @@ impl Smtp {
     ) {
         let at = piece.at;
         notes.scratch.clear();
-        let decoded = decoder.decode(piece.octets, notes.scratch, usize::MAX);
-        let taken = piece.take(decoded.consumed);
+        let found = decoder.decode(piece.octets, notes.scratch, usize::MAX);
+        let taken = piece.take(found.consumed);
         if !self.has_ending_note && has_bare_ending(before, taken) {
             self.has_ending_note = true;
             notes.find("W601", at, "a dot between line ends of which one is bare");
         }
         notes.scratch.clear();
-        self.mode = if decoded.ended {
+        self.mode = if found.ended {
             self.expect(Asked::Content);
             self.close_transaction(notes);
             Mode::Commands
@@ -244,9 +252,16 @@ impl Smtp {
         }
         if !self.has_length_note && line.length > LONGEST_COMMAND {
             self.has_length_note = true;
-            notes.find("W602", line.at, format!("a command line of {} octets", line.length));
+            notes.find(
+                "W602",
+                line.at,
+                format!("a command line of {} octets", line.length),
+            );
         }
-        let is_lhlo = line.octets.get(..5).is_some_and(|it| it.eq_ignore_ascii_case(b"LHLO "));
+        let is_lhlo = line
+            .octets
+            .get(..5)
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"LHLO "));
         let (verb, argument) = match split {
             Ok((row, argument)) => (row.verb, argument),
             Err(_) if is_lhlo => (Verb::Ehlo, line.octets),
@@ -261,7 +276,11 @@ impl Smtp {
         let ends_group = matches!(verb, Verb::Ehlo | Verb::Helo | Verb::Data);
         if more_follows && ends_group && !self.has_pipelining_note {
             self.has_pipelining_note = true;
-            notes.find("W602", at, "more in the same segment behind a command that ends a group");
+            notes.find(
+                "W602",
+                at,
+                "more in the same segment behind a command that ends a group",
+            );
         }
     }
 
@@ -302,7 +321,10 @@ impl Smtp {
                 if let Some(octets) = digits.and_then(|it| it.parse().ok()).filter(|it| *it > 0) {
                     self.mode = Mode::Chunk(octets);
                 }
-                if words.next().is_some_and(|it| it.eq_ignore_ascii_case(b"LAST")) {
+                if words
+                    .next()
+                    .is_some_and(|it| it.eq_ignore_ascii_case(b"LAST"))
+                {
                     self.expect(Asked::Content);
                     self.close_transaction(notes);
                 } else {
@@ -349,13 +371,21 @@ impl Smtp {
         match (self.was_offered, content, notes.facts.upgrade) {
             (true, true, _) => notes.find("W201", at, "a mail, although STARTTLS had been offered"),
             (true, false, _) => {
-                notes.find("W201", at, "sender and recipients, although STARTTLS had been offered");
+                notes.find(
+                    "W201",
+                    at,
+                    "sender and recipients, although STARTTLS had been offered",
+                );
             }
             (false, true, Upgrade::NotOffered) => {
                 notes.find("W202", at, "a mail; STARTTLS was not offered");
             }
             (false, true, _) => {
-                notes.find("W202", at, "a mail; whether STARTTLS was offered was not seen");
+                notes.find(
+                    "W202",
+                    at,
+                    "a mail; whether STARTTLS was offered was not seen",
+                );
             }
             (false, false, _) => {}
         }
@@ -379,7 +409,8 @@ impl Smtp {
         let Some(exchange) = &mut self.exchange else {
             return false;
         };
-        let is_open = self.outstanding.front() == Some(&Asked::Auth) || !notes.has_seen(Side::Server);
+        let is_open =
+            self.outstanding.front() == Some(&Asked::Auth) || !notes.has_seen(Side::Server);
         let is_command = command::split(line.octets).is_ok();
         if !is_open || is_command {
             return false;
@@ -445,18 +476,21 @@ impl Smtp {
             Some(Asked::Auth) => {
                 if let Some(exchange) = self.exchange.take() {
                     let good = code / 100 == 2;
-                    let ending = if good { Ending::Accepted } else { Ending::Rejected };
+                    let ending = if good {
+                        Ending::Accepted
+                    } else {
+                        Ending::Rejected
+                    };
                     exchange.end(ending, Protocol::Smtp, notes);
                 }
             }
             Some(Asked::Data) if code == 354 => {
                 self.begin_content(at, notes);
             }
-            Some(Asked::Mail | Asked::Data | Asked::Content | Asked::Other) => {}
             None if code == 235 => {
                 Exchange::unseen(at).end(Ending::Accepted, Protocol::Smtp, notes);
             }
-            None => {}
+            _ => {}
         }
         false
     }
@@ -468,12 +502,19 @@ impl Smtp {
         // 5xx by a server that has just offered it: somebody in between may have changed the command.
         if self.was_offered && code >= 500 {
             notes.facts.is_stripped = true;
-            notes.find("W307", at, format!("STARTTLS offered, then answered with {code}"));
+            notes.find(
+                "W307",
+                at,
+                format!("STARTTLS offered, then answered with {code}"),
+            );
         }
     }
 
     fn capability(&mut self, reply: &ReplyLine<'_>, at: At, notes: &mut Notes<'_>) {
-        let mut words = reply.text.split(|it| *it == b' ').filter(|it| !it.is_empty());
+        let mut words = reply
+            .text
+            .split(|it| *it == b' ')
+            .filter(|it| !it.is_empty());
         let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
         let seen = &mut self.capabilities;
         seen.lines = seen.lines.saturating_add(1);
@@ -516,7 +557,10 @@ impl Smtp {
 
 fn last_four(before: [u8; 4], octets: &[u8]) -> [u8; 4] {
     let mut kept = before;
-    for octet in octets.get(octets.len().saturating_sub(4)..).unwrap_or_default() {
+    for octet in octets
+        .get(octets.len().saturating_sub(4)..)
+        .unwrap_or_default()
+    {
         kept.rotate_left(1);
         kept[3] = *octet;
     }
@@ -540,8 +584,15 @@ fn has_bare_ending(before: [u8; 4], octets: &[u8]) -> bool {
     let tail: [Option<u8>; 4] = std::array::from_fn(|_| next.next());
     let mut border = [0; 8];
     let known = head.into_iter().chain(tail).flatten();
-    let count = border.iter_mut().zip(known).map(|(to, from)| *to = from).count();
-    if border.get(..count).is_some_and(|it| it.windows(5).any(found)) {
+    let count = border
+        .iter_mut()
+        .zip(known)
+        .map(|(to, from)| *to = from)
+        .count();
+    if border
+        .get(..count)
+        .is_some_and(|it| it.windows(5).any(found))
+    {
         return true;
     }
     memchr::memchr_iter(b'.', octets).any(|at| {

@@ -138,7 +138,8 @@ impl Stream {
         }
         let surplus = (self.history.len() + octets.len()).saturating_sub(MOST_HISTORY);
         if surplus > 0 {
-            self.history.drain(..surplus.max(MOST_HISTORY / 4).min(self.history.len()));
+            self.history
+                .drain(..surplus.max(MOST_HISTORY / 4).min(self.history.len()));
         }
         self.history.extend_from_slice(octets);
     }
@@ -166,9 +167,10 @@ impl Stream {
             };
             agrees &= !differs(theirs.unwrap_or_default(), mine);
         }
-        let is_twice = self.held.get(at).is_some_and(|it| {
-            it.sequence == part.sequence && it.length >= part.length
-        });
+        let is_twice = self
+            .held
+            .get(at)
+            .is_some_and(|it| it.sequence == part.sequence && it.length >= part.length);
         if !is_twice {
             self.held_octets += part.octets.len();
             self.held.insert(
@@ -214,7 +216,11 @@ impl Stream {
     #[must_use]
     pub fn first_held(&self) -> Option<(i32, Option<u32>, u64)> {
         let first = self.held.first()?;
-        Some((ahead(first.sequence, self.next), first.acknowledged, first.time))
+        Some((
+            ahead(first.sequence, self.next),
+            first.acknowledged,
+            first.time,
+        ))
     }
 
     /// The lowest number that waits.

@@ -93,8 +93,16 @@ impl Summary {
                 .or_default()
                 .insert(outcome.word(), *count);
         }
-        let versions: BTreeMap<_, _> = self.versions.iter().map(|it| (version_label(*it.0), it.1)).collect();
-        let suites: BTreeMap<_, _> = self.suites.iter().map(|it| (names::suite_label(*it.0), it.1)).collect();
+        let versions: BTreeMap<_, _> = self
+            .versions
+            .iter()
+            .map(|it| (version_label(*it.0), it.1))
+            .collect();
+        let suites: BTreeMap<_, _> = self
+            .suites
+            .iter()
+            .map(|it| (names::suite_label(*it.0), it.1))
+            .collect();
         let clear: Vec<Value> = self
             .clear
             .iter()
@@ -130,7 +138,12 @@ impl Summary {
             text.push_str("  none of mail\n");
         }
         for ((protocol, outcome), count) in &self.sessions {
-            let _ = writeln!(text, "  {:<5} {:<10} {count}", protocol.word(), outcome.word());
+            let _ = writeln!(
+                text,
+                "  {:<5} {:<10} {count}",
+                protocol.word(),
+                outcome.word()
+            );
         }
         if !self.versions.is_empty() {
             text.push_str("TLS\n");
@@ -165,7 +178,11 @@ impl Summary {
             for (id, count) in &self.findings {
                 let rule = crate::rules::find(id);
                 let severity = rule.map_or("", |it| it.severity.word());
-                let _ = writeln!(text, "  {id} {severity:<8} {count:>6}  {}", rule.map_or("", |it| it.text));
+                let _ = writeln!(
+                    text,
+                    "  {id} {severity:<8} {count:>6}  {}",
+                    rule.map_or("", |it| it.text)
+                );
             }
         }
         let _ = writeln!(
@@ -177,7 +194,11 @@ impl Summary {
             let _ = writeln!(text, "{} packets were cut short", counters.cut);
         }
         if counters.given_up > 0 {
-            let _ = writeln!(text, "{} connections were given up for want of memory", counters.given_up);
+            let _ = writeln!(
+                text,
+                "{} connections were given up for want of memory",
+                counters.given_up
+            );
         }
         text
     }

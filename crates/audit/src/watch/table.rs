@@ -27,7 +27,11 @@ impl Key {
     pub(super) fn of(segment: &Segment<'_>) -> Self {
         let source = (segment.source, segment.source_port);
         let destination = (segment.destination, segment.destination_port);
-        let (low, high) = if source <= destination { (source, destination) } else { (destination, source) };
+        let (low, high) = if source <= destination {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
         Self {
             low: low.0,
             high: high.0,
@@ -75,10 +79,10 @@ pub(super) struct Folding {
 
 impl Folding {
     fn fold(&mut self, value: u64) {
-        let product = u128::from(self.state ^ value) * u128::from(self.seed ^ 0x9e37_79b9_7f4a_7c15);
-        let [a, b, c, d, e, f, g, h, high @ ..] = product.to_le_bytes();
-        let low = [a, b, c, d, e, f, g, h];
-        self.state = u64::from_le_bytes(low) ^ u64::from_le_bytes(high).rotate_left(23);
+        let product =
+            u128::from(self.state ^ value) * u128::from(self.seed ^ 0x9e37_79b9_7f4a_7c15);
+        let (low, high) = halves(product);
+        self.state = low ^ high.rotate_left(23);
     }
 }
 
@@ -98,10 +102,16 @@ impl Hasher for Folding {
     }
 
     fn write_u128(&mut self, value: u128) {
-        let [a, b, c, d, e, f, g, h, high @ ..] = value.to_le_bytes();
-        self.fold(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-        self.fold(u64::from_le_bytes(high));
+        let (low, high) = halves(value);
+        self.fold(low);
+        self.fold(high);
     }
+}
+
+fn halves(value: u128) -> (u64, u64) {
+    let low = u64::try_from(value & u128::from(u64::MAX)).unwrap_or_default();
+    let high = u64::try_from(value >> 64).unwrap_or_default();
+    (low, high)
 }
 
 /// A connection of which nothing more is read.
@@ -225,7 +235,7 @@ impl Table {
     }
 
     /// Takes out flows until there is room for one more: idle ones first, silent ones before others.
-    pub(super) fn make_room(&mut self, now: u64) -> Vec<Box<Flow>> {
+    pub(super) fn make_room(&mut self, now: u64) -> Vec<Flow> {
         let used = self.live.len() - self.free.len();
         if used < self.most {
             return Vec::new();
@@ -239,7 +249,10 @@ impl Table {
         order.sort_unstable();
         order.truncate((self.most / 16).max(1));
         let places: Vec<u32> = order.into_iter().map(|it| it.2).collect();
-        places.into_iter().filter_map(|place| self.remove(place)).collect()
+        places
+            .into_iter()
+            .filter_map(|place| self.remove(place).map(|it| *it))
+            .collect()
     }
 
     fn remove(&mut self, place: u32) -> Option<Box<Flow>> {
@@ -251,10 +264,14 @@ impl Table {
         Some(flow)
     }
 
-    pub(super) fn take_all(&mut self) -> Vec<Box<Flow>> {
+    pub(super) fn take_all(&mut self) -> Vec<Flow> {
         self.slots.clear();
         self.keys.clear();
         self.free.clear();
-        std::mem::take(&mut self.live).into_iter().flatten().collect()
+        std::mem::take(&mut self.live)
+            .into_iter()
+            .flatten()
+            .map(|it| *it)
+            .collect()
     }
 }

@@ -6,8 +6,8 @@
 use std::borrow::Cow;
 
 use gatepost_wire::tls::{
-    ClientHello, KeyExchange, Piece as Seen, SSL3, ServerHello, TLS10, TLS11, TLS12, TLS13, TlsStream, names,
-    suites::suite,
+    ClientHello, KeyExchange, Piece as Seen, SSL3, ServerHello, TLS10, TLS11, TLS12, TLS13,
+    TlsStream, names, suites::suite,
 };
 
 use super::certificates::Problem;
@@ -74,7 +74,8 @@ fn begins_ssl2(octets: &[u8]) -> bool {
 }
 
 /// The tracker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing seen")]
 pub struct Tls {
     client: TlsStream,
     server: TlsStream,
@@ -86,22 +87,6 @@ pub struct Tls {
     has_server_hello: bool,
     is_over: bool,
     has_tls13_note: bool,
-}
-
-impl Default for Tls {
-    fn default() -> Self {
-        Self {
-            client: TlsStream::default(),
-            server: TlsStream::default(),
-            hello: None,
-            begun: None,
-            is_client_encrypted: false,
-            is_server_encrypted: false,
-            has_server_hello: false,
-            is_over: false,
-            has_tls13_note: false,
-        }
-    }
 }
 
 impl Tls {
@@ -155,7 +140,11 @@ impl Tls {
         }
         self.is_over = true;
         notes.facts.has_failed = true;
-        notes.find("W303", at, format!("the {} {how} inside the handshake", at.side.word()));
+        notes.find(
+            "W303",
+            at,
+            format!("the {} {how} inside the handshake", at.side.word()),
+        );
     }
 
     fn ssl2(&mut self, octets: &[u8], at: At, notes: &mut Notes<'_>) {
@@ -179,7 +168,7 @@ impl Tls {
         match seen {
             Seen::ClientHello(hello) => self.on_client_hello(hello, at, notes),
             Seen::ServerHello(hello) => self.on_server_hello(&hello, at, notes),
-            Seen::Certificate(chain) if at.side == Side::Server => self.on_chain(&chain, at, notes),
+            Seen::Certificate(chain) if at.side == Side::Server => on_chain(&chain, at, notes),
             Seen::Certificate(chain) => {
                 let facts = notes.facts.tls.get_or_insert_default();
                 facts.has_client_certificate = !chain.is_empty();
@@ -242,10 +231,19 @@ impl Tls {
             _ => false,
         });
         if offered_better && hello.has_downgrade_mark() {
-            notes.find("W503", at, "the server's random has the mark of a downgrade");
+            notes.find(
+                "W503",
+                at,
+                "the server's random has the mark of a downgrade",
+            );
         }
         if hello.compression != 0 {
-            notes.find_at("W511", Severity::Medium, at, "TLS compression was agreed on");
+            notes.find_at(
+                "W511",
+                Severity::Medium,
+                at,
+                "TLS compression was agreed on",
+            );
         }
     }
 
@@ -253,17 +251,6 @@ impl Tls {
         if !self.has_tls13_note {
             self.has_tls13_note = true;
             notes.find("W510", at, "TLS 1.3 encrypts the certificate");
-        }
-    }
-
-    fn on_chain(&mut self, chain: &[Vec<u8>], at: At, notes: &mut Notes<'_>) {
-        let facts = notes.facts.tls.get_or_insert_default();
-        if std::mem::replace(&mut facts.has_certificate, true) {
-            return;
-        }
-        let sni = facts.sni.clone();
-        for Problem { id, severity, evidence } in notes.judge.judge(chain, sni.as_deref(), at.time) {
-            notes.find_at(id, severity, at, evidence);
         }
     }
 
@@ -301,7 +288,9 @@ impl Tls {
         }
         match kind {
             21 if !facts.is_established => self.on_alert(None, at, notes),
-            22 | 23 if self.is_client_encrypted && self.is_server_encrypted => self.establish(notes),
+            22 | 23 if self.is_client_encrypted && self.is_server_encrypted => {
+                self.establish(notes);
+            }
             _ => {}
         }
     }
@@ -322,11 +311,30 @@ impl Tls {
         let evidence = match description {
             Some(description) => {
                 facts.alert = Some((at.side, description));
-                format!("alert {description} ({}) from the {who}", alert_name(description))
+                format!(
+                    "alert {description} ({}) from the {who}",
+                    alert_name(description)
+                )
             }
             None => format!("an encrypted alert from the {who} before the handshake was over"),
         };
         notes.find("W303", at, evidence);
+    }
+}
+
+fn on_chain(chain: &[Vec<u8>], at: At, notes: &mut Notes<'_>) {
+    let facts = notes.facts.tls.get_or_insert_default();
+    if std::mem::replace(&mut facts.has_certificate, true) {
+        return;
+    }
+    let sni = facts.sni.clone();
+    for Problem {
+        id,
+        severity,
+        evidence,
+    } in notes.judge.judge(chain, sni.as_deref(), at.time)
+    {
+        notes.find_at(id, severity, at, evidence);
     }
 }
 
@@ -357,8 +365,7 @@ fn on_key_exchange(exchange: &KeyExchange, at: At, notes: &mut Notes<'_>) {
             notes.facts.tls.get_or_insert_default().group = Some(*group);
         }
         KeyExchange::Dh { prime, .. } => {
-            let bits = prime.len() * 8
-                - prime.first().map_or(0, |it| it.leading_zeros() as usize);
+            let bits = prime.len() * 8 - prime.first().map_or(0, |it| it.leading_zeros() as usize);
             if bits < 2048 {
                 notes.find("W507", at, format!("a Diffie-Hellman prime of {bits} bits"));
             }
@@ -399,4 +406,3 @@ fn alert_name(description: u8) -> &'static str {
         _ => "unknown",
     }
 }
-

@@ -24,10 +24,17 @@ fn uncompressed(mut source: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let first = magic.get(..have).unwrap_or_default().to_vec();
     let whole: Chain<Cursor<Vec<u8>>, _> = Cursor::new(first.clone()).chain(source);
     Ok(match first.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(1 << 16, whole))),
+        [0x1f, 0x8b, ..] => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(
+            1 << 16,
+            whole,
+        ))),
         [0x28, 0xb5, 0x2f, 0xfd] => {
             let decoder = ruzstd::decoding::StreamingDecoder::new(whole);
-            Box::new(decoder.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?)
+            Box::new(
+                decoder.map_err(|error| {
+                    io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                })?,
+            )
         }
         _ => Box::new(whole),
     })
@@ -48,6 +55,8 @@ pub(super) fn expand(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// By its name: `x.pcap`, `x.pcap3`, `x.pcapng.gz`, `x.cap`.
 fn is_capture(path: &Path) -> bool {
-    let name = path.file_name().map(|it| it.to_string_lossy().to_ascii_lowercase());
+    let name = path
+        .file_name()
+        .map(|it| it.to_string_lossy().to_ascii_lowercase());
     name.is_some_and(|name| name.contains(".pcap") || name.contains(".cap"))
 }

@@ -63,7 +63,10 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         for failure in troubles {
             eprintln!("gatepost: {failure}");
         }
-        return Err(Failure::finding(format!("findings at or above {}", fail_on.word())));
+        return Err(Failure::finding(format!(
+            "findings at or above {}",
+            fail_on.word()
+        )));
     }
     troubles.into_iter().next().map_or(Ok(()), Err)
 }
@@ -83,7 +86,8 @@ fn read(path: &Path, watcher: &mut Watcher, output: &mut Output) -> Result<(), F
             Step::Packet(packet) => watcher.packet(&packet),
             Step::NeedMore => {
                 output.tell(watcher)?;
-                let count = fill(&mut source, &mut reader).map_err(|error| cannot_read(path, &error))?;
+                let count =
+                    fill(&mut source, &mut reader).map_err(|error| cannot_read(path, &error))?;
                 if count == 0 {
                     reader.end();
                 }
@@ -139,9 +143,15 @@ impl Output {
                 });
                 let user = it.login.as_ref().and_then(|it| it.user.as_ref());
                 let user = user.map_or(String::new(), |it| {
-                    let name = it.name.clone().unwrap_or_else(|| format!("user {}", it.hash));
+                    let name = it
+                        .name
+                        .clone()
+                        .unwrap_or_else(|| format!("user {}", it.hash));
                     let domain = it.domain.as_ref().filter(|_| it.name.is_none());
-                    format!(", {name}{}", domain.map_or(String::new(), |it| format!(" of {it}")))
+                    format!(
+                        ", {name}{}",
+                        domain.map_or(String::new(), |it| format!(" of {it}"))
+                    )
                 });
                 writeln!(
                     self.out,
@@ -185,7 +195,10 @@ fn privacy(given: &ArgMatches) -> Result<Privacy, Failure> {
         match std::fs::read(path) {
             Ok(kept) => {
                 key = kept.try_into().map_err(|_| {
-                    Failure::usage(format!("{} does not hold a key of 32 octets", path.display()))
+                    Failure::usage(format!(
+                        "{} does not hold a key of 32 octets",
+                        path.display()
+                    ))
                 })?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => keep_key(path, &key)?,
@@ -202,7 +215,12 @@ fn keep_key(path: &Path, key: &[u8]) -> Result<(), Failure> {
     options
         .open(path)
         .and_then(|mut file| file.write_all(key))
-        .map_err(|error| Failure::local(format!("cannot keep the key in {}: {error}", path.display())))
+        .map_err(|error| {
+            Failure::local(format!(
+                "cannot keep the key in {}: {error}",
+                path.display()
+            ))
+        })
 }
 
 fn judge(given: &ArgMatches) -> Result<Judge, Failure> {
@@ -212,7 +230,9 @@ fn judge(given: &ArgMatches) -> Result<Judge, Failure> {
         Roots::system().unwrap_or_else(|_| Roots::none())
     };
     if let Some(path) = given.get_one::<PathBuf>("ca-file") {
-        roots.add_file(path).map_err(|error| cannot_read(path, &error))?;
+        roots
+            .add_file(path)
+            .map_err(|error| cannot_read(path, &error))?;
     }
     Ok(Judge::new(Some(Arc::new(roots))))
 }

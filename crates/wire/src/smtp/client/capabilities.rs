@@ -89,9 +89,7 @@ impl Capabilities {
     /// Whether a keyword looks overwritten (`XXXXXXXA`, `XXXXXXXX`), as some firewalls do to STARTTLS.
     pub fn looks_masked(&self) -> bool {
         // [SMTP-STARTTLS-22]
-        self.keywords
-            .iter()
-            .any(|it| keyword_looks_masked(it))
+        self.keywords.iter().any(|it| keyword_looks_masked(it))
     }
 }
 
