@@ -44,4 +44,6 @@ pub const TARGETS: &[Target] = &[
     targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::watch::FILE,
+    targets::watch::DIALOGUE,
 ];

@@ -46,8 +46,8 @@ const SYN: u8 = 2;
 const RST: u8 = 4;
 const ACK: u8 = 16;
 
-/// Where every capture begins: the first of January 2026.
-const START: u64 = 1_767_225_600_000_000;
+/// Where every capture begins: the moment of `pki::now`.
+const START: u64 = 1_793_491_200_000_000;
 
 impl Capture {
     /// An empty capture.

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   Detect ──mail──▶ Mail ──STARTTLS accepted──▶ Upgrading ──▶ Tls ──established──▶ Over
-//!     │  ▲             ▲                            │           ▲
-//!     │  └─ tunnel     └────── clear text (W302) ───┘           │
+//!     │  ▲             │ ▲                          │           ▲
+//!     │  └─ tunnel     │ └──── clear text (W302) ───┘           │
+//!     │                └── hello before the reply ──▶ Early ────┤
 //!     ├── TLS at once ──────────────────────────────────────────┘
 //!     └── not mail ──▶ Over
 //! ```
@@ -50,6 +51,8 @@ enum Phase {
     Mail(Mail),
     /// STARTTLS was accepted; TLS must come now.
     Upgrading(Upgrading),
+    /// The client's TLS began before the server's reply to STARTTLS came.
+    Early(Mail, Box<Tls>),
     Tls(Box<Tls>),
     Over,
 }
@@ -163,7 +166,7 @@ impl Conversation {
         match &self.phase {
             Phase::Mail(mail) => !mail.is_bulk(side),
             Phase::Detect(_) | Phase::Upgrading(_) => true,
-            Phase::Tls(_) | Phase::Over => false,
+            Phase::Early(..) | Phase::Tls(_) | Phase::Over => false,
         }
     }
 
@@ -182,6 +185,7 @@ impl Conversation {
                 }
                 Phase::Mail(mail) => Self::hear_mail(mail, &mut piece, notes),
                 Phase::Upgrading(upgrading) => Self::hear_upgrading(upgrading, &mut piece, notes),
+                Phase::Early(mail, tls) => Self::hear_early(mail, tls, &mut piece, notes),
                 Phase::Tls(tls) => self.hear_tls(tls, &mut piece, notes),
                 Phase::Over => return,
             };
@@ -307,6 +311,7 @@ impl Conversation {
                 let has_begun = self.from_start && !detect.pieces.is_empty();
                 if let Some(service) = self.service.filter(|_| has_begun) {
                     notes.facts.protocol = Some(service.protocol);
+                    notes.facts.is_untold = true;
                     notes.find("W402", first, "neither mail nor TLS on a port of mail");
                 }
                 return;
@@ -332,6 +337,10 @@ impl Conversation {
     fn hear_mail(mut mail: Mail, piece: &mut Piece<'_>, notes: &mut Notes<'_>) -> Phase {
         // TLS where a line should begin: the upgrade itself was not seen, or its reply is still to come.
         if piece.octets.len() >= 6 && begins_tls(piece.octets) && mail.is_at_start(piece.at.side) {
+            let is_asked = notes.facts.upgrade == Upgrade::Asked && notes.has_seen(Side::Server);
+            if is_asked && piece.at.side == Side::Client {
+                return Phase::Early(mail, Box::default());
+            }
             mail.end(notes);
             notes.facts.upgrade = Upgrade::Accepted;
             return Phase::Tls(Box::default());
@@ -344,6 +353,34 @@ impl Conversation {
                 has_injection: false,
             }),
         }
+    }
+
+    fn hear_early(
+        mut mail: Mail,
+        mut tls: Box<Tls>,
+        piece: &mut Piece<'_>,
+        notes: &mut Notes<'_>,
+    ) -> Phase {
+        if piece.at.side == Side::Client {
+            tls.hear(piece, notes);
+            return Phase::Early(mail, tls);
+        }
+        if begins_tls(piece.octets) || mail.hear(piece, notes) == Came::Accepted {
+            mail.end(notes);
+            notes.facts.upgrade = Upgrade::Accepted;
+            if !piece.is_empty() && !begins_tls(piece.octets) {
+                notes.find(
+                    "W305",
+                    piece.at,
+                    "octets behind the reply that accepts STARTTLS",
+                );
+                let at = memchr::memmem::find_iter(piece.octets, &[22, 3])
+                    .find(|at| piece.octets.get(*at..).is_some_and(begins_tls));
+                piece.take(at.unwrap_or(usize::MAX));
+            }
+            return Phase::Tls(tls);
+        }
+        Phase::Early(mail, tls)
     }
 
     fn hear_upgrading(mut this: Upgrading, piece: &mut Piece<'_>, notes: &mut Notes<'_>) -> Phase {
@@ -433,6 +470,10 @@ impl Conversation {
                 }
             }
             Phase::Upgrading(it) => it.mail.lose(side, count),
+            Phase::Early(mail, tls) => {
+                mail.lose(side, count);
+                tls.lose();
+            }
             Phase::Tls(tls) => tls.lose(),
             Phase::Over => {}
         }
@@ -450,7 +491,7 @@ impl Conversation {
             self.decide(detect, true, notes);
         }
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Mail(mut mail) => mail.end(notes),
+            Phase::Mail(mut mail) | Phase::Early(mut mail, _) => mail.end(notes),
             Phase::Upgrading(mut it) => {
                 it.mail.end(notes);
                 if it.has_injection {

@@ -371,7 +371,8 @@ impl Reader {
         if length > LONGEST {
             return Err(BadFile::Damaged);
         }
-        let Some(body) = waiting.get(8..length - 4) else {
+        let whole = waiting.get(..length);
+        let Some(body) = whole.and_then(|it| it.get(8..length - 4)) else {
             return Ok(Look::NeedMore);
         };
         let start = self.start + 8;

@@ -119,7 +119,7 @@ impl Flow {
     #[must_use]
     pub fn seen(&self) -> [bool; 2] {
         let [client, server] = &self.streams;
-        let seen = [client.is_started, server.is_started];
+        let seen = [client.is_seen, server.is_seen];
         if self.conversation.is_reversed() {
             let [client, server] = seen;
             [server, client]
@@ -168,6 +168,7 @@ impl Flow {
         self.last = self.last.max(cx.time);
         self.packets += 1;
         self.octets += segment.length as u64;
+        self.stream_mut(side).is_seen = true;
         let mut sequence = segment.sequence;
         if segment.has(SYN) {
             if !segment.has(ACK) {
@@ -185,6 +186,9 @@ impl Flow {
             packet: cx.packet,
             time: cx.time,
         };
+        if let Some(acknowledged) = part.acknowledged {
+            self.stream_mut(side.other()).assume(acknowledged);
+        }
         if segment.has(FIN) {
             self.stream_mut(side).end = Some(sequence.wrapping_add(length));
         }
@@ -193,9 +197,6 @@ impl Flow {
         }
         if length > 0 {
             self.on_part(side, &part, segment.ttl, cx);
-        } else if !self.stream(side).is_started && segment.has(ACK) {
-            // An empty segment says where its sender stands.
-            self.note_start(side, sequence);
         }
         self.pump(cx);
         self.give_up_late(cx);
@@ -209,13 +210,6 @@ impl Flow {
             stream.start(next);
         }
         self.from_start = true;
-    }
-
-    fn note_start(&mut self, side: Side, sequence: u32) {
-        let stream = self.stream_mut(side);
-        if stream.is_idle() {
-            stream.start(sequence);
-        }
     }
 
     fn on_part(&mut self, side: Side, part: &Part<'_>, ttl: u8, cx: &mut Context<'_, '_>) {
@@ -263,11 +257,7 @@ impl Flow {
 
     /// Whether a segment's sender had heard more than was given on so far.
     fn must_wait(&self, side: Side, acknowledged: Option<u32>) -> bool {
-        let other = self.stream(side.other());
-        let Some(acknowledged) = acknowledged.filter(|_| other.is_started) else {
-            return false;
-        };
-        let lag = acknowledged.wrapping_sub(other.next);
+        let lag = acknowledged.map_or(0, |it| self.stream(side.other()).lag(it));
         // One more than the octets is the FIN.
         (2..1 << 30).contains(&lag)
     }
@@ -407,7 +397,11 @@ impl Flow {
         }
         // It waits for the other side, of which octets are missing, or which waits for this side in turn.
         let other = side.other();
-        let lag = acknowledged.map_or(0, |it| it.wrapping_sub(self.stream(other).next));
+        if !self.stream(other).is_started {
+            self.stream_mut(other).is_absent = true;
+            return;
+        }
+        let lag = acknowledged.map_or(0, |it| self.stream(other).lag(it));
         match self.stream(other).first_held() {
             Some((distance, _, _)) if distance > 0 => {
                 self.lose_now(other, lag.min(distance.unsigned_abs()), cx);
@@ -477,7 +471,8 @@ impl Flow {
             }
         }
         let [client, server] = &self.streams;
-        let is_over = |it: &Stream| it.has_ended || !it.is_started;
+        // A side of which nothing was seen may still come, later in the capture.
+        let is_over = |it: &Stream| it.has_ended || it.is_absent;
         if (client.has_ended || server.has_ended) && is_over(client) && is_over(server) {
             let side = if client.has_ended {
                 Side::Client

@@ -57,6 +57,10 @@ use table::{Key, Slot, Table};
 
 /// How long a failed upgrade is remembered, in nanoseconds (W309).
 const FALLBACK: u64 = 300_000_000_000;
+/// A connection of which nothing was seen for so long is over, in nanoseconds.
+const IDLE: u64 = 3_600_000_000_000;
+/// How many packets lie between two looks for idle connections.
+const BETWEEN_LOOKS: u64 = 1 << 18;
 /// Failed upgrades that are remembered.
 const MOST_FAILURES: usize = 65_536;
 
@@ -166,6 +170,11 @@ impl Watcher {
         self.counters.octets += packet.octets.len() as u64;
         if packet.octets.len() < packet.length {
             self.counters.cut += 1;
+        }
+        if self.counters.packets.is_multiple_of(BETWEEN_LOOKS) {
+            for flow in self.table.take_idle(self.now, IDLE) {
+                self.finish_flow(flow);
+            }
         }
         match link::open(packet.link, packet.octets) {
             Payload::Ip(vlan, octets) => {

@@ -77,7 +77,7 @@ impl Protocol {
 }
 
 /// How an upgrade went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Upgrade {
     /// Nothing was seen that would say so.
     #[default]

@@ -487,6 +487,13 @@ impl Smtp {
             Some(Asked::Data) if code == 354 => {
                 self.begin_content(at, notes);
             }
+            None if code == 250 => {
+                // Only the server is seen: a reply of several lines with keywords is that to EHLO.
+                if self.capabilities.lines > 1 {
+                    self.on_hello(true, code, at, notes);
+                }
+                self.capabilities = Capabilities::default();
+            }
             None if code == 235 => {
                 Exchange::unseen(at).end(Ending::Accepted, Protocol::Smtp, notes);
             }

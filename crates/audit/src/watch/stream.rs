@@ -70,6 +70,12 @@ pub struct Stream {
     pub end: Option<u32>,
     /// Whether the end was told.
     pub has_ended: bool,
+    /// Whether any packet of it was seen.
+    pub is_seen: bool,
+    /// While nothing was seen of it: where it stands at least, by what the other side acknowledged.
+    pub assumed: Option<u32>,
+    /// Nothing of it will be seen.
+    pub is_absent: bool,
     /// Hops of the last segment with octets.
     pub ttl: u8,
     held: Vec<Held>,
@@ -87,6 +93,25 @@ impl Stream {
     pub fn start(&mut self, next: u32) {
         self.next = next;
         self.is_started = true;
+    }
+
+    /// The other side acknowledged this number.
+    pub fn assume(&mut self, acknowledged: u32) {
+        let is_lower = self.assumed.is_none_or(|it| ahead(acknowledged, it) < 0);
+        if !self.is_started && is_lower {
+            self.assumed = Some(acknowledged);
+        }
+    }
+
+    /// How far behind an acknowledged number this side's known octets are.
+    #[must_use]
+    pub fn lag(&self, acknowledged: u32) -> u32 {
+        let known = if self.is_started {
+            Some(self.next)
+        } else {
+            self.assumed.filter(|_| !self.is_absent)
+        };
+        known.map_or(0, |known| acknowledged.wrapping_sub(known))
     }
 
     /// Where a segment belongs.

@@ -255,6 +255,20 @@ impl Table {
             .collect()
     }
 
+    /// Takes out flows of which nothing was seen for so long.
+    pub(super) fn take_idle(&mut self, now: u64, patience: u64) -> Vec<Flow> {
+        let is_idle = |it: &Flow| now.saturating_sub(it.last) > patience;
+        let places: Vec<u32> = (0_u32..)
+            .zip(&self.live)
+            .filter(|(_, flow)| flow.as_deref().is_some_and(is_idle))
+            .map(|it| it.0)
+            .collect();
+        places
+            .into_iter()
+            .filter_map(|place| self.remove(place).map(|it| *it))
+            .collect()
+    }
+
     fn remove(&mut self, place: u32) -> Option<Box<Flow>> {
         let flow = self.take(place)?;
         if let Some(key) = self.keys.get(place as usize).copied().flatten() {
