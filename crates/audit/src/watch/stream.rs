@@ -57,6 +57,7 @@ pub enum Place {
 
 /// One direction.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing seen")]
 pub struct Stream {
     /// Whether `next` is known.
     pub is_started: bool,

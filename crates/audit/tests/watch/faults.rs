@@ -33,7 +33,7 @@ const ABOUT_CAPTURES: [&str; 4] = ["W901", "W902", "W903", "W904"];
 /// What may be said when it was not seen whether STARTTLS was offered.
 const WEAKER: [&str; 2] = ["W202", "W106"];
 
-/// A generator of numbers that is the same every time (SplitMix64).
+/// A generator of numbers that is the same every time (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {
