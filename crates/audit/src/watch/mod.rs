@@ -165,6 +165,10 @@ impl Watcher {
     /// Takes in a packet.
     pub fn packet(&mut self, packet: &Packet<'_>) {
         self.packet += 1;
+        // A file whose time begins before the last one's end does not continue it: it may even show the same connections again.
+        if self.packet == 1 && packet.time < self.now {
+            self.finish();
+        }
         self.now = packet.time;
         self.counters.packets += 1;
         self.counters.octets += packet.octets.len() as u64;
@@ -279,7 +283,7 @@ impl Watcher {
         self.end_session(&mut flow);
     }
 
-    /// No more packets will come.
+    /// No more packets will come of what was seen so far.
     pub fn finish(&mut self) {
         let mut flows = self.table.take_all();
         flows.sort_by_key(|it| it.number);
