@@ -6,6 +6,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text, as JSON and as SARIF |
 //! | [`config`] | configurations of mail servers: reading, judging, correcting |
+//! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![cfg_attr(
@@ -17,3 +18,4 @@ pub mod config;
 pub mod finding;
 pub mod report;
 pub mod rules;
+pub mod watch;

@@ -24,7 +24,10 @@ pub struct Rule {
 }
 
 /// The rows of every part.
-const FILES: &[&str] = &[include_str!("rules/config.tsv")];
+const FILES: &[&str] = &[
+    include_str!("rules/config.tsv"),
+    include_str!("rules/watch.tsv"),
+];
 
 static TABLE: LazyLock<Vec<Rule>> = LazyLock::new(|| {
     FILES

@@ -10,6 +10,7 @@ mod exit;
 mod intro;
 mod password;
 mod serve;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some(("watch", given)) => watch::run(given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),
         _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),
     };

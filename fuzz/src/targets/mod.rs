@@ -15,6 +15,8 @@ pub mod pop3;
 pub mod proxy;
 pub mod sasl;
 pub mod smtp;
+pub mod tls;
+pub mod watch;
 
 /// The password of every account.
 const PASSWORD: &str = "pencil";

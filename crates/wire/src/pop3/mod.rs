@@ -17,3 +17,5 @@ mod encode;
 mod reply;
 pub mod server;
 mod transaction;
+
+pub use command::split_line;

@@ -41,6 +41,8 @@ mod view;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::gather::{Announced, announcement};
+
 use self::fetch::OUTPUT_FULL;
 use self::front::Front;
 use self::io::Io;

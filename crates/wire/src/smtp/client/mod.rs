@@ -51,8 +51,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use ask::{Answer, Ask, Delivery, Framing, Outcome, Transaction, Unsent};
-pub use capabilities::{Capabilities, Limits};
-pub use reply::{Enhanced, Reply};
+pub use capabilities::{Capabilities, Limits, keyword_looks_masked};
+pub use reply::{Enhanced, Reply, ReplyLine};
 pub use stuff::{BareLineEnd, Encoder, LineEnds};
 
 use crate::client::{
