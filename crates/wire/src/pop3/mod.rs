@@ -15,5 +15,6 @@ pub mod client;
 mod command;
 mod encode;
 mod reply;
+pub mod relay;
 pub mod server;
 mod transaction;

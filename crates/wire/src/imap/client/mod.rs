@@ -287,6 +287,10 @@ impl Machine for Client {
         self.link.peer_closed(clean);
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.link.inbox.take()
+    }
+
     fn upgrade(self) -> (Fresh, Leftover) {
         // [IMAP-TLS-07] of the session only configuration and the seed go on
         let fresh = Fresh {
