@@ -13,6 +13,8 @@ use gatepost_trust::local_ca::LocalCaError;
 pub enum StartError {
     /// The data folder's store cannot be opened.
     Store(PathBuf, gatepost_store::Error),
+    /// An upstream cannot be used as it is described.
+    Upstream(String),
     /// A configured certificate cannot be used.
     Certificate(IdentityError),
     /// The local CA cannot be made or read.
@@ -36,7 +38,7 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Certificate(..) | Self::PortOffset(_) | Self::Unwanted(..)
+            Self::Upstream(_) | Self::Certificate(..) | Self::PortOffset(_) | Self::Unwanted(..)
         )
     }
 }
@@ -49,6 +51,7 @@ impl fmt::Display for StartError {
                 "cannot open the mail store in {}: {error}",
                 folder.display()
             ),
+            Self::Upstream(text) => f.write_str(text),
             Self::Certificate(error) => error.fmt(f),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")

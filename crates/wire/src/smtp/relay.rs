@@ -85,6 +85,55 @@ fn printable(text: &[u8]) -> String {
         .collect()
 }
 
+/// The longest reply of an upstream.
+const LONGEST_REPLY: usize = 64 * 1024;
+
+/// What the upstream said is no reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoReply;
+
+/// Takes a reply out of what the upstream has said; none when it is not complete.
+///
+/// # Errors
+/// [`NoReply`] for what breaks the grammar, lines with different codes [SMTP-BASE-08], bare line ends, and replies without end.
+pub fn take_reply(received: &mut Vec<u8>) -> Result<Option<Reply>, NoReply> {
+    let (mut at, mut code, mut lines) = (0, None, Vec::new());
+    while let Some(length) = memchr::memmem::find(received.get(at..).unwrap_or_default(), b"\r\n") {
+        let line = received.get(at..at + length).unwrap_or_default();
+        at += length + 2;
+        let (own, last, text) = read_line(line).ok_or(NoReply)?;
+        if code.is_some_and(|it| it != own) || !is_plain(line) {
+            return Err(NoReply);
+        }
+        code = Some(own);
+        lines.push(text.to_vec());
+        if last {
+            received.drain(..at);
+            return Ok(Some(Reply { code: own, lines }));
+        }
+    }
+    if received.len() > LONGEST_REPLY {
+        return Err(NoReply);
+    }
+    Ok(None)
+}
+
+/// Code, whether it is the last line, and text.
+fn read_line(line: &[u8]) -> Option<(u16, bool, &[u8])> {
+    let (digits, rest) = line.split_at_checked(3)?;
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let code: u16 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    let (last, text) = match rest.split_first() {
+        None => (true, rest),
+        Some((b' ', text)) => (true, text),
+        Some((b'-', text)) => (false, text),
+        Some(_) => return None,
+    };
+    (200..600).contains(&code).then_some((code, last, text))
+}
+
 /// Why a command cannot be said to this upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Unsayable {
@@ -326,6 +375,29 @@ mod tests {
             ..mail
         };
         assert_eq!(mail_command(&mail, &capabilities), Err(Unsayable::Utf8));
+    }
+
+    #[test]
+    fn replies_are_taken_whole_or_not_at_all() {
+        let mut received = b"250-a\r\n250 b\r\n550".to_vec();
+        let reply = take_reply(&mut received).unwrap().unwrap();
+        assert_eq!((reply.code, reply.lines.len()), (250, 2));
+        assert_eq!(received, b"550");
+        assert_eq!(take_reply(&mut received), Ok(None));
+        received.extend_from_slice(b" 5.1.1 no\r\n");
+        assert_eq!(take_reply(&mut received).unwrap().unwrap().code, 550);
+        for bad in [
+            &b"250-a\r\n550 b\r\n"[..],
+            b"hello\r\n",
+            b"2500 x\r\n",
+            b"+50 x\r\n",
+            b"250 a\n250 b\r\n",
+            b"100 x\r\n",
+            b"\r\n",
+        ] {
+            assert_eq!(take_reply(&mut bad.to_vec()), Err(NoReply), "{bad:?}");
+        }
+        assert_eq!(take_reply(&mut vec![b'2'; LONGEST_REPLY + 1]), Err(NoReply));
     }
 
     #[test]
