@@ -26,6 +26,9 @@ use crate::upstream::pool::Pool;
 use crate::upstream::reader::{ImapGate, Pop3Gate};
 use crate::upstream::smtp::SmtpGate;
 
+/// What stands behind one service.
+type Backing = Behind<Arc<mailbox::Shared>, (Arc<Gate>, Arc<Pool>)>;
+
 /// What all connections of one service share.
 #[derive(Debug)]
 pub(super) struct Listener {
@@ -140,14 +143,11 @@ impl Listener {
     }
 
     /// One task a session, each only as large as its own protocol's.
-    fn spawn(
-        self: Arc<Self>,
-        stream: TcpStream,
-        client: Client,
-        kept: (Place, mpsc::Sender<()>),
-    ) {
+    fn spawn(self: Arc<Self>, stream: TcpStream, client: Client, kept: (Place, mpsc::Sender<()>)) {
         match self.config() {
-            ProtocolConfig::Smtp(config, role) => self.spawn_smtp(stream, client, kept, (config, role)),
+            ProtocolConfig::Smtp(config, role) => {
+                self.spawn_smtp(stream, client, kept, (config, role));
+            }
             ProtocolConfig::Imap(config) => self.spawn_imap(stream, client, kept, config),
             ProtocolConfig::Pop3(config) => self.spawn_pop3(stream, client, kept, config),
         }
@@ -195,7 +195,11 @@ impl Listener {
             Start::Implicit(imap::server::Fresh::implicit(config))
         } else {
             let exception = self.clear_login(address.ip());
-            Start::Clear(imap::server::Server::clear(config, exception, Instant::now()))
+            Start::Clear(imap::server::Server::clear(
+                config,
+                exception,
+                Instant::now(),
+            ))
         };
         match self.behind() {
             Some(Behind::Mailbox(backends)) => {
@@ -222,7 +226,11 @@ impl Listener {
             Start::Implicit(pop3::server::Fresh::implicit(config))
         } else {
             let exception = self.clear_login(address.ip());
-            Start::Clear(pop3::server::Server::clear(config, exception, Instant::now()))
+            Start::Clear(pop3::server::Server::clear(
+                config,
+                exception,
+                Instant::now(),
+            ))
         };
         match self.behind() {
             Some(Behind::Mailbox(backends)) => {
@@ -238,7 +246,7 @@ impl Listener {
     }
 
     /// What stands behind this service. At a gate a service is opened only if there is an upstream for it.
-    fn behind(&self) -> Option<Behind<Arc<mailbox::Shared>, (Arc<Gate>, Arc<Pool>)>> {
+    fn behind(&self) -> Option<Backing> {
         Some(match &self.shared.behind {
             Behind::Mailbox(backends) => Behind::Mailbox(Arc::clone(backends)),
             Behind::Gate(gate) => {

@@ -49,7 +49,9 @@ impl Client {
     /// The PROXY header for an upstream, if it is to have one.
     pub(super) fn announce(&self, spec: &Spec) -> Option<Announce> {
         let version = spec.proxy?;
-        let local = self.local.filter(|it| it.is_ipv4() == self.address.is_ipv4());
+        let local = self
+            .local
+            .filter(|it| it.is_ipv4() == self.address.is_ipv4());
         let mut header = match local {
             Some(local) => Header::of(self.address, local),
             None => Header::local(),
@@ -117,7 +119,10 @@ impl Client {
     }
 
     /// Who the client is, for XCLIENT in SMTP.
-    pub(super) fn introduction(&self, helo: Option<&str>) -> gatepost_wire::smtp::relay::Introduction {
+    pub(super) fn introduction(
+        &self,
+        helo: Option<&str>,
+    ) -> gatepost_wire::smtp::relay::Introduction {
         gatepost_wire::smtp::relay::Introduction {
             address: self.address.ip(),
             port: self.address.port(),
@@ -208,6 +213,9 @@ mod tests {
         assert!(id.starts_with("ID (\"x-session-id\" \"gp"));
         assert!(id.contains("\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"4711\" \"x-proxy-ttl\" \"5\""));
         let line = client().pop3_xclient();
-        assert!(line.starts_with("XCLIENT ADDR=192.0.2.7 PORT=4711 SESSION=gp") && line.ends_with("TTL=5"));
+        assert!(
+            line.starts_with("XCLIENT ADDR=192.0.2.7 PORT=4711 SESSION=gp")
+                && line.ends_with("TTL=5")
+        );
     }
 }

@@ -77,7 +77,9 @@ pub struct Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("pools", &self.pools).finish_non_exhaustive()
+        f.debug_struct("Gate")
+            .field("pools", &self.pools)
+            .finish_non_exhaustive()
     }
 }
 
@@ -324,7 +326,10 @@ impl Gate {
 
     /// Cuts down what a session of SMTP offers to what every upstream offers.
     pub fn limit_smtp(&self, protocol: Protocol, config: &mut server::Config) {
-        let offered = self.pool(protocol).map(|it| it.offered()).unwrap_or_default();
+        let offered = self
+            .pool(protocol)
+            .map(|it| it.offered())
+            .unwrap_or_default();
         // While nothing is known, nothing is promised.
         let known = !offered.is_empty();
         config.offers = server::Offers {
@@ -334,7 +339,11 @@ impl Gate {
         };
         for offered in &offered {
             let Offered::Smtp(it) = offered else { continue };
-            let is = |word: &[u8]| it.keywords.iter().any(|line| line.eq_ignore_ascii_case(word));
+            let is = |word: &[u8]| {
+                it.keywords
+                    .iter()
+                    .any(|line| line.eq_ignore_ascii_case(word))
+            };
             config.offers.eight_bit &= it.eight_bit;
             config.offers.utf8 &= it.utf8;
             config.offers.enhanced &= is(b"ENHANCEDSTATUSCODES");
@@ -360,12 +369,20 @@ impl Gate {
     pub fn pop3_offer(&self) -> Box<[Box<str>]> {
         let pool = self.pool(Protocol::Pop3);
         let lines = pool.and_then(|it| it.common(Offered::pop3_lines));
-        lines.unwrap_or_default().into_iter().map(Into::into).collect()
+        lines
+            .unwrap_or_default()
+            .into_iter()
+            .map(Into::into)
+            .collect()
     }
 
     /// The mechanisms a gate offers, among those the configuration allows: the password itself must be passed on, so SCRAM, whose
     /// point is that nobody gets it, is not offered at all [SASL-CB-03].
-    pub fn mechanisms(&self, protocol: Protocol, allowed: &[ServerMechanism]) -> Vec<ServerMechanism> {
+    pub fn mechanisms(
+        &self,
+        protocol: Protocol,
+        allowed: &[ServerMechanism],
+    ) -> Vec<ServerMechanism> {
         let takes = self
             .pool(protocol)
             .is_some_and(|pool| pool.takes_passwords());

@@ -56,7 +56,7 @@ impl Offered {
             return Vec::new();
         };
         let carried = it.lines.iter().filter(|line| pop3_relay::is_carried(line));
-        carried.map(|line| line.to_string()).collect()
+        carried.map(ToString::to_string).collect()
     }
 
     /// Every capability, and what becomes of it.
@@ -113,12 +113,17 @@ fn smtp_keyword(line: &[u8]) -> Explained {
     let text = String::from_utf8_lossy(line).to_ascii_uppercase();
     let word = text.split([' ', '=']).next().unwrap_or_default();
     let (passed, why) = match word {
-        "SIZE" => (true, "the smaller of both limits"),
+        "SIZE" | "LIMITS" => (true, "the smaller of both limits"),
         "8BITMIME" | "SMTPUTF8" | "ENHANCEDSTATUSCODES" => (true, "carried"),
-        "PIPELINING" | "CHUNKING" => (true, "the gate does it itself, whatever the upstream offers"),
-        "LIMITS" => (true, "the smaller of both limits"),
+        "PIPELINING" | "CHUNKING" => (
+            true,
+            "the gate does it itself, whatever the upstream offers",
+        ),
         "STARTTLS" => (false, "the gate's own TLS decides"),
-        "AUTH" => (false, "the gate reads logins itself; PLAIN and LOGIN are offered where the upstream has one of them"),
+        "AUTH" => (
+            false,
+            "the gate reads logins itself; PLAIN and LOGIN are offered where the upstream has one of them",
+        ),
         "XCLIENT" | "XFORWARD" => (false, "only a proxy may say for whom it speaks"),
         "DSN" => (false, "its parameters are not carried"),
         "BINARYMIME" => (false, "lines could not be kept apart"),
@@ -154,7 +159,16 @@ mod tests {
     #[test]
     fn imap_words_lose_what_is_not_for_the_client() {
         let offered = imap(
-            &["IMAP4REV1", "STARTTLS", "LOGINDISABLED", "AUTH=PLAIN", "AUTH=SCRAM-SHA-256-PLUS", "LITERAL+", "IDLE", "COMPRESS=DEFLATE"],
+            &[
+                "IMAP4REV1",
+                "STARTTLS",
+                "LOGINDISABLED",
+                "AUTH=PLAIN",
+                "AUTH=SCRAM-SHA-256-PLUS",
+                "LITERAL+",
+                "IDLE",
+                "COMPRESS=DEFLATE",
+            ],
             &[Mechanism::Plain],
         );
         assert_eq!(offered.imap_words(), ["IMAP4rev1", "LITERAL-", "IDLE"]);
@@ -162,13 +176,24 @@ mod tests {
         assert!(!imap(&["LOGINDISABLED"], &[Mechanism::ScramSha256]).takes_passwords());
         let explained = offered.explain();
         assert_eq!(explained.len(), 8);
-        assert!(explained.iter().filter(|it| !it.passed).all(|it| it.why != "not carried"));
+        assert!(
+            explained
+                .iter()
+                .filter(|it| !it.passed)
+                .all(|it| it.why != "not carried")
+        );
     }
 
     #[test]
     fn smtp_keywords_are_explained() {
         let mut capabilities = smtp::client::Capabilities::default();
-        for line in ["SIZE 1000", "STARTTLS", "DSN", "AUTH PLAIN", "X-UNKNOWN \u{1b}"] {
+        for line in [
+            "SIZE 1000",
+            "STARTTLS",
+            "DSN",
+            "AUTH PLAIN",
+            "X-UNKNOWN \u{1b}",
+        ] {
             capabilities.keywords.push(line.as_bytes().to_vec());
         }
         let explained = Offered::Smtp(Box::new(capabilities)).explain();

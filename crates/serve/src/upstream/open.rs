@@ -170,9 +170,7 @@ pub(super) async fn imap(
             Ask::Ready {
                 logged_in: true, ..
             } => return Err(Trouble::LoggedInAlready),
-            Ask::Ready { capabilities, .. }
-                if member.spec().xclient && capabilities.has("ID") =>
-            {
+            Ask::Ready { capabilities, .. } if member.spec().xclient && capabilities.has("ID") => {
                 let id = client.imap_id().into_bytes();
                 Answer::Command(Command::Raw(id.into()))
             }

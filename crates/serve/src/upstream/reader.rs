@@ -58,17 +58,23 @@ impl Reader {
         let protocol = pool.protocol();
         let login = self
             .gate
-            .log_in(&pool, &client, attempt, &mut self.summary, |member, credentials| {
-                let client = client.clone();
-                async move {
-                    match protocol {
-                        crate::services::Protocol::Pop3 => {
-                            open::pop3(&member, &client, credentials).await
+            .log_in(
+                &pool,
+                &client,
+                attempt,
+                &mut self.summary,
+                |member, credentials| {
+                    let client = client.clone();
+                    async move {
+                        match protocol {
+                            crate::services::Protocol::Pop3 => {
+                                open::pop3(&member, &client, credentials).await
+                            }
+                            _ => open::imap(&member, &client, credentials).await,
                         }
-                        _ => open::imap(&member, &client, credentials).await,
                     }
-                }
-            })
+                },
+            )
             .await;
         match login {
             Login::Granted {

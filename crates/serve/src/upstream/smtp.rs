@@ -23,9 +23,7 @@ use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::Machine;
 use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
-use gatepost_wire::smtp::relay::{
-    Passed, Unsayable, mail_command, recipient_command, take_reply,
-};
+use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
 
 use super::identity::Client;
 use super::member::Busy;
@@ -141,8 +139,7 @@ impl SmtpGate {
             }
         };
         match passed {
-            Ok(reply) => Answer::Passed(Box::new(reply)),
-            Err(Ended::Reply(reply)) => Answer::Passed(Box::new(reply)),
+            Ok(reply) | Err(Ended::Reply(reply)) => Answer::Passed(Box::new(reply)),
             Err(Ended::Fault) => Answer::Verdict(Err(Refusal::Fault)),
             Err(Ended::Lost(trouble)) => {
                 self.lost(&trouble);
@@ -257,7 +254,10 @@ impl SmtpGate {
             // The transaction is open there still; the next MAIL clears it away.
             let passed = Passed::new(&reply);
             return Ok(if passed.is_positive() {
-                Passed::own(451, "4.3.0 The server behind this one gave an unknown answer")
+                Passed::own(
+                    451,
+                    "4.3.0 The server behind this one gave an unknown answer",
+                )
             } else {
                 passed
             });
@@ -280,8 +280,7 @@ impl SmtpGate {
     /// [SMTP-BASE-15] the upstream's word, or none.
     async fn commit(&mut self) -> Result<Passed, Ended> {
         let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
-        let Stage::Content(encoder) = std::mem::replace(&mut upstream.stage, Stage::Idle)
-        else {
+        let Stage::Content(encoder) = std::mem::replace(&mut upstream.stage, Stage::Idle) else {
             return Err(Ended::Fault);
         };
         let mut end = Vec::new();

@@ -34,10 +34,9 @@ impl Trouble {
             Self::Unreached(Failure::Unverified(_)) => "upstream_unverified",
             Self::Unreached(Failure::Dial(_)) => "upstream_unreachable",
             Self::Unreached(Failure::Handshake(_) | Failure::Tls(_)) => "upstream_tls_failed",
-            Self::Unreached(Failure::NotTls(_)) => "upstream_injection",
-            Self::Unreached(Failure::Session(SessionFailure::Injection(_))) => {
-                "upstream_injection"
-            }
+            Self::Unreached(
+                Failure::NotTls(_) | Failure::Session(SessionFailure::Injection(_)),
+            ) => "upstream_injection",
             Self::Unreached(_) => "upstream_failed",
             Self::Denied => "upstream_denied",
             Self::Undecided(_) => "upstream_login_failed",
@@ -62,7 +61,10 @@ impl Trouble {
                 "4.4.1 The server behind this one cannot be reached, try again later",
             ),
             Self::Unreached(
-                Failure::Unverified(_) | Failure::Handshake(_) | Failure::Tls(_) | Failure::NotTls(_),
+                Failure::Unverified(_)
+                | Failure::Handshake(_)
+                | Failure::Tls(_)
+                | Failure::NotTls(_),
             ) => Passed::own(
                 451,
                 "4.7.5 No good TLS with the server behind this one, try again later",

@@ -362,7 +362,11 @@ fn host_and_port(place: &str, port: u16) -> Result<(String, u16), BadUrl> {
 
 /// Percent-encoding undone.
 fn decode(text: &str) -> Result<String, BadUrl> {
-    let wrong = || BadUrl(format!("{text:?} has a % that is not followed by two hexadecimal digits"));
+    let wrong = || {
+        BadUrl(format!(
+            "{text:?} has a % that is not followed by two hexadecimal digits"
+        ))
+    };
     let mut octets = Vec::new();
     let mut rest = text.bytes();
     while let Some(octet) = rest.next() {
@@ -370,7 +374,10 @@ fn decode(text: &str) -> Result<String, BadUrl> {
             octets.push(octet);
             continue;
         }
-        let digits = [rest.next().ok_or_else(wrong)?, rest.next().ok_or_else(wrong)?];
+        let digits = [
+            rest.next().ok_or_else(wrong)?,
+            rest.next().ok_or_else(wrong)?,
+        ];
         let digits = std::str::from_utf8(&digits).map_err(|_| wrong())?;
         octets.push(u8::from_str_radix(digits, 16).map_err(|_| wrong())?);
     }
@@ -391,25 +398,62 @@ mod tests {
             ("smtp://127.0.0.1", Protocol::Smtp, 25, Tls::None),
             ("imap://localhost:1143", Protocol::Imap, 1143, Tls::None),
             ("pop3://[::1]", Protocol::Pop3, 110, Tls::None),
-            ("imap+starttls://a.example", Protocol::Imap, 143, Tls::StartTls),
-            ("submission+starttls://a.example/", Protocol::Submission, 587, Tls::StartTls),
-            ("submissions://a.example", Protocol::Submission, 465, Tls::Implicit),
+            (
+                "imap+starttls://a.example",
+                Protocol::Imap,
+                143,
+                Tls::StartTls,
+            ),
+            (
+                "submission+starttls://a.example/",
+                Protocol::Submission,
+                587,
+                Tls::StartTls,
+            ),
+            (
+                "submissions://a.example",
+                Protocol::Submission,
+                465,
+                Tls::Implicit,
+            ),
             ("imaps://a.example", Protocol::Imap, 993, Tls::Implicit),
-            ("smtp://a.example?tls=encrypt", Protocol::Smtp, 25, Tls::StartTls),
+            (
+                "smtp://a.example?tls=encrypt",
+                Protocol::Smtp,
+                25,
+                Tls::StartTls,
+            ),
             ("smtp://a.example?tls=may", Protocol::Smtp, 25, Tls::May),
-            ("imap://a.example?tls=verify", Protocol::Imap, 143, Tls::StartTls),
+            (
+                "imap://a.example?tls=verify",
+                Protocol::Imap,
+                143,
+                Tls::StartTls,
+            ),
         ] {
             let spec = spec(text);
-            assert_eq!((spec.protocol, spec.port, spec.tls), (protocol, port, tls), "{text}");
+            assert_eq!(
+                (spec.protocol, spec.port, spec.tls),
+                (protocol, port, tls),
+                "{text}"
+            );
         }
     }
 
     // [GW-02]
     #[test]
     fn clear_text_goes_to_this_machine_or_where_it_is_said() {
-        for text in ["imap://mail.example", "smtp://192.0.2.1:25", "pop3://10.0.0.1", "submission://h"] {
+        for text in [
+            "imap://mail.example",
+            "smtp://192.0.2.1:25",
+            "pop3://10.0.0.1",
+            "submission://h",
+        ] {
             let error = Spec::parse(text).unwrap_err().to_string();
-            assert!(error.contains("tls=none") && error.contains("+starttls"), "{error}");
+            assert!(
+                error.contains("tls=none") && error.contains("+starttls"),
+                "{error}"
+            );
             assert_eq!(spec(&format!("{text}?tls=none")).tls, Tls::None);
         }
         for text in ["imap://127.1.2.3", "imap://[::1]:143", "imap://LOCALHOST"] {

@@ -82,9 +82,17 @@ enum Forth {
     /// At the beginning of a command; what there is of it.
     Head(Vec<u8>),
     /// In a line. `refused`: nothing of it goes on.
-    Line { tail: Tail, refused: bool, tag: Box<[u8]> },
+    Line {
+        tail: Tail,
+        refused: bool,
+        tag: Box<[u8]>,
+    },
     /// In a literal.
-    Literal { left: u64, refused: bool, tag: Box<[u8]> },
+    Literal {
+        left: u64,
+        refused: bool,
+        tag: Box<[u8]>,
+    },
     /// Behind the announcement of a literal that must wait.
     Asked { octets: u64, tag: Box<[u8]> },
 }
@@ -100,7 +108,10 @@ impl Default for Forth {
 enum Back {
     Head(Vec<u8>),
     /// `literals`: whether the line may end in the announcement of one.
-    Line { tail: Tail, literals: bool },
+    Line {
+        tail: Tail,
+        literals: bool,
+    },
     Literal(u64),
 }
 
@@ -317,7 +328,10 @@ impl Relay {
                     Back::Literal(left)
                 } else {
                     let tail = Tail::default();
-                    Back::Line { tail, literals: true }
+                    Back::Line {
+                        tail,
+                        literals: true,
+                    }
                 };
                 Ok(rest)
             }
@@ -390,9 +404,7 @@ fn check_line_end(tail: Tail, line: &[u8], ended: bool) -> Result<(), Why> {
 }
 
 fn split(bytes: &[u8], left: u64) -> (&[u8], &[u8]) {
-    let now = usize::try_from(left)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
+    let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
     bytes.split_at_checked(now).unwrap_or((bytes, &[]))
 }
 
@@ -477,7 +489,10 @@ impl<'a> Line<'a> {
             out.extend_from_slice(self.bytes);
             return;
         };
-        let (before, behind) = self.bytes.split_at_checked(list).unwrap_or((self.bytes, &[]));
+        let (before, behind) = self
+            .bytes
+            .split_at_checked(list)
+            .unwrap_or((self.bytes, &[]));
         let stop = behind
             .iter()
             .position(|it| matches!(it, b']' | b'\r' | b'\n'))
@@ -621,12 +636,16 @@ mod tests {
     fn after_a_refused_literal_comes_a_command() {
         let mut relay = Relay::default();
         let mut out = Vec::new();
-        relay.forth(b"a APPEND INBOX {999999}\r\n", &mut out).unwrap();
+        relay
+            .forth(b"a APPEND INBOX {999999}\r\n", &mut out)
+            .unwrap();
         // Another command's answer is not this one's.
         relay
             .back(b"* 3 EXISTS\r\nz OK done\r\n", &mut Vec::new())
             .unwrap();
-        relay.back(b"a NO [TOOBIG] no\r\n", &mut Vec::new()).unwrap();
+        relay
+            .back(b"a NO [TOOBIG] no\r\n", &mut Vec::new())
+            .unwrap();
         out.clear();
         relay.forth(b"b COMPRESS DEFLATE\r\n", &mut out).unwrap();
         assert_eq!(out, b"b XREFUSED\r\n");
@@ -634,10 +653,7 @@ mod tests {
 
     #[test]
     fn a_client_that_does_not_wait_for_leave_is_cut_off() {
-        assert_eq!(
-            forth(b"a APPEND INBOX {3}\r\nabc\r\n"),
-            Err(Why::OutOfSync)
-        );
+        assert_eq!(forth(b"a APPEND INBOX {3}\r\nabc\r\n"), Err(Why::OutOfSync));
     }
 
     // [GW-01] [SASL-CB-03]
@@ -651,7 +667,10 @@ mod tests {
             back(b"a OK [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE XCLIENT MOVE] in\r\n"),
             "a OK [CAPABILITY IMAP4rev1 MOVE] in\r\n"
         );
-        let long = format!("* CAPABILITY {} COMPRESS=DEFLATE\r\n", "XLONG ".repeat(300).trim());
+        let long = format!(
+            "* CAPABILITY {} COMPRESS=DEFLATE\r\n",
+            "XLONG ".repeat(300).trim()
+        );
         assert!(!back(long.as_bytes()).contains("COMPRESS"));
     }
 

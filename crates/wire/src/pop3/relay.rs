@@ -86,9 +86,8 @@ impl Relay {
         let has_argument = words.any(|it| !it.is_empty());
         let shape = match verb.as_slice() {
             b"STAT" | b"DELE" | b"NOOP" | b"RSET" | b"QUIT" | b"UTF8" => Some(Shape::Line),
-            b"RETR" | b"TOP" => Some(Shape::Lines),
             b"LIST" | b"UIDL" | b"LANG" if has_argument => Some(Shape::Line),
-            b"LIST" | b"UIDL" | b"LANG" => Some(Shape::Lines),
+            b"LIST" | b"UIDL" | b"LANG" | b"RETR" | b"TOP" => Some(Shape::Lines),
             b"CAPA" => Some(Shape::Capabilities),
             _ => None,
         };
@@ -272,7 +271,16 @@ mod tests {
 
     #[test]
     fn what_is_not_known_does_not_get_through() {
-        for verb in ["STLS", "AUTH PLAIN x", "USER a", "PASS b", "APOP a b", "XCLIENT ADDR=1", "stls", ""] {
+        for verb in [
+            "STLS",
+            "AUTH PLAIN x",
+            "USER a",
+            "PASS b",
+            "APOP a b",
+            "XCLIENT ADDR=1",
+            "stls",
+            "",
+        ] {
             let (up, down) = pass(
                 format!("{verb}\r\nNOOP\r\n").as_bytes(),
                 b"-ERR what?\r\n+OK\r\n",
@@ -286,7 +294,10 @@ mod tests {
     fn a_message_cannot_look_like_an_answer() {
         // The capabilities in the message are the message's.
         let message = "+OK\r\n+OK\r\nSTLS\r\n.\r\r\n\n.\r\nSASL PLAIN\r\n.\r\n";
-        let (_, down) = pass(b"RETR 1\r\nCAPA\r\n", format!("{message}+OK\r\nSTLS\r\n.\r\n").as_bytes());
+        let (_, down) = pass(
+            b"RETR 1\r\nCAPA\r\n",
+            format!("{message}+OK\r\nSTLS\r\n.\r\n").as_bytes(),
+        );
         assert_eq!(down, format!("{message}+OK\r\n.\r\n"));
     }
 

@@ -32,7 +32,10 @@ impl Passed {
     /// known, and the client may try again.
     pub fn new(reply: &Reply) -> Self {
         if !matches!(reply.code, 250..=259 | 400..=599) {
-            return Self::own(451, "4.3.0 The server behind this one gave an unknown answer");
+            return Self::own(
+                451,
+                "4.3.0 The server behind this one gave an unknown answer",
+            );
         }
         let lines = reply
             .lines
@@ -65,7 +68,11 @@ impl Passed {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         use std::io::Write as _;
         for (place, line) in self.lines.iter().enumerate() {
-            let sign = if place + 1 < self.lines.len() { '-' } else { ' ' };
+            let sign = if place + 1 < self.lines.len() {
+                '-'
+            } else {
+                ' '
+            };
             // Writing to a vector cannot fail.
             let _ = write!(out, "{}{sign}{line}\r\n", self.code);
         }
@@ -298,10 +305,15 @@ mod tests {
     // [XCL-01]
     #[test]
     fn only_listed_attributes_are_told() {
-        let lines = introduce(&who(), &capabilities(&["XCLIENT NAME ADDR PORT PROTO HELO"]));
+        let lines = introduce(
+            &who(),
+            &capabilities(&["XCLIENT NAME ADDR PORT PROTO HELO"]),
+        );
         assert_eq!(
             lines,
-            ["XCLIENT HELO=client.example PROTO=ESMTP PORT=4711 NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::7"]
+            [
+                "XCLIENT HELO=client.example PROTO=ESMTP PORT=4711 NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::7"
+            ]
         );
         assert!(introduce(&who(), &capabilities(&["XFORWARD ADDR"])).is_empty());
         let lines = introduce(&who(), &capabilities(&["XCLIENT LOGIN"]));
@@ -317,7 +329,9 @@ mod tests {
         let lines = introduce(&who, &capabilities(&["XCLIENT HELO LOGIN ADDR"]));
         assert_eq!(
             lines,
-            ["XCLIENT HELO=x+20ADDR+3D192.0.2.1+0D+0AMAIL+20FROM:+3Ca@b+3E LOGIN=+5BUNAVAILABLE+5D+2B+C3+A9 ADDR=IPV6:2001:db8::7"]
+            [
+                "XCLIENT HELO=x+20ADDR+3D192.0.2.1+0D+0AMAIL+20FROM:+3Ca@b+3E LOGIN=+5BUNAVAILABLE+5D+2B+C3+A9 ADDR=IPV6:2001:db8::7"
+            ]
         );
         who.helo = Some("h".repeat(300));
         who.login = Some("l".repeat(300));
@@ -404,7 +418,10 @@ mod tests {
     fn replies_keep_code_and_printable_text() {
         let reply = Reply {
             code: 550,
-            lines: vec![b"5.1.1 no \xe9\x1b[2J".to_vec(), b"5.1.1 such user".to_vec()],
+            lines: vec![
+                b"5.1.1 no \xe9\x1b[2J".to_vec(),
+                b"5.1.1 such user".to_vec(),
+            ],
         };
         let mut out = Vec::new();
         Passed::new(&reply).write(&mut out);

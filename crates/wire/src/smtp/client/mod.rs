@@ -544,8 +544,7 @@ impl Client {
         match answer {
             Answer::Login(credentials) => self.login(&credentials),
             Answer::Introduce(lines) => {
-                let harmless =
-                    |it: &String| it.starts_with("XCLIENT ") && is_plain(it.as_bytes());
+                let harmless = |it: &String| it.starts_with("XCLIENT ") && is_plain(it.as_bytes());
                 if !lines.iter().all(harmless) {
                     return Err(Failure::Misuse);
                 }

@@ -94,33 +94,17 @@ impl Intake {
         match (verdict, &self.framing) {
             (Ok(()), Framing::Data { .. }) => Turn::Go(State::Prompt(self)),
             (Ok(()), Framing::Chunk { .. }) => Turn::Go(State::Content(self)),
-            (Err(refusal), _) => self.refuse(Spoken::Own(refusal.into()), core),
+            (Err(refusal), framing) => refuse(framing, Spoken::Own(refusal.into()), core),
         }
     }
 
     /// The same from the server behind this one.
-    pub(super) fn not_begun(self: Box<Self>, passed: &Passed, core: &mut Core) -> Turn {
-        self.refuse(Spoken::Passed(Box::new(passed.clone())), core)
-    }
-
-    fn refuse(self: Box<Self>, reply: Spoken, core: &mut Core) -> Turn {
-        match self.framing {
-            Framing::Data { .. } => {
-                reply.say(core);
-                Turn::Go(State::Rest(Rest::Ready))
-            }
-            Framing::Chunk { left, last } => {
-                let back = if last { Rest::Ready } else { Rest::Failed };
-                let drain = Drain {
-                    octets: left,
-                    reply,
-                    counts: false,
-                    back,
-                    after: None,
-                };
-                Turn::Go(State::Drain(Box::new(drain)))
-            }
-        }
+    pub(super) fn not_begun(&self, passed: &Passed, core: &mut Core) -> Turn {
+        refuse(
+            &self.framing,
+            Spoken::Passed(Box::new(passed.clone())),
+            core,
+        )
     }
 
     /// Writes 354, if nothing has come before it [SMTP-SMUG-04].
@@ -254,6 +238,27 @@ impl Intake {
             .fault()
             .map_or(reply::OUR_FAULT_CLOSING, crate::smtp::content::Fault::reply);
         self.refusal.take().unwrap_or(Spoken::Own(ours))
+    }
+}
+
+/// The content is not wanted: that of a chunk comes all the same, and is thrown away.
+fn refuse(framing: &Framing, reply: Spoken, core: &mut Core) -> Turn {
+    match *framing {
+        Framing::Data { .. } => {
+            reply.say(core);
+            Turn::Go(State::Rest(Rest::Ready))
+        }
+        Framing::Chunk { left, last } => {
+            let back = if last { Rest::Ready } else { Rest::Failed };
+            let drain = Drain {
+                octets: left,
+                reply,
+                counts: false,
+                back,
+                after: None,
+            };
+            Turn::Go(State::Drain(Box::new(drain)))
+        }
     }
 }
 
