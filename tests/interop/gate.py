@@ -390,7 +390,7 @@ def gate_identity(world):
         for version in ("v1", "v2"):
             number += 1
             client = f"127.0.0.{30 + number}"
-            upstreams = (f"smtp://127.0.0.1:{postfix.ports['proxied']}?proxy={version}", f"imap://127.0.0.1:{dovecot.ports['proxied']}?proxy={version}")
+            upstreams = (f"smtp://127.0.0.1:{postfix.ports['proxied']}?proxy={version}", f"imap+starttls://localhost:{dovecot.ports['proxied']}?proxy={version}&ca={dovecot.pki.ca}")
             with Gate(world, *upstreams) as gate:
                 send(gate.smtp(service="smtp", source=client), plain("a@elsewhere.test", ADDRESS), login=False)
                 logged(postfix, f"[{client}]")
@@ -409,7 +409,7 @@ def gate_identity(world):
 def two_gates(world, postfix, dovecot):
     """[PROXY-01] behind two gates in a row the last server still knows the client; nobody else is believed."""
     client = "127.0.0.50"
-    behind = (f"smtp://127.0.0.1:{postfix.ports['proxied']}?proxy=v2", f"imap://127.0.0.1:{dovecot.ports['proxied']}?proxy=v2")
+    behind = (f"smtp://127.0.0.1:{postfix.ports['proxied']}?proxy=v2", f"imap+starttls://localhost:{dovecot.ports['proxied']}?proxy=v2&ca={dovecot.pki.ca}")
     with Gate(world, *behind, flags=("--proxy-from", "127.0.0.1/32")) as inner:
         front = (f"smtp+starttls://localhost:{inner.port('smtp')}?proxy=v2&ca={inner.ca}", f"imaps://localhost:{inner.port('imaps')}?proxy=v1&ca={inner.ca}")
         with Gate(world, *front) as outer:

@@ -138,6 +138,21 @@ fn config() -> Command {
         .subcommand(
             Command::new("explain")
                 .about("Print what is in force, and why")
+                .after_help("Examples:\n  gatepost config explain --config gatepost.toml\n  gatepost config explain caps --upstream imap://127.0.0.1:143 --upstream smtp://127.0.0.1:25")
+                .arg(
+                    Arg::new("what")
+                        .value_name("caps")
+                        .value_parser(["caps"])
+                        .help("caps: ask the upstreams what they offer; print what is passed on, what is held back, and why"),
+                )
+                .arg(
+                    Arg::new("upstream")
+                        .long("upstream")
+                        .value_name("URL")
+                        .action(ArgAction::Append)
+                        .requires("what")
+                        .help("With caps: an upstream, instead of those of the file"),
+                )
                 .arg(file(
                     "config",
                     "FILE",

@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use crate::config::Values;
 use crate::directives;
 use crate::exit::Failure;
+use crate::explain_caps;
 use crate::serve;
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
@@ -14,7 +15,10 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         Some(("sample", _)) => print!("{}", directives::sample()),
         Some(("reference", _)) => print!("{}", directives::reference()),
         Some(("explain", given)) => {
-            let values = read(given.get_one::<PathBuf>("config"))?;
+            let mut values = read(given.get_one::<PathBuf>("config"))?;
+            if given.get_one::<String>("what").is_some() {
+                return explain_caps::run(&mut values, given);
+            }
             // What `serve` would refuse is not in force.
             serve::settings(&values, None)?;
             print!("{}", values.explain());

@@ -8,6 +8,7 @@ mod config_lint;
 mod config_verb;
 mod directives;
 mod exit;
+mod explain_caps;
 mod intro;
 mod password;
 mod serve;

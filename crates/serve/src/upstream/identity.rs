@@ -8,7 +8,7 @@
 //! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value. A session that has gone
 //! through too many gates is refused: it runs in circles.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatepost_net::client::dial::Announce;
@@ -49,13 +49,16 @@ impl Client {
     /// The PROXY header for an upstream, if it is to have one.
     pub(super) fn announce(&self, spec: &Spec) -> Option<Announce> {
         let version = spec.proxy?;
-        let local = self
+        let known = self
             .local
             .filter(|it| it.is_ipv4() == self.address.is_ipv4());
-        let mut header = match local {
-            Some(local) => Header::of(self.address, local),
-            None => Header::local(),
+        let unspecified: IpAddr = if self.address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
         };
+        let local = known.unwrap_or(SocketAddr::new(unspecified, 0));
+        let mut header = Header::of(self.address, local);
         if version == ProxyVersion::V2 {
             header.tlvs = self.tlvs();
         }
@@ -134,11 +137,18 @@ impl Client {
     }
 }
 
-/// The header of a check of health: we speak for ourselves [PROXY-06].
+/// The header of a check of health: we speak for ourselves [PROXY-06]. In version 1 that is a line with our own address, for not
+/// every server takes UNKNOWN.
 pub(super) fn announce_check(spec: &Spec) -> Option<Announce> {
-    spec.proxy.map(|version| Announce {
-        text: version == ProxyVersion::V1,
-        header: Some(Header::local()),
+    spec.proxy.map(|version| match version {
+        ProxyVersion::V1 => Announce {
+            text: true,
+            header: None,
+        },
+        ProxyVersion::V2 => Announce {
+            text: false,
+            header: Some(Header::local()),
+        },
     })
 }
 
@@ -201,7 +211,10 @@ mod tests {
             encode_v1(&header),
             b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 993\r\n"
         );
-        assert_eq!(announce_check(&spec).unwrap().header, Some(Header::local()));
+        assert_eq!(announce_check(&spec).unwrap().header, None);
+        let second = Spec::parse("imap://127.0.0.1?proxy=v2").unwrap();
+        let header = announce_check(&second).unwrap().header;
+        assert_eq!(header, Some(Header::local()));
         let none = Spec::parse("imap://127.0.0.1").unwrap();
         assert!(client().announce(&none).is_none() && announce_check(&none).is_none());
     }

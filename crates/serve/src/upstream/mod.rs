@@ -83,6 +83,22 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+/// Asks upstreams what they offer, once and in order: each with its answer, or why there is none.
+pub async fn survey(host: &str, specs: &[Spec]) -> Vec<(Spec, Result<Offered, String>)> {
+    let mut answers = Vec::new();
+    for spec in specs {
+        let answer = match Member::new(spec.clone()) {
+            Ok(member) => {
+                let asked = Box::pin(open::ask(&member, host)).await;
+                asked.map_err(|trouble| trouble.to_string())
+            }
+            Err(text) => Err(text),
+        };
+        answers.push((spec.clone(), answer));
+    }
+    answers
+}
+
 /// What came of a login.
 enum Login<T> {
     Granted {
