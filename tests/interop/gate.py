@@ -4,6 +4,7 @@ Mail sent through it arrives byte for byte, is read through it byte for byte, an
 that is not the one meant never sees a password.
 """
 
+import base64
 import imaplib
 import poplib
 import smtplib
@@ -578,3 +579,336 @@ def gate_upstream_injection(world):
     for injected in (b"250 STARTTLS\r\n", b"x", b"235 in\r\n"):
         good, heard = attempt(injected)
         check(not good and b"AUTH" not in heard, f"{injected}: {heard}")
+
+
+# Sessions that go wrong, and what becomes of mail
+
+
+def smtp_play(record, data=None, size=b"", answer=b"250 2.0.0 Ok: queued as 1", verdict_delay=0):
+    """An SMTP server by the book that records what it is given; `data` may do something else with content."""
+
+    def play(talk):
+        talk.say(b"220 upstream ESMTP\r\n")
+        while True:
+            line = talk.line()
+            record.append(line)
+            verb = line.split(b" ")[0].upper()
+            if verb == b"EHLO":
+                talk.say(b"250-upstream\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-ENHANCEDSTATUSCODES\r\n250-CHUNKING\r\n250-STARTTLS\r\n250 SIZE" + size + b"\r\n")
+            elif verb == b"DATA":
+                talk.say(b"354 go\r\n")
+                if data is not None:
+                    data(talk)
+                    return
+                content = b""
+                while True:
+                    line = talk.line()
+                    if line == b".":
+                        break
+                    content += line + b"\r\n"
+                record.append(content)
+                time.sleep(verdict_delay)
+                talk.say(answer + b"\r\n")
+            elif verb == b"QUIT":
+                talk.say(b"221 bye\r\n")
+                return
+            else:
+                talk.say(b"250 2.1.0 ok\r\n")
+
+    return play
+
+
+class Raw:
+    """A client's connection, word for word, inside TLS."""
+
+    def __init__(self, gate, service, starttls=False):
+        self.socket = socket.create_connection((HOST, gate.port(service)), timeout=30)
+        if starttls:
+            self.words = self.socket.makefile("rb")
+            self.words.readline()
+            check(self.ask(b"EHLO client.test\r\n")[:3] == b"250", "EHLO")
+            check(self.ask(b"STARTTLS\r\n")[:3] == b"220", "STARTTLS")
+        self.socket = gate.tls().wrap_socket(self.socket, server_hostname=HOST)
+        self.words = self.socket.makefile("rb")
+        if not starttls:
+            self.words.readline()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def ask(self, words):
+        """Says something; the last line of the answer."""
+        self.socket.sendall(words)
+        return self.answer()
+
+    def answer(self):
+        line = self.words.readline()
+        while line[3:4] == b"-":
+            line = self.words.readline()
+        return line
+
+
+def on_25(gate):
+    """A session with port 25, as far as a recipient."""
+    raw = Raw(gate, "smtp", starttls=True)
+    raw.ask(b"EHLO client.test\r\n")
+    return raw
+
+
+ENVELOPE = b"MAIL FROM:<a@b.test> BODY=8BITMIME\r\nRCPT TO:<c@d.test>\r\n"
+
+
+@case("gate-smuggling")
+def gate_smuggling(world):
+    """[SMTP-CHUNK-04] [GW-01] nothing in a message can look like its end to the upstream, whatever way it came."""
+    sequences = [b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n"]
+    inner = b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n"
+    record = []
+    with Scripted(smtp_play(record)) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+        for number, sequence in enumerate(sequences):
+            content = b"Subject: %d\r\n\r\ntext" % number + sequence + inner
+            with on_25(gate) as raw:
+                raw.socket.sendall(ENVELOPE + b"DATA\r\n")
+                replies = [raw.answer() for _ in range(3)]
+                check(replies[2].startswith(b"354"), f"{replies}")
+                verdict = raw.ask(content + b"\r\n.\r\n")
+                check(verdict.startswith((b"550", b"554")), f"{sequence}: {verdict}")
+            with on_25(gate) as raw:
+                raw.socket.sendall(ENVELOPE + b"BDAT %d LAST\r\n" % len(content) + content)
+                replies = [raw.answer() for _ in range(3)]
+                check(replies[2].startswith((b"550", b"554")), f"{sequence}: {replies}")
+        check(not any(line.startswith(b"MAIL FROM:<evil") for line in record), "a smuggled command")
+        check(not any(line.startswith(b"Received:") for line in record), f"a message was taken: {record}")
+        # What is harmless comes through as it is: by BDAT in pieces, with dots and a line that looks like the end.
+        with on_25(gate) as raw:
+            first, second = b"Subject: x\r\n\r\n.\r\n..\r", b"\n.a\r\nb"
+            raw.socket.sendall(ENVELOPE + b"BDAT %d\r\n" % len(first) + first + b"BDAT %d LAST\r\n" % len(second) + second)
+            replies = [raw.answer() for _ in range(4)]
+            check(replies[3] == b"250 2.0.0 Ok: queued as 1\r\n", f"{replies}")
+        message = record[-1]
+        check(message.endswith(b"Subject: x\r\n\r\n..\r\n...\r\n..a\r\nb\r\n"), f"{message}")
+        # [GW-04] one field of ours, with what TLS was.
+        check(message.count(b"Received:") == 1 and b"TLS_AES" in message.replace(b"\r\n", b" "), f"{message}")
+
+
+@case("gate-smtp-transactions")
+def gate_transactions(world):
+    """Transactions in a row, given up, refused and too large; the upstream's limits and refusals are the client's."""
+    record = []
+    with Scripted(smtp_play(record, size=b" 5000")) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+        with gate.smtp(service="smtp") as connection:
+            check(connection.esmtp_features.get("size") == "5000", f"{connection.esmtp_features}")
+            check(connection.has_extn("8bitmime") and not connection.has_extn("smtputf8"), f"{connection.esmtp_features}")
+            check(not connection.has_extn("starttls") and not connection.has_extn("auth"), f"{connection.esmtp_features}")
+            for _ in range(3):
+                connection.sendmail("a@b.test", ["c@d.test", "e@d.test"], b"Subject: x\r\n\r\nx\r\n")
+            connection.mail("a@b.test")
+            connection.rcpt("c@d.test")
+            check(connection.rset()[0] == 250, "RSET")
+            connection.mail("a@b.test")
+            connection.ehlo()
+            connection.sendmail("a@b.test", ["c@d.test"], b"Subject: y\r\n\r\ny\r\n")
+            check(connection.docmd("MAIL FROM:<a@b.test> SIZE=5001")[0] == 552, "too large")
+            check(connection.docmd("MAIL FROM:<a@b.test> SMTPUTF8")[0] == 555, "SMTPUTF8 is not offered")
+            check(connection.docmd("XCLIENT ADDR=192.0.2.1")[0] == 500, "XCLIENT from a client")
+        connections = sum(line.startswith(b"EHLO") for line in record)
+        # One for what it offers, one for the session.
+        check(connections == 2, f"{connections} connections to the upstream: {record}")
+        check(sum(line.startswith(b"Received:") for line in record) == 4, f"{record}")
+        check(record.count(b"RSET") == 2, f"{record}")
+    with Scripted(smtp_play(record, answer=b"552-5.2.2 full\r\n552 5.2.2 very")) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+        with gate.smtp(service="smtp") as connection:
+            try:
+                connection.sendmail("a@b.test", ["c@d.test"], b"Subject: x\r\n\r\nx\r\n")
+                check(False, "a refused message is taken")
+            except smtplib.SMTPDataError as error:
+                check(error.smtp_code == 552 and b"5.2.2 full" in error.smtp_error, str(error))
+            check(connection.noop()[0] == 250, "the session goes on")
+
+
+@case("gate-upstream-fails-in-content")
+def gate_fails_in_content(world):
+    """An upstream that is gone, in the middle or before its verdict, has not taken the message: the client is told to try again."""
+    def cut(talk):
+        talk.line()
+
+    def early(talk):
+        talk.line()
+        talk.say(b"552 5.3.4 enough\r\n")
+        time.sleep(2)
+
+    def at_the_end(talk):
+        while talk.line() != b".":
+            pass
+
+    def nonsense(talk):
+        while talk.line() != b".":
+            pass
+        talk.say(b"hello?\r\n")
+        time.sleep(2)
+
+    def go_on(talk):
+        while talk.line() != b".":
+            pass
+        talk.say(b"354 go on\r\n")
+        time.sleep(2)
+
+    for data in (cut, early, at_the_end, nonsense, go_on):
+        record = []
+        with Scripted(smtp_play(record, data)) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+            for size in (10, 3_000_000):
+                with on_25(gate) as raw:
+                    raw.socket.sendall(ENVELOPE + b"DATA\r\n")
+                    replies = [raw.answer() for _ in range(3)]
+                    check(replies[2].startswith(b"354"), f"{data.__name__}: {replies}")
+                    verdict = raw.ask(b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * (size // 70 + 1) + b".\r\n")
+                    check(verdict.startswith(b"451"), f"{data.__name__}: {verdict}")
+                    check(raw.ask(b"NOOP\r\n").startswith(b"250"), f"{data.__name__}: the session is over")
+
+
+@case("gate-client-fails-in-content")
+def gate_client_fails(world):
+    """A message that is not complete never is one to the upstream."""
+    record = []
+    with Scripted(smtp_play(record)) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+        for end in ("close", "reset"):
+            with on_25(gate) as raw:
+                raw.socket.sendall(ENVELOPE + b"DATA\r\n")
+                [raw.answer() for _ in range(3)]
+                raw.socket.sendall(b"Subject: half\r\n\r\n" + b"half a message\r\n" * 10_000)
+                if end == "reset":
+                    raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        check(gate.logged("broken") or gate.logged("peer_closed"), "no session has ended")
+        time.sleep(0.5)
+        check(not any(b"half a message" in line for line in record), "half a message was taken")
+
+
+@case("gate-mailbox-relay", "dovecot")
+def gate_mailbox_relay(world):
+    """Pipelining through the login, literals, large messages both ways, farewells."""
+    with Dovecot(world) as dovecot, Gate(world, f"imap://127.0.0.1:{dovecot.ports['imap']}", f"pop3://127.0.0.1:{dovecot.ports['pop3']}") as gate:
+        message = kinds()[5].content
+        with Raw(gate, "imaps") as raw:
+            raw.socket.sendall(
+                f'a LOGIN "{ADDRESS}" "{PASSWORD}"\r\nb NOOP\r\nc APPEND INBOX {{{len(message)}+}}\r\n'.encode() + message + b"\r\nd SELECT INBOX\r\ne FETCH 1 BODY.PEEK[]\r\n")
+            seen, fetched = [], b""
+            while not seen or not seen[-1].startswith(b"e "):
+                line = raw.words.readline()
+                check(line, f"cut off behind {seen[-3:]}")
+                seen.append(line)
+                if line.rstrip().endswith(b"}") and b"FETCH" in line:
+                    fetched = raw.words.read(int(line.rsplit(b"{", 1)[1].split(b"}")[0]))
+            tags = [line.split(b" ")[0] for line in seen if line[:2] in (b"a ", b"b ", b"c ", b"d ", b"e ")]
+            check(tags == [b"a", b"b", b"c", b"d", b"e"], f"{tags}")
+            check(all(line.split(b" ")[1] == b"OK" for line in seen if line[1:2] == b" " and line[:1] in b"abcde"), f"{seen}")
+            check(fetched == message, "the message came back changed")
+            # A synchronising literal, and one that is refused.
+            check(raw.ask(b"f APPEND INBOX {5}\r\n").startswith(b"+"), "no leave for a literal")
+            check(raw.ask(b"abc\r\n\r\n")[:1] in (b"*", b"f"), "no answer to APPEND")
+            raw.socket.sendall(b"g STARTTLS\r\n")
+            line = raw.words.readline()
+            while not line.startswith(b"g "):
+                line = raw.words.readline()
+            check(line.startswith(b"g BAD"), f"{line}")
+        with Raw(gate, "pop3s") as raw:
+            raw.socket.sendall(f"USER {ADDRESS}\r\nPASS {PASSWORD}\r\nSTAT\r\nRETR 1\r\nCAPA\r\nXCLIENT ADDR=192.0.2.1\r\nNOOP\r\nQUIT\r\n".encode())
+            everything = raw.words.read()
+            check(everything.count(b"+OK") >= 7 and b"-ERR" in everything, f"{everything[:200]} … {everything[-300:]}")
+            check(b"STLS" not in everything[-300:] and b"SASL" not in everything[-300:], "CAPA lists what is not for here")
+        with Raw(gate, "imaps") as raw:
+            check(raw.ask(f"a LOGIN {ADDRESS} {PASSWORD}\r\n".encode()).startswith(b"a OK"), "login")
+            raw.ask(b"b IDLE\r\n")
+            code, seconds = gate.terminate()
+            check(code == 0 and seconds < 10, f"{code} after {seconds} s")
+            check(b"* BYE" in raw.words.read(), "no farewell")
+        gate.start()
+
+
+@case("gate-upstream-gone", "dovecot")
+def gate_gone(world):
+    """An upstream that ends: its clients' sessions end, and the next login finds it again when it is back."""
+    ended = threading.Event()
+    with Scripted(imap_play(after=lambda talk: ended.wait(30))) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
+        connection = gate.imap()
+        ended.set()
+        try:
+            connection.noop()
+            check(False, "a session goes on without its upstream")
+        except (imaplib.IMAP4.abort, OSError):
+            pass
+        check(gate.logged("upstream_closed"), gate.last_words())
+    with Dovecot(world) as dovecot:
+        # The first is not there: the second is used, and nobody notices.
+        dead = free_port()
+        with Gate(world, f"imap://127.0.0.1:{dead}", f"imap://127.0.0.1:{dovecot.ports['imap']}") as gate:
+            for _ in range(4):
+                gate.imap().logout()
+            check(gate.logged("upstream_unreachable"), gate.last_words())
+
+
+@case("gate-tokens")
+def gate_tokens(world):
+    """[SASL-OAUTH-01] [SASL-OAUTH-02] access tokens are passed on in the form the upstream takes."""
+    heard = []
+
+    def play(talk):
+        talk.say(b"* OK ready\r\n")
+        while True:
+            tag, _, rest = talk.line().partition(b" ")
+            heard.append(rest)
+            if rest.startswith(b"CAPABILITY"):
+                talk.say(b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=XOAUTH2\r\n" + tag + b" OK done\r\n")
+            else:
+                talk.say(tag + b" OK [CAPABILITY IMAP4rev1] done\r\n")
+
+    with Scripted(play) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
+        for name, message in (("OAUTHBEARER", b"n,a=anna@example.test,\1host=h\1port=143\1auth=Bearer ya29.token\1\1"), ("XOAUTH2", b"user=anna@example.test\1auth=Bearer ya29.token\1\1")):
+            connection = gate.imap(login=False)
+            check(f"AUTH={name}" in connection.capabilities, f"{connection.capabilities}")
+            connection.authenticate(name, lambda _, message=message: message)
+            connection.logout()
+        want = b"AUTHENTICATE XOAUTH2 " + base64.b64encode(b"user=anna@example.test\1auth=Bearer ya29.token\1\1")
+        check(heard.count(want) == 2, f"{heard}")
+
+
+@case("gate-socket")
+def gate_socket(world):
+    """An upstream behind a Unix socket."""
+    server, path = socket.socket(socket.AF_UNIX), world.new_folder("socket") / "imap.sock"
+    server.bind(str(path))
+    server.listen()
+
+    def serve():
+        upstream = Scripted(imap_play())
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=upstream.serve, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    with Gate(world, f"imap://{path}") as gate:
+        connection = gate.imap()
+        check(connection.noop()[0] == "OK", "NOOP")
+        connection.logout()
+    server.close()
+
+
+@case("gate-explain", "postfix", "dovecot")
+def gate_explain(world):
+    """`config explain caps` says what is passed on, what is held back, and why."""
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        command = [world.binary, "config", "explain", "caps"]
+        for url in urls(postfix, dovecot, "submission"):
+            command += ["--upstream", url]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        text = done.stdout.decode()
+        for words in ("imap 127.0.0.1", "held back  STARTTLS", "passed     8BITMIME", "passed     IDLE", "held back  AUTH=PLAIN"):
+            check(words in text, f"{words!r} is not in {text}{done.stderr.decode()}")
+        check(done.returncode == 0, f"{done.returncode}")
+        done = subprocess.run([world.binary, "config", "explain", "caps", "--upstream", f"imap://127.0.0.1:{free_port()}"], capture_output=True, timeout=60, check=False)
+        check(done.returncode == 3 and b"not known" in done.stdout, f"{done.returncode} {done.stdout}")

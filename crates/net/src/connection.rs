@@ -315,13 +315,6 @@ impl Connection {
         while let Poll::Ready(Ok(Read::Some)) = self.read_by(read, sink) {}
     }
 
-    /// What there is to read now; what was sent before is not waited for.
-    pub(crate) fn read_rest_now(&mut self, sink: &mut dyn FnMut(&[u8])) {
-        if self.end.is_none() {
-            self.read_rest(sink);
-        }
-    }
-
     /// Whether the socket may take something; else asks to be woken.
     pub(crate) fn poll_can_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
         self.stream.poll_write_ready(cx).map_err(Broken::from)

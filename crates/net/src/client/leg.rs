@@ -104,13 +104,6 @@ impl Leg {
         }
     }
 
-    /// What has come already, without waiting.
-    pub fn glance(&mut self) {
-        let unread = &mut self.unread;
-        self.connection
-            .read_rest_now(&mut |bytes| unread.extend_from_slice(bytes));
-    }
-
     /// Ends it: the last words, `close_notify` where there is TLS, the end.
     pub async fn finish(self, farewell: &[u8]) {
         let limits = (Duration::from_secs(5), Duration::ZERO);

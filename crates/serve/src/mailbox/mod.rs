@@ -76,6 +76,8 @@ pub struct Summary {
     pub login: Option<Login>,
     /// Who is logged in at the server behind this one, and by which mechanism here.
     pub passed_login: Option<(Box<str>, &'static str)>,
+    /// The server behind this one, and how words travelled to it.
+    pub upstream: Option<Box<(String, String)>>,
     /// Logins refused.
     pub login_failures: u32,
     /// Messages taken.

@@ -418,6 +418,7 @@ impl OpenSession<'_> {
                 .as_ref()
                 .map(|login| (login.address.clone(), login.mechanism.name()))
                 .or_else(|| summary.passed_login.clone()),
+            upstream: summary.upstream.clone(),
             login_failures: summary.login_failures,
             messages: (
                 u64::from(summary.messages_in),

@@ -1,20 +1,27 @@
 //! One upstream: how it is reached, whether it is well, what it offers.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use gatepost_net::client::dial::{Announce, Dialer, Target};
-use gatepost_net::client::{self, Dialogue, Failure, Limits, Options, Session, Start};
+use gatepost_net::client::dial::{Announce, DialFailure, Dialer, Target};
+use gatepost_net::client::{self, Channel, Dialogue, Failure, Limits, Options, Session, Start};
 use gatepost_trust::identity::client_key;
 use gatepost_trust::pin::PinSet;
 use gatepost_trust::verify::{
     Alpn, ClientTls, Demand, HostName, Reference, Roots, Terms, Way, Ways,
 };
 use gatepost_wire::client::{Deadlines, Mode, Seed};
+use gatepost_wire::proxy::{encode_v1, encode_v2};
 use gatepost_wire::seam::UnverifiedLogin;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use super::offer::Offered;
 use super::url::{Level, Spec, Tls};
@@ -57,6 +64,11 @@ impl Busy {
     /// Which one.
     pub fn member(&self) -> &Arc<Member> {
         &self.0
+    }
+
+    /// For the line about a session: where it went, and how its words travelled there.
+    pub(super) fn route(&self, channel: Channel) -> (String, String) {
+        (self.0.spec.place(), channel.to_string())
     }
 }
 
@@ -174,13 +186,21 @@ impl Member {
         announce: Option<Announce>,
         begin: impl Fn(Seed) -> Start<M>,
     ) -> Result<Session<M>, Failure> {
+        let seeds = [seed()?, seed()?];
+        let tries = AtomicUsize::new(0);
+        if let Some(path) = &self.spec.socket {
+            let stream = connect_socket(path, announce, self.spec.timeout).await?;
+            let [seed, _] = seeds;
+            let options = Arc::clone(&self.options);
+            let mut session = Session::new(stream, begin(seed), self.tls.clone(), options);
+            session.ready().await?;
+            return Ok(session);
+        }
         let dialer = Dialer {
             announce,
             limit: self.spec.timeout,
             ..Dialer::default()
         };
-        let seeds = [seed()?, seed()?];
-        let tries = AtomicUsize::new(0);
         let begin = || begin(seeds[tries.fetch_add(1, Ordering::Relaxed).min(1)].clone());
         client::open(&dialer, &self.target(), &self.tls, &self.options, begin).await
     }
@@ -196,6 +216,38 @@ impl Member {
         }
         target
     }
+}
+
+/// A Unix socket, as a connection like the others: what is read and written there does not know the difference.
+async fn connect_socket(
+    path: &Path,
+    announce: Option<Announce>,
+    limit: Duration,
+) -> Result<TcpStream, Failure> {
+    let failed = |kind| {
+        let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Failure::Dial(DialFailure::Unconnected(vec![(nowhere, kind)]))
+    };
+    let connected = timeout(limit, UnixStream::connect(path)).await;
+    let mut stream = connected
+        .map_err(|_| failed(ErrorKind::TimedOut))?
+        .map_err(|error| failed(error.kind()))?;
+    if let Some(Announce {
+        text,
+        header: Some(header),
+    }) = announce
+    {
+        let bytes = if text {
+            encode_v1(&header)
+        } else {
+            encode_v2(&header).map_err(|_| Failure::Dial(DialFailure::Header))?
+        };
+        let written = stream.write_all(&bytes).await;
+        written.map_err(|error| failed(error.kind()))?;
+    }
+    let stream = stream.into_std().map_err(|error| failed(error.kind()))?;
+    let stream = std::net::TcpStream::from(OwnedFd::from(stream));
+    TcpStream::from_std(stream).map_err(|error| failed(error.kind()))
 }
 
 fn seed() -> Result<Seed, Failure> {

@@ -281,13 +281,28 @@ impl Gate {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
-        let Attempt::Password {
-            user,
-            password,
-            mechanism,
-        } = attempt
-        else {
-            return Login::Unavailable;
+        let (user, mechanism, credentials) = match attempt {
+            Attempt::Password {
+                user,
+                password,
+                mechanism,
+            } => {
+                let credentials = Credentials::password(user.clone(), password.expose().clone())
+                    // The gate has the password anyway: the shortest way, and no proof is half the gate's and half the upstream's.
+                    .allow(vec![Mechanism::Plain, Mechanism::Login]);
+                (user, mechanism, credentials)
+            }
+            Attempt::Token {
+                user,
+                token,
+                mechanism,
+            } => {
+                // [SASL-OAUTH-01] [SASL-OAUTH-02] in the form the upstream takes.
+                let credentials = Credentials::token(user.clone(), token.expose().clone())
+                    .allow(vec![Mechanism::OAuthBearer, Mechanism::XOAuth2]);
+                (user, mechanism, credentials)
+            }
+            Attempt::Scram { .. } => return Login::Unavailable,
         };
         let address = client.address.ip();
         let (keys, wait) = {
@@ -303,9 +318,6 @@ impl Gate {
                 return Login::Unavailable;
             }
         }
-        let credentials = Credentials::password(user.clone(), password.expose().clone())
-            // The gate has the password anyway: the shortest way, and no proof is half the gate's and half the upstream's.
-            .allow(vec![Mechanism::Plain, Mechanism::Login]);
         let opened = self
             .open(pool, |member| open(member, credentials.clone()))
             .await;
@@ -405,6 +417,10 @@ impl Gate {
         let carried = |it: &&ServerMechanism| {
             takes && matches!(it, ServerMechanism::Plain | ServerMechanism::Login)
         };
-        allowed.iter().filter(carried).copied().collect()
+        let mut mechanisms: Vec<_> = allowed.iter().filter(carried).copied().collect();
+        if self.pool(protocol).is_some_and(|pool| pool.takes_tokens()) {
+            mechanisms.extend([ServerMechanism::OAuthBearer, ServerMechanism::XOAuth2]);
+        }
+        mechanisms
     }
 }

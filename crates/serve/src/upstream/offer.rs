@@ -41,6 +41,16 @@ impl Offered {
         }
     }
 
+    /// Whether access tokens can be passed on.
+    pub fn takes_tokens(&self) -> bool {
+        let list = match self {
+            Self::Smtp(it) => &it.mechanisms,
+            Self::Imap(it) => &it.mechanisms,
+            Self::Pop3(it) => &it.mechanisms,
+        };
+        list.contains(&Mechanism::OAuthBearer) || list.contains(&Mechanism::XOAuth2)
+    }
+
     /// The words clients see before login, in IMAP. LITERAL+ allows more than this session takes before login.
     pub fn imap_words(&self) -> Vec<String> {
         let Self::Imap(it) = self else {

@@ -77,6 +77,13 @@ impl Pool {
         Some(common)
     }
 
+    /// Whether access tokens can be passed on.
+    pub fn takes_tokens(&self) -> bool {
+        let entrusted = self.members.iter().filter(|it| it.may_have_passwords());
+        let mut offered = entrusted.filter_map(|it| it.offered());
+        offered.any(|it| it.takes_tokens())
+    }
+
     /// Whether names and passwords can be passed on. While nobody has said what it takes, they are asked for: the client then
     /// learns that it may try again, not that there are no logins here.
     pub fn takes_passwords(&self) -> bool {

@@ -82,6 +82,7 @@ impl Reader {
                 opened,
                 busy,
             } => {
+                self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));
                 self.opened = Some(Box::new(opened));
                 self.busy = Some(busy);
                 Ok(account)

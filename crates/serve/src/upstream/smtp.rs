@@ -185,6 +185,7 @@ impl SmtpGate {
                 opened,
                 busy,
             } => {
+                self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));
                 self.upstream = Some(Box::new(Upstream::new(opened, busy)));
                 self.bound = true;
                 AccountAnswer::Granted { account }
@@ -214,6 +215,7 @@ impl SmtpGate {
             .await;
         match opened {
             Ok((opened, busy)) => {
+                self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));
                 self.upstream = Some(Box::new(Upstream::new(opened, busy)));
                 Ok(())
             }

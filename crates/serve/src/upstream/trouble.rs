@@ -45,12 +45,10 @@ impl Trouble {
         }
     }
 
-    /// Whether the upstream is at fault, and is to rest.
+    /// Whether the upstream cannot be used, and is to rest. A session that was lost later is no proof of that: what a client says
+    /// can bring a server to close its connection, and no client is to turn a server away from the others.
     pub(super) fn is_fault(&self) -> bool {
-        matches!(
-            self,
-            Self::Unreached(_) | Self::Lost(_) | Self::LoggedInAlready
-        )
+        matches!(self, Self::Unreached(_) | Self::LoggedInAlready)
     }
 
     /// The reply to a command of SMTP.

@@ -4,6 +4,7 @@
 //! |---|---|---|---|
 //! | `smtp`, `submission`, `imap`, `pop3` | | 25, 587, 143, 110 | none: loopback only, or with `tls=none` |
 //! | the same with `+starttls` | | the same | STARTTLS, verified |
+//! | the same with `:///PATH` | | a Unix socket | none |
 //! | `smtps`, `submissions`, `imaps`, `pop3s` | | 465, 465, 993, 995 | from the first octet, verified |
 //!
 //! What is not understood, or contradicts itself, is an error: a gate that guessed would guess about passwords.
@@ -53,8 +54,10 @@ pub enum ProxyVersion {
 pub struct Spec {
     /// What is spoken.
     pub protocol: Protocol,
-    /// A name in lower case, or an address.
+    /// A name in lower case, or an address. Of a Unix socket: `localhost`.
     pub host: String,
+    /// The Unix socket, if it is one.
+    pub socket: Option<PathBuf>,
     /// The port.
     pub port: u16,
     /// How TLS comes about.
@@ -109,17 +112,25 @@ impl Spec {
             ));
         };
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let place = place.strip_suffix('/').unwrap_or(place);
+        let place = match place.strip_suffix('/') {
+            Some(stripped) if !stripped.is_empty() => stripped,
+            _ => place,
+        };
         let (protocol, tls, port) = scheme_parts(scheme)?;
         if place.contains('@') {
             return bad(format!(
                 "{text:?} holds a user name; the gate passes on what its clients log in with"
             ));
         }
-        let (host, port) = host_and_port(place, port)?;
+        let socket = place.starts_with('/').then(|| decode(place)).transpose()?;
+        let (host, port) = match socket {
+            Some(_) => ("localhost".to_owned(), port),
+            None => host_and_port(place, port)?,
+        };
         let mut spec = Self {
             protocol,
             host,
+            socket: socket.map(PathBuf::from),
             port,
             tls,
             level: Level::Verify,
@@ -261,8 +272,11 @@ impl Spec {
         }
     }
 
-    /// Host and port, as people write them.
+    /// Host and port, as people write them; or the socket.
     pub fn place(&self) -> String {
+        if let Some(path) = &self.socket {
+            return path.display().to_string();
+        }
         if self.host.parse::<Ipv6Addr>().is_ok() {
             format!("[{}]:{}", self.host, self.port)
         } else {
@@ -491,6 +505,19 @@ mod tests {
         ] {
             assert!(Spec::parse(text).is_err(), "{text}");
         }
+    }
+
+    // [GW-02]
+    #[test]
+    fn a_socket_is_this_machine() {
+        let spec = spec("imap:///run/mail/imap%20x.sock?xclient");
+        assert_eq!(spec.place(), "/run/mail/imap x.sock");
+        assert!(spec.is_loopback() && spec.tls == Tls::None && spec.xclient);
+        assert!(
+            self::spec("imap:///run/x?tls=verify&name=a.example")
+                .socket
+                .is_some()
+        );
     }
 
     #[test]
