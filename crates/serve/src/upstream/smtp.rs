@@ -140,6 +140,10 @@ impl SmtpGate {
         };
         match passed {
             Ok(reply) | Err(Ended::Reply(reply)) => Answer::Passed(Box::new(reply)),
+            Err(Ended::Refused(reply)) => {
+                self.upstream = None;
+                Answer::Passed(Box::new(reply))
+            }
             Err(Ended::Fault) => Answer::Verdict(Err(Refusal::Fault)),
             Err(Ended::Lost(trouble)) => {
                 self.lost(&trouble);
@@ -282,6 +286,7 @@ impl SmtpGate {
     /// [SMTP-BASE-15] the upstream's word, or none.
     async fn commit(&mut self) -> Result<Passed, Ended> {
         let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
+        upstream.check_silent().await?;
         let Stage::Content(encoder) = std::mem::replace(&mut upstream.stage, Stage::Idle) else {
             return Err(Ended::Fault);
         };
@@ -334,6 +339,8 @@ impl SmtpGate {
 enum Ended {
     /// This is said instead.
     Reply(Passed),
+    /// The same, and the upstream is left in the middle of a message.
+    Refused(Passed),
     /// The upstream is gone.
     Lost(Trouble),
     /// A question out of order: our own mistake.
@@ -404,8 +411,18 @@ impl Upstream {
             return Err(Ended::Fault);
         }
         self.leg.write(&mut output, WRITE).await.map_err(lost)?;
+        self.check_silent().await
+    }
+
+    /// An upstream that answers before the end of a message has given up on it. A refusal is passed on; a grant of half a message is
+    /// none. The connection is of no use any more in both cases.
+    async fn check_silent(&mut self) -> Result<(), Ended> {
         if self.leg.received().is_empty() {
             return Ok(());
+        }
+        let reply = self.reply(COMMAND).await?;
+        if reply.is_negative() && reply.code != 421 {
+            return Err(Ended::Refused(Passed::new(&reply)));
         }
         Err(lost(LegFailure::Closed))
     }
