@@ -44,7 +44,8 @@ fn serve() -> Command {
         )
         .after_help(
             "Examples:\n  gatepost serve\n  gatepost serve --bind 127.0.0.1 --bind ::1 --port-offset 20000\n  \
-             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n\n\
+             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n  \
+             gatepost serve --upstream smtp://127.0.0.1:25 --upstream imap://127.0.0.1:143 --upstream pop3://127.0.0.1:110\n\n\
              Signals: SIGTERM and SIGINT end it in an orderly way within 10 seconds; SIGHUP reads the certificates again.",
         )
         .arg(file("config", "FILE", "Read directives from this TOML file (see gatepost config sample)"))

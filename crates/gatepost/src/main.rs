@@ -7,6 +7,7 @@ mod config;
 mod config_verb;
 mod directives;
 mod exit;
+mod explain_caps;
 mod intro;
 mod password;
 mod serve;

@@ -33,6 +33,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
         AccountAsk::Login(Attempt::Password { user, password, .. }) => {
             judge(&user, password.expose() == PASSWORD)
         }
+        AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
         AccountAsk::Login(Attempt::Scram { user, proven, .. }) => judge(&user, proven),
     }
 }

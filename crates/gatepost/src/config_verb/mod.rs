@@ -19,6 +19,7 @@ use clap::{Arg, ArgMatches, Command};
 use crate::config::Values;
 use crate::directives;
 use crate::exit::Failure;
+use crate::explain_caps;
 use crate::serve;
 
 /// The verb on the command line.
@@ -50,14 +51,25 @@ const EXAMPLES: &str = "Examples:
 fn explain_command() -> Command {
     Command::new("explain")
         .about("Answer a question about mail and TLS; without a topic: print what is in force, and why")
-        .after_help(format!("Topics:\n{}", topics::list()))
-        .arg(Arg::new("topic").value_name("TOPIC").help("What to explain; without it, the configuration in force"))
+        .after_help(format!(
+            "Topics:\n{}\nExamples:\n  gatepost config explain --config gatepost.toml\n  \
+             gatepost config explain caps --upstream imap://127.0.0.1:143 --upstream smtp://127.0.0.1:25",
+            topics::list()
+        ))
+        .arg(Arg::new("topic").value_name("TOPIC").help("What to explain; caps: what upstreams offer and what of it is passed on; without it, the configuration in force"))
+        .arg(
+            Arg::new("upstream")
+                .long("upstream")
+                .value_name("URL")
+                .action(clap::ArgAction::Append)
+                .requires("topic")
+                .help("With caps: an upstream, instead of those of the file"),
+        )
         .arg(
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
                 .value_parser(PathBufValueParser::new())
-                .conflicts_with("topic")
                 .help("The TOML file; without it, the defaults"),
         )
 }
@@ -68,6 +80,15 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         Some(("reference", _)) => print!("{}", directives::reference()),
         Some(("explain", given)) => {
             if let Some(topic) = given.get_one::<String>("topic") {
+                if topic == "caps" {
+                    let mut values = read(given.get_one::<PathBuf>("config"))?;
+                    return explain_caps::run(&mut values, given);
+                }
+                if given.contains_id("config") || given.contains_id("upstream") {
+                    return Err(Failure::usage(
+                        "--config and --upstream go with: gatepost config explain caps",
+                    ));
+                }
                 print!("{}", topics::explain(topic)?);
                 return Ok(());
             }

@@ -29,6 +29,9 @@ impl Sockets {
         let mut inherited = inherited()?;
         let mut services = Vec::new();
         for service in SERVICES {
+            if !settings.serves(service.protocol) {
+                continue;
+            }
             let port = service
                 .port
                 .checked_add(settings.port_offset)

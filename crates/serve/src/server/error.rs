@@ -15,6 +15,8 @@ use crate::web::TokenError;
 pub enum StartError {
     /// The data folder's store cannot be opened.
     Store(PathBuf, gatepost_store::Error),
+    /// An upstream cannot be used as it is described.
+    Upstream(String),
     /// The certificate in this chain file, with its key, cannot be used.
     Certificate(PathBuf, IdentityError),
     /// The local CA cannot be made or read.
@@ -44,7 +46,8 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Certificate(..)
+            Self::Upstream(_)
+                | Self::Certificate(..)
                 | Self::WebNotLoopback(_)
                 | Self::Overlap(..)
                 | Self::PortOffset(_)
@@ -61,6 +64,7 @@ impl fmt::Display for StartError {
                 "cannot open the mail store in {}: {error}",
                 folder.display()
             ),
+            Self::Upstream(text) => f.write_str(text),
             Self::Certificate(chain, error) => write!(f, "{}: {error}", chain.display()),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")

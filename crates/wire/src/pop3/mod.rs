@@ -14,6 +14,7 @@ pub mod ask;
 pub mod client;
 mod command;
 mod encode;
+pub mod relay;
 mod reply;
 pub mod server;
 mod transaction;

@@ -282,6 +282,10 @@ impl Machine for Client {
         self.link.peer_closed(clean);
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.link.inbox.take()
+    }
+
     fn upgrade(self) -> (Fresh, Leftover) {
         // [POP-TLS-03] of the session only configuration and the seed go on
         let fresh = Fresh {

@@ -67,6 +67,14 @@ impl Server {
             let names: Vec<_> = mechanisms.into_iter().map(Mechanism::name).collect();
             reply::line(output, format_args!("SASL {}", names.join(" ")));
         }
+        if let Some(offer) = &self.config.offer {
+            // [GW-01] what the upstream offers.
+            for capability in offer {
+                reply::line(output, format_args!("{}", reply::harmless(capability)));
+            }
+            reply::line(output, format_args!("."));
+            return;
+        }
         for capability in [
             "TOP",
             "UIDL",
