@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::{AHEAD, Ask, Command, Data, Done, LONGEST_LINE, Reply};
-use crate::client::{Breach, Failure, Link, Stage, is_plain};
+use crate::client::{Breach, Failure, Link, Stage, is_plain, verb};
 use crate::smtp::data::DataDecoder;
 
 /// Octets of a message handed on at once.
@@ -77,16 +77,16 @@ impl Command {
         let Self::Raw(line, _) = self else {
             return true;
         };
-        let verb = line.split(|it| *it == b' ').next().unwrap_or_default();
+        let verb = verb(line);
         let secret = [&b"USER"[..], b"PASS", b"APOP", b"AUTH"];
         // An exchange has lines of its own; it is not for a person to type.
         let forbidden = [&b"STLS"[..], b"AUTH", b"QUIT"];
-        let is_one_of = |words: &[&[u8]]| words.iter().any(|it| it.eq_ignore_ascii_case(verb));
+        let is_one_of = |words: &[&[u8]]| words.contains(&verb.as_slice());
         is_plain(line) && !is_one_of(&forbidden) && (leave || !is_one_of(&secret))
     }
 
     fn is_secret(&self) -> bool {
-        matches!(self, Self::Raw(line, _) if line.get(..4).is_some_and(|it| it.eq_ignore_ascii_case(b"PASS")))
+        matches!(self, Self::Raw(line, _) if verb(line) == b"PASS")
     }
 }
 
