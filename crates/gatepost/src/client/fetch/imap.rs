@@ -344,7 +344,7 @@ impl<'a> Run<'a> {
             self.note(&durable);
         } else {
             let origin = self.want.origin(self.url, port, &self.user, self.validity);
-            print_message(&origin, &facts, &mut incoming);
+            print_message(&origin, &facts, &mut incoming)?;
             self.tally.printed += 1;
         }
         Ok(())

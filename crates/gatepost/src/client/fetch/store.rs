@@ -515,8 +515,11 @@ fn rename_as_new(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Whether two files hold the same octets.
+/// Whether two files hold the same octets. A link or a pipe that somebody has put there holds nothing.
 fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    if !fs::symlink_metadata(other).is_ok_and(|it| it.is_file()) {
+        return Ok(false);
+    }
     let (one, other) = (File::open(one)?, File::open(other)?);
     if one.metadata()?.len() != other.metadata()?.len() {
         return Ok(false);
