@@ -56,7 +56,7 @@ pub use reply::{Enhanced, Reply, ReplyLine};
 pub use stuff::{BareLineEnd, Encoder, LineEnds};
 
 use crate::client::{
-    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage, is_plain,
+    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage, is_plain, verb,
 };
 use crate::sasl::client::Exchange;
 use crate::seam::{Channel, Leftover, MaySendCredentials, TlsFacts, UnverifiedLogin};
@@ -566,11 +566,7 @@ impl Client {
 
     /// A command typed by a person: one line, no second TLS, no credential where none may go.
     fn may_say(&self, line: &[u8]) -> bool {
-        let verb = line
-            .split(u8::is_ascii_whitespace)
-            .find(|it| !it.is_empty())
-            .unwrap_or_default()
-            .to_ascii_uppercase();
+        let verb = verb(line);
         let leave = MaySendCredentials::on(&self.link.channel, self.config.exception).is_some();
         // [SMTP-STARTTLS-09] [SMTP-STARTTLS-08]
         is_plain(line) && verb != b"STARTTLS" && (verb != b"AUTH" || leave)
