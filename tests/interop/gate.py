@@ -1027,3 +1027,66 @@ def gate_many_that_break(world):
             time.sleep(0.1)
         check(descriptors(gate) <= before + 4, f"{descriptors(gate)} descriptors instead of {before}")
         check(gate.imap().login is not None, "no login any more")
+
+
+@case("gate-egress", "postfix", "dovecot")
+def gate_egress(world):
+    """Devices hand in mail in clear; it leaves verified and logged in, and nothing else does."""
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        for ca, good in ((postfix.pki.ca, True), (Pki(world.new_folder("other")).ca, False)):
+            port = free_port()
+            config = world.new_folder("egress") / "gatepost.toml"
+            config.write_text(f"""
+[egress]
+listen = ["127.0.0.1:{port}"]
+networks = ["127.0.0.60"]
+upstream = "submission+starttls://localhost:{postfix.ports['submission']}?ca={ca}"
+user = "{ADDRESS}"
+password_file = "{postfix.secret}"
+senders = ["printer@device.test", "@scanner.test"]
+""")
+            with Gate(world, flags=("--config", config)) as gate:
+                check(gate.port("egress") == port and "imap" in gate.ports, f"{gate.ports}")
+
+                def device(sender, source="127.0.0.60", port=port):
+                    with smtplib.SMTP("127.0.0.1", port, timeout=30, source_address=(source, 0)) as connection:
+                        check(not connection.has_extn("auth"), "a device is asked to log in")
+                        connection.sendmail(sender, [ADDRESS], message.content)
+
+                message = plain("printer@device.test", ADDRESS)
+                if not good:
+                    try:
+                        device("printer@device.test")
+                        check(False, "mail leaves through a server that is not the one meant")
+                    except smtplib.SMTPSenderRefused as error:
+                        check(error.smtp_code == 451, str(error))
+                    check(gate.logged("upstream_unverified"), gate.last_words())
+                    continue
+                device("printer@device.test")
+                device("anything@scanner.test")
+                logged(postfix, f"sasl_username={ADDRESS}")
+                check(gate.logged("egress_open"), gate.last_words())
+                for sender in ("boss@device.test", ""):
+                    try:
+                        device(sender)
+                        check(False, f"a device may send as {sender!r}")
+                    except smtplib.SMTPSenderRefused as error:
+                        check(error.smtp_code == 550, str(error))
+                try:
+                    device("printer@device.test", source="127.0.0.61")
+                    check(False, "a stranger may send")
+                except (smtplib.SMTPServerDisconnected, ConnectionError):
+                    pass
+        refused(world, ["--config", config_without(world, "networks")], "egress.networks")
+        refused(world, ["--config", config_without(world, "senders")], "egress.senders")
+
+
+def config_without(world, name):
+    """A configuration of the way out that lacks something."""
+    lines = {
+        "listen": 'listen = ["127.0.0.1:1"]', "networks": 'networks = ["127.0.0.1"]', "upstream": 'upstream = "submissions://mail.example.test"',
+        "senders": 'senders = ["a@b.test"]',
+    }
+    path = world.new_folder("config") / "gatepost.toml"
+    path.write_text("[egress]\n" + "\n".join(line for key, line in lines.items() if key != name) + "\n")
+    return path
