@@ -13,10 +13,11 @@ import ssl
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 from fetchers import all_there, by_id
 from servers import ADDRESS, PASSWORD, Dovecot, Pki, Postfix, free_port, kinds
-from world import HOST, Server, case, check, plain, same
+from world import HOST, Server, case, check, in_threads, plain, same
 
 # The client's address: another than the gate's own, so that it can be told which one a server has been told.
 CLIENT = "127.0.0.23"
@@ -420,9 +421,9 @@ def two_gates(world, postfix, dovecot):
             logged(dovecot, f"rip={client}")
         # From another address a header is only words out of turn.
         with socket.create_connection((HOST, inner.port("smtp")), timeout=30, source_address=("127.0.0.9", 0)) as forger:
-            forger.sendall(b"PROXY TCP4 192.0.2.66 192.0.2.1 1 25\r\nEHLO x\r\n")
-            answer = forger.makefile("rb").read()
-            check(b"250" not in answer, f"a forged header: {answer}")
+            forger.sendall(b"PROXY TCP4 192.0.2.66 192.0.2.1 1 25\r\nQUIT\r\n")
+            forger.makefile("rb").read()
+        check(inner.logged("smtp 127.0.0.9:") and not inner.logged("192.0.2.66", 0), f"a forged header: {inner.last_words()}")
         # From the proxy something else than a header is answered with silence.
         with socket.create_connection((HOST, inner.port("smtp")), timeout=30, source_address=("127.0.0.1", 0)) as broken:
             broken.sendall(b"EHLO not.a.header\r\nNOOP\r\n")
@@ -913,3 +914,179 @@ def gate_explain(world):
         check(done.returncode == 0, f"{done.returncode}")
         done = subprocess.run([world.binary, "config", "explain", "caps", "--upstream", f"imap://127.0.0.1:{free_port()}"], capture_output=True, timeout=60, check=False)
         check(done.returncode == 3 and b"not known" in done.stdout, f"{done.returncode} {done.stdout}")
+
+
+def memory(gate):
+    """The program's own memory, in KiB."""
+    status = open(f"/proc/{gate.process.pid}/status").read()
+    return int(status.split("RssAnon:")[1].split()[0])
+
+
+@case("gate-cut-off")
+def gate_cut_off(world):
+    """[TLS-CLOSE-01] an upstream cut off without its closing alert is passed on as cut off; one that closes in order as that."""
+    pki = Pki(world.new_folder("pki"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.cert, pki.key)
+    for orderly in (True, False):
+        def end(talk, orderly=orderly):
+            talk.line()
+            talk.say(b"* 1 FETCH (BODY[] {100}\r\nhalf of it")
+            if orderly:
+                talk.connection.unwrap()
+            else:
+                socket.socket(fileno=talk.connection.detach()).close()
+
+        with Scripted(imap_play(after=end), tls=context) as upstream, Gate(world, f"imaps://localhost:{upstream.port}?ca={pki.ca}") as gate:
+            raw = gate.tls().wrap_socket(
+                socket.create_connection((HOST, gate.port("imaps")), timeout=30), server_hostname=HOST, suppress_ragged_eofs=False)
+            raw.recv(4096)
+            raw.sendall(f"a LOGIN {ADDRESS} {PASSWORD}\r\nb FETCH 1 BODY[]\r\n".encode())
+            heard, cut = b"", False
+            try:
+                while words := raw.recv(4096):
+                    heard += words
+            except (ssl.SSLEOFError, ConnectionResetError):
+                cut = True
+            check(heard.endswith(b"half of it") or cut, f"{heard}")
+            check(cut != orderly, f"orderly: {orderly}, cut off at the client: {cut}")
+            check(gate.logged("upstream_closed" if orderly else "upstream_broken"), gate.last_words())
+
+
+@case("gate-slow-client")
+def gate_slow_client(world):
+    """A client that does not read holds the upstream back, not memory; the other direction goes on."""
+    total = 200_000_000
+    heard = threading.Event()
+
+    def flood(talk):
+        talk.line()
+
+        def listen():
+            while b"DONE" not in talk.line():
+                pass
+            heard.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        talk.say(b"* 1 FETCH (BODY[] {%d}\r\n" % total)
+        for _ in range(total // 100_000):
+            talk.say(b"x" * 100_000)
+        talk.say(b")\r\nb OK done\r\n")
+        heard.wait(30)
+
+    with Scripted(imap_play(after=flood)) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
+        with Raw(gate, "imaps") as raw:
+            check(raw.ask(f"a LOGIN {ADDRESS} {PASSWORD}\r\n".encode()).startswith(b"a OK"), "login")
+            before = memory(gate)
+            raw.socket.sendall(b"b FETCH 1 BODY[]\r\n")
+            raw.words.readline()
+            # The pipes are full now, and the client reads nothing.
+            time.sleep(1)
+            raw.socket.sendall(b"DONE\r\n")
+            check(heard.wait(20), "the client is not heard while it does not read")
+            after = memory(gate)
+            check(after - before < 3000, f"{after - before} KiB more while a client does not read")
+            left = total
+            while left > 0:
+                left -= len(raw.words.read(min(left, 1 << 20)))
+            check(raw.words.readline() == b")\r\n" and raw.words.readline() == b"b OK done\r\n", "the end is missing")
+            check(memory(gate) - before < 3000, f"{memory(gate) - before} KiB more after 200 MB")
+
+
+@case("gate-many-that-break")
+def gate_many_that_break(world):
+    """Hundreds of sessions that end in every way: descriptors come back, and the gate goes on."""
+    ways = [lambda talk: None, lambda talk: talk.say(b"\0" * 5000), lambda talk: talk.line(), lambda talk: talk.say(b"* 1 FETCH (X {5}\r\nab")]
+    number = iter(range(1_000_000))
+
+    def any_way(talk):
+        ways[next(number) % len(ways)](talk)
+
+    def descriptors(gate):
+        return len(list(Path(f"/proc/{gate.process.pid}/fd").iterdir()))
+
+    with Scripted(imap_play(after=any_way)) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
+        def session(count):
+            for turn in range(25):
+                try:
+                    with Raw(gate, "imaps") as raw:
+                        raw.socket.sendall(f"a LOGIN {ADDRESS} {PASSWORD}\r\n".encode())
+                        if turn % 3 == 0:
+                            continue
+                        raw.words.readline()
+                        raw.socket.sendall(b"b NOOP\r\n" if turn % 3 == 1 else b"b NOOP\nc NOOP\r\n")
+                        raw.words.readline()
+                except OSError:
+                    pass
+
+        session(0)
+        before = descriptors(gate)
+        in_threads(8, session)
+        deadline = time.monotonic() + 20
+        while descriptors(gate) > before + 4 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        check(descriptors(gate) <= before + 4, f"{descriptors(gate)} descriptors instead of {before}")
+        check(gate.imap().login is not None, "no login any more")
+
+
+@case("gate-egress", "postfix", "dovecot")
+def gate_egress(world):
+    """Devices hand in mail in clear; it leaves verified and logged in, and nothing else does."""
+    with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
+        for ca, good in ((postfix.pki.ca, True), (Pki(world.new_folder("other")).ca, False)):
+            port = free_port()
+            config = world.new_folder("egress") / "gatepost.toml"
+            config.write_text(f"""
+[egress]
+listen = ["127.0.0.1:{port}"]
+networks = ["127.0.0.60"]
+upstream = "submission+starttls://localhost:{postfix.ports['submission']}?ca={ca}"
+user = "{ADDRESS}"
+password_file = "{postfix.secret}"
+senders = ["printer@device.test", "@scanner.test"]
+""")
+            with Gate(world, flags=("--config", config)) as gate:
+                check(gate.port("egress") == port and "imap" in gate.ports, f"{gate.ports}")
+
+                def device(sender, source="127.0.0.60", port=port):
+                    with smtplib.SMTP("127.0.0.1", port, timeout=30, source_address=(source, 0)) as connection:
+                        check(not connection.has_extn("auth"), "a device is asked to log in")
+                        connection.sendmail(sender, [ADDRESS], message.content)
+
+                message = plain("printer@device.test", ADDRESS)
+                if not good:
+                    try:
+                        device("printer@device.test")
+                        check(False, "mail leaves through a server that is not the one meant")
+                    except smtplib.SMTPSenderRefused as error:
+                        check(error.smtp_code == 451, str(error))
+                    check(gate.logged("upstream_unverified"), gate.last_words())
+                    continue
+                device("printer@device.test")
+                device("anything@scanner.test")
+                logged(postfix, f"sasl_username={ADDRESS}")
+                check(gate.logged("egress_open"), gate.last_words())
+                for sender in ("boss@device.test", ""):
+                    try:
+                        device(sender)
+                        check(False, f"a device may send as {sender!r}")
+                    except smtplib.SMTPSenderRefused as error:
+                        check(error.smtp_code == 550, str(error))
+                try:
+                    device("printer@device.test", source="127.0.0.61")
+                    check(False, "a stranger may send")
+                except (smtplib.SMTPServerDisconnected, ConnectionError):
+                    pass
+        refused(world, ["--config", config_without(world, "networks")], "egress.networks")
+        refused(world, ["--config", config_without(world, "senders")], "egress.senders")
+
+
+def config_without(world, name):
+    """A configuration of the way out that lacks something."""
+    lines = {
+        "listen": 'listen = ["127.0.0.1:1"]', "networks": 'networks = ["127.0.0.1"]', "upstream": 'upstream = "submissions://mail.example.test"',
+        "senders": 'senders = ["a@b.test"]',
+    }
+    path = world.new_folder("config") / "gatepost.toml"
+    path.write_text("[egress]\n" + "\n".join(line for key, line in lines.items() if key != name) + "\n")
+    return path

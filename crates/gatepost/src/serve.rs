@@ -9,7 +9,8 @@ use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
 use gatepost_serve::services::SERVICES;
 use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
-use gatepost_serve::upstream::url::Spec;
+use gatepost_serve::upstream::egress;
+use gatepost_serve::upstream::url::{self, Spec};
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
@@ -129,6 +130,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
     }
     Ok(Settings {
         upstreams,
+        egress: egress(values)?,
         proxies: networks(values, "proxy.networks"),
         proxied_services: service_names(values)?,
         data: PathBuf::from(values.text("server.data")),
@@ -188,6 +190,57 @@ fn upstreams(values: &Values) -> Result<Vec<Spec>, Failure> {
     let urls = values.list("gate.upstreams").iter();
     urls.map(|url| Spec::parse(url).map_err(Failure::usage))
         .collect()
+}
+
+/// The way out for devices. What would make it a way out for everybody is an error.
+fn egress(values: &Values) -> Result<Option<egress::Settings>, Failure> {
+    let listen = values.list("egress.listen");
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let need = |name: &str, why: &str| Failure::usage(format!("egress.listen needs {name}: {why}"));
+    let parse = |text: &String| {
+        let wrong = || {
+            need(
+                "addresses with ports",
+                &format!("{text:?} is none; write \"192.0.2.1:25\""),
+            )
+        };
+        text.parse().map_err(|_| wrong())
+    };
+    let listen = listen.iter().map(parse).collect::<Result<_, _>>()?;
+    let networks = networks(values, "egress.networks");
+    let senders = values.list("egress.senders").to_vec();
+    if networks.is_empty() {
+        return Err(need("egress.networks", "else everybody could send"));
+    }
+    if senders.is_empty() || senders.iter().any(|it| !it.contains('@')) {
+        return Err(need(
+            "egress.senders",
+            "addresses such as \"printer@example.org\", or \"@example.org\"",
+        ));
+    }
+    let upstream = Spec::parse(values.text("egress.upstream")).map_err(Failure::usage)?;
+    if matches!(upstream.tls, url::Tls::May) || upstream.level == url::Level::Encrypt {
+        return Err(need(
+            "a verified egress.upstream",
+            "leave out tls=may or tls=encrypt",
+        ));
+    }
+    let user = values.text("egress.user");
+    let login = if user.is_empty() {
+        None
+    } else {
+        let file = PathBuf::from(values.text("egress.password_file"));
+        Some((user.to_owned(), password::from_file(&file)?))
+    };
+    Ok(Some(egress::Settings {
+        listen,
+        networks,
+        upstream,
+        login,
+        senders,
+    }))
 }
 
 fn service_names(values: &Values) -> Result<Vec<String>, Failure> {

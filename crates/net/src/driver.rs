@@ -183,7 +183,35 @@ where
         handshake: None,
         tls_failure: None,
     };
-    drive(Box::new(session), start)
+    drive_and_relay(Box::new(session), start)
+}
+
+/// The session, and then, in the place of its future, the relay it may have handed its connection over to.
+async fn drive_and_relay<M, B>(session: Box<Session<'_, B>>, start: Begin<M>) -> Ended
+where
+    M: Machine + Send,
+    M::Fresh: Send,
+    B: Backend<M>,
+{
+    match drive(session, start).await {
+        Outcome::Ended(ended) => ended,
+        Outcome::Handed(handed) => relay(handed).await,
+    }
+}
+
+/// What came of a session.
+enum Outcome<'a, B> {
+    Ended(Ended),
+    Handed(Box<Handed<'a, B>>),
+}
+
+/// A connection that was handed over.
+struct Handed<'a, B> {
+    session: Box<Session<'a, B>>,
+    onward: HandOver,
+    output: Vec<u8>,
+    /// What the client has said beyond the session, and what the upstream has.
+    begun: (Vec<u8>, Vec<u8>),
 }
 
 /// Waits for a change, without marking it seen. False when nobody is left who could make one.
@@ -232,7 +260,7 @@ struct Session<'a, B> {
     tls_failure: Option<TlsFailure>,
 }
 
-async fn drive<M, B>(mut session: Box<Session<'_, B>>, start: Begin<M>) -> Ended
+async fn drive<M, B>(mut session: Box<Session<'_, B>>, start: Begin<M>) -> Outcome<'_, B>
 where
     M: Machine + Send,
     M::Fresh: Send,
@@ -253,7 +281,7 @@ where
                     session.backend.secured(&secured.facts);
                     Box::new(begin(*fresh, secured))
                 }
-                Err(failed) => return session.failed_implicit(failed).await,
+                Err(failed) => return Outcome::Ended(session.failed_implicit(failed).await),
             }
         }
     };
@@ -266,7 +294,9 @@ where
                 session.backend.upgraded();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,
-                    Err(injection) => return (*session).injected(injection.octets),
+                    Err(injection) => {
+                        return Outcome::Ended((*session).injected(injection.octets));
+                    }
                 };
                 let fresh = Box::new(fresh);
                 let limit = session.context.limits.starttls_handshake;
@@ -276,22 +306,75 @@ where
                         session.backend.secured(&secured.facts);
                         Box::new(begin(*fresh, secured))
                     }
-                    Err(failed) => return session.failed_starttls(failed).await,
+                    Err(failed) => return Outcome::Ended(session.failed_starttls(failed).await),
                 };
             }
             Turn::Close(Why::HandedOver) => {
                 let unread = machine.unread();
                 let output = std::mem::take(machine.output());
                 let Some(onward) = session.backend.take_over() else {
-                    return session.close(Why::Fault, output).await;
+                    return Outcome::Ended(session.close(Why::Fault, output).await);
                 };
-                // The session is not needed any more, and its memory neither.
-                drop(machine);
-                return Box::pin(session.relay(onward, output, unread)).await;
+                return Outcome::Handed(Box::new(Handed {
+                    session,
+                    onward,
+                    output,
+                    begun: (unread, Vec::new()),
+                }));
             }
-            Turn::Close(why) => return session.close(why, std::mem::take(machine.output())).await,
-            Turn::Abort(why) => return (*session).abort(why),
+            Turn::Close(why) => {
+                let output = std::mem::take(machine.output());
+                return Outcome::Ended(session.close(why, output).await);
+            }
+            Turn::Abort(why) => return Outcome::Ended((*session).abort(why)),
         }
+    }
+}
+
+/// Ties the connection to the server behind this one, to the end of either.
+async fn relay<B>(mut handed: Box<Handed<'_, B>>) -> Ended {
+    let limit = handed.session.context.limits.write;
+    let Handed {
+        session, output, ..
+    } = &mut *handed;
+    if let Err(broken) = session.connection.write(output, limit).await {
+        if let Broken::Tls(failure) = broken {
+            session.tls_failure = Some(failure);
+        }
+        return (*handed.session).abort(Why::Broken);
+    }
+    let Handed {
+        session,
+        onward,
+        begun,
+        ..
+    } = &mut *handed;
+    begun.1 = onward.leg.take_unread();
+    let patience = Patience {
+        write: limit,
+        idle: onward.idle,
+    };
+    let why = splice::run(
+        &mut session.connection,
+        onward.leg.connection(),
+        onward.passage.as_mut(),
+        begun,
+        patience,
+        session.shutdown.as_mut(),
+    )
+    .await;
+    let Handed {
+        session, onward, ..
+    } = *handed;
+    match why {
+        // Its end was told on; the rest of the goodbye is ours.
+        Why::Quit | Why::PeerClosed | Why::UpstreamClosed | Why::Shutdown => {
+            let limits = (session.context.limits.linger, Duration::ZERO);
+            Box::pin(onward.leg.into_connection().finish(Vec::new(), limits)).await;
+            Box::pin(session.close(why, Vec::new())).await
+        }
+        // What was under way is not complete, and must not look so: no closing alert on either side.
+        _ => (*session).abort(why),
     }
 }
 
@@ -305,52 +388,6 @@ fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> M {
 }
 
 impl<B> Session<'_, B> {
-    /// Ties the connection to the server behind this one, to the end of either.
-    async fn relay(
-        mut self: Box<Self>,
-        onward: HandOver,
-        mut output: Vec<u8>,
-        unread: Vec<u8>,
-    ) -> Ended {
-        let limit = self.context.limits.write;
-        if let Err(broken) = self.connection.write(&mut output, limit).await {
-            self.broken_noted(broken);
-            return (*self).abort(Why::Broken);
-        }
-        let HandOver {
-            leg,
-            mut passage,
-            idle,
-        } = onward;
-        let (mut upstream, answers) = leg.into_parts();
-        let patience = Patience { write: limit, idle };
-        let why = splice::run(
-            &mut self.connection,
-            &mut upstream,
-            passage.as_mut(),
-            (unread, answers),
-            patience,
-            self.shutdown.as_mut(),
-        )
-        .await;
-        let limits = (self.context.limits.linger, Duration::ZERO);
-        match why {
-            // Its end was told on; the rest of the goodbye is ours.
-            Why::Quit | Why::PeerClosed | Why::UpstreamClosed | Why::Shutdown => {
-                upstream.finish(Vec::new(), limits).await;
-                self.close(why, Vec::new()).await
-            }
-            // What was under way is not complete, and must not look so: no closing alert on either side.
-            _ => (*self).abort(why),
-        }
-    }
-
-    fn broken_noted(&mut self, broken: Broken) {
-        if let Broken::Tls(failure) = broken {
-            self.tls_failure = Some(failure);
-        }
-    }
-
     /// Runs a session until it upgrades or ends.
     async fn converse<M: Machine>(&mut self, machine: &mut M) -> Turn
     where

@@ -68,7 +68,7 @@ pub(crate) async fn run(
     client: &mut Connection,
     upstream: &mut Connection,
     passage: &mut dyn Passage,
-    begun: (Vec<u8>, Vec<u8>),
+    begun: &mut (Vec<u8>, Vec<u8>),
     patience: Patience,
     shutdown: Option<&mut watch::Receiver<bool>>,
 ) -> Why {
@@ -81,11 +81,11 @@ pub(crate) async fn run(
         moved: Instant::now(),
         timed: (false, false, false),
     };
-    let (words, answers) = begun;
-    if let Err(why) = splice.take(&words, &answers) {
+    if let Err(why) = splice.take(&begun.0, &begun.1) {
         return why;
     }
-    drop((words, answers));
+    // An idle pair holds no buffer.
+    *begun = (Vec::new(), Vec::new());
     let stopping = async {
         let told = match shutdown {
             Some(shutdown) => shutdown.wait_for(|stop| *stop).await.is_ok(),

@@ -13,6 +13,14 @@ pub enum Protocol {
     Pop3,
 }
 
+/// The way out for devices ([`crate::upstream::egress`]): on addresses and ports of its own, and only where it is asked for.
+pub const EGRESS: Service = Service {
+    name: "egress",
+    port: 25,
+    protocol: Protocol::Smtp,
+    implicit_tls: false,
+};
+
 impl Protocol {
     /// Its name.
     pub const fn label(self) -> &'static str {

@@ -8,6 +8,7 @@ use gatepost_net::network::Network;
 use gatepost_wire::sasl::Mechanism;
 
 use crate::services::Protocol;
+use crate::upstream::egress;
 use crate::upstream::url::Spec;
 
 /// Where a client that asks for a name without a certificate here is refused [CONF-02].
@@ -75,6 +76,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Servers to pass sessions on to; none: the mailboxes are here.
     pub upstreams: Vec<Spec>,
+    /// The way out for devices, if there is one.
+    pub egress: Option<egress::Settings>,
     /// Networks of proxies, whose connections begin with a PROXY header.
     pub proxies: Vec<Network>,
     /// The services they reach, by name; none: all.

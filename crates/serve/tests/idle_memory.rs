@@ -40,6 +40,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         mx_requires_tls: false,
         hide_client: false,
         upstreams: Vec::new(),
+        egress: None,
         proxies: Vec::new(),
         proxied_services: Vec::new(),
         message_size: 50 << 20,

@@ -60,8 +60,16 @@ impl Leg {
         }
     }
 
-    pub(crate) fn into_parts(self) -> (Connection, Vec<u8>) {
-        (self.connection, self.unread)
+    pub(crate) fn take_unread(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.unread)
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    pub(crate) fn into_connection(self) -> Connection {
+        self.connection
     }
 
     /// How its words travel.

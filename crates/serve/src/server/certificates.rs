@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::error::StartError;
 use crate::log::Log;
 use crate::metrics::Metrics;
-use crate::services::{Protocol, SERVICES, Service};
+use crate::services::{EGRESS, Protocol, SERVICES, Service};
 use crate::settings::{Settings, StrictNames};
 
 /// How often the files are looked at. A renewed certificate is in use this soon.
@@ -73,7 +73,7 @@ impl Certificates {
         let identities = source.load(&log, &metrics)?;
         let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let mut services = BTreeMap::new();
-        for service in SERVICES {
+        for service in SERVICES.into_iter().chain([EGRESS]) {
             let tls = ServiceTls::new(options(service, plus, settings.strict_names), &identities)
                 .map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));

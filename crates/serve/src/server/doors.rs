@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use super::error::StartError;
 use crate::log::Log;
-use crate::services::{SERVICES, Service};
+use crate::services::{EGRESS, SERVICES, Service};
 use crate::settings::Settings;
 use crate::web::Token;
 
@@ -41,6 +41,14 @@ impl Sockets {
                 None => bind_addresses(service, settings, port)?,
             };
             services.push((service, sockets));
+        }
+        if let Some(egress) = &settings.egress {
+            let bind = |address: &SocketAddr| {
+                listen::bind(*address)
+                    .map_err(|error| StartError::Bind(EGRESS.name, *address, error))
+            };
+            let sockets: Result<_, _> = egress.listen.iter().map(bind).collect();
+            services.push((EGRESS, sockets?));
         }
         // A socket nobody accepts from would let clients connect and wait for ever.
         if let Some((port, _)) = inherited.pop_first() {

@@ -29,6 +29,7 @@ use crate::metrics::{self, Metrics};
 use crate::services::Service;
 use crate::settings::Settings;
 use crate::upstream::Gate;
+use crate::upstream::egress::Egress;
 use crate::upstream::url::Spec;
 use crate::web::{Token, Web};
 
@@ -42,6 +43,7 @@ use session::Listener;
 pub struct Server {
     settings: Arc<Settings>,
     behind: Behind<Store>,
+    egress: Option<Arc<Egress>>,
     certificates: Certificates,
     log: Log,
     metrics: Arc<Metrics>,
@@ -63,6 +65,7 @@ pub(crate) enum Behind<M = Arc<mailbox::Shared>, G = Arc<Gate>> {
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) behind: Behind,
+    pub(crate) egress: Option<Arc<Egress>>,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -107,10 +110,17 @@ impl Server {
             let gate = Gate::new(host, &settings.upstreams, log.clone(), Arc::clone(&metrics));
             Behind::Gate(gate.map_err(StartError::Upstream)?)
         };
+        let open = |it| {
+            let (log, metrics) = (log.clone(), Arc::clone(&metrics));
+            Egress::new(settings.host.clone(), it, log, metrics)
+        };
+        let egress = settings.egress.as_ref().map(open).transpose();
+        let egress = egress.map_err(StartError::Upstream)?;
         let certificates = Certificates::open(&settings, log.clone(), Arc::clone(&metrics))?;
         Ok(Self {
             settings: Arc::new(settings),
             behind,
+            egress,
             certificates,
             log,
             metrics,
@@ -130,6 +140,9 @@ impl Server {
     pub async fn look(&self) {
         if let Behind::Gate(gate) = &self.behind {
             gate.look().await;
+        }
+        if let Some(egress) = &self.egress {
+            egress.gate.look().await;
         }
     }
 
@@ -170,6 +183,7 @@ impl Server {
         let shared = Arc::new(Shared {
             settings: self.settings,
             behind,
+            egress: self.egress,
             log: self.log,
             metrics: self.metrics,
         });
@@ -179,6 +193,10 @@ impl Server {
         report_faults(&shared);
         if let Behind::Gate(gate) = &shared.behind {
             gate.keep_looking(&stopping);
+        }
+        if let Some(egress) = &shared.egress {
+            egress.gate.keep_looking(&stopping);
+            warn_of_egress(&shared);
         }
         warn_of_clear_logins(&shared);
         if let Some(listener) = sockets.metrics {
@@ -256,6 +274,19 @@ fn warn_of_clear_logins(shared: &Shared) {
     if !shared.settings.clear_login.is_empty() {
         let text = "login.clear_networks lets clients of those networks log in without TLS; everyone on the path can read their passwords";
         shared.log.notice("clear_login_allowed", text);
+    }
+}
+
+/// The same for the way out: what it lets in is named.
+fn warn_of_egress(shared: &Shared) {
+    if let Some(egress) = &shared.settings.egress {
+        let text = format!(
+            "egress.networks may hand in mail without TLS and without a login, as {}; it leaves through {} ({})",
+            egress.senders.join(", "),
+            egress.upstream.place(),
+            egress.upstream.tls_words()
+        );
+        shared.log.notice("egress_open", &text);
     }
 }
 

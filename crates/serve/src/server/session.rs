@@ -19,8 +19,9 @@ use crate::mailbox::imap::ImapBackend;
 use crate::mailbox::pop3::Pop3Backend;
 use crate::mailbox::smtp::{Role, SmtpBackend};
 use crate::mailbox::{self, Recorded, Summary};
-use crate::services::{Protocol, Service};
+use crate::services::{EGRESS, Protocol, Service};
 use crate::upstream::Gate;
+use crate::upstream::egress::Egress;
 use crate::upstream::identity::Client;
 use crate::upstream::pool::Pool;
 use crate::upstream::reader::{ImapGate, Pop3Gate};
@@ -106,6 +107,13 @@ impl Listener {
         door: &Arc<Door>,
     ) {
         let local = stream.local_addr().ok();
+        let egress = self.egress();
+        if egress.is_some_and(|it| !it.listens_to(peer.ip())) {
+            // Not a word: whoever is not listed has no business here.
+            let metrics = &self.shared.metrics;
+            metrics.event(self.service.name, "egress_network_refused");
+            return;
+        }
         if !self.is_proxy(peer.ip()) {
             self.spawn(stream, Client::new(peer, local), kept);
             return;
@@ -170,6 +178,11 @@ impl Listener {
         } else {
             Start::Clear(smtp::server::Server::clear(config, peer, Instant::now()))
         };
+        if let Some(egress) = self.egress() {
+            let backend = SmtpGate::for_device(Arc::clone(egress), client);
+            self.run(stream, address, start, backend, kept);
+            return;
+        }
         match self.behind() {
             Some(Behind::Mailbox(backends)) => {
                 let backend = SmtpBackend::new(backends, address.ip(), role);
@@ -245,6 +258,11 @@ impl Listener {
         }
     }
 
+    /// The way out, if this is its listener.
+    fn egress(&self) -> Option<&Arc<Egress>> {
+        egress_of(self.service, &self.shared)
+    }
+
     /// What stands behind this service. At a gate a service is opened only if there is an upstream for it.
     fn behind(&self) -> Option<Backing> {
         Some(match &self.shared.behind {
@@ -316,8 +334,16 @@ impl Listener {
     }
 }
 
+/// The way out, if this is its service.
+fn egress_of(service: Service, shared: &Shared) -> Option<&Arc<Egress>> {
+    shared.egress.as_ref().filter(|_| service == EGRESS)
+}
+
 /// How often the upstreams' offer has changed.
 fn changes(service: Service, shared: &Shared) -> u64 {
+    if let Some(egress) = egress_of(service, shared) {
+        return egress.pool.changes();
+    }
     match &shared.behind {
         Behind::Mailbox(_) => 0,
         Behind::Gate(gate) => gate.pool(service.protocol).map_or(0, |it| it.changes()),
@@ -327,6 +353,9 @@ fn changes(service: Service, shared: &Shared) -> u64 {
 impl ProtocolConfig {
     fn new(service: Service, shared: &Shared, tls: &ServiceTls) -> Self {
         let own = Self::own(service, shared, tls);
+        if let Some(egress) = egress_of(service, shared) {
+            return own.before(&egress.gate, Protocol::Submission);
+        }
         match &shared.behind {
             Behind::Mailbox(_) => own,
             Behind::Gate(gate) => own.before(gate, service.protocol),

@@ -11,6 +11,7 @@
 //! | [`url`] | how an upstream is named |
 //! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
 //! | [`offer`] | what an upstream offers, and what of it is passed on |
+//! | [`egress`] | the way out for devices that cannot do TLS |
 //! | [`identity`] | telling the upstream who the client is |
 //! | [`smtp`], [`reader`] | the backends of sessions |
 //!
@@ -20,6 +21,7 @@
 //!   client's reaches them [GW-02]. Credentials go out only with [`gatepost_wire::seam::MaySendCredentials`].
 //! - What is announced in front is what every upstream offers and the gate can carry [GW-01]; it is asked again all the time.
 
+pub mod egress;
 pub mod identity;
 pub mod member;
 pub mod offer;
@@ -242,6 +244,14 @@ impl Gate {
         }
     }
 
+    /// Tells the operator of trouble that is not an upstream's fault; that has been told already.
+    fn note(&self, trouble: &Trouble) {
+        if !trouble.is_fault() {
+            self.metrics.event("upstream", trouble.label());
+            self.log.notice(trouble.label(), &trouble.to_string());
+        }
+    }
+
     /// Opens one of the upstreams, the next when one cannot be used. Nothing has been entrusted to those before.
     async fn open<T, F>(
         &self,
@@ -338,10 +348,7 @@ impl Gate {
                 Login::Denied
             }
             Err(trouble) => {
-                if !trouble.is_fault() {
-                    self.metrics.event("upstream", trouble.label());
-                    self.log.notice(trouble.label(), &trouble.to_string());
-                }
+                self.note(&trouble);
                 Login::Unavailable
             }
         }

@@ -172,6 +172,8 @@ impl<M: Machine<Ask = imap::ask::Ask, Answer = imap::ask::Answer>> Backend<M> fo
 
     fn take_over(&mut self) -> Option<HandOver> {
         let opened = self.0.opened.take()?;
+        // The upstream has been told; for the hours that may follow it is only memory.
+        self.0.client.tls = None;
         Some(HandOver {
             leg: opened.leg,
             passage: Box::new(imap::relay::Relay::default()),
@@ -199,6 +201,8 @@ impl<M: Machine<Ask = pop3::ask::Ask, Answer = pop3::ask::Answer>> Backend<M> fo
 
     fn take_over(&mut self) -> Option<HandOver> {
         let opened = self.0.opened.take()?;
+        // The upstream has been told; for the hours that may follow it is only memory.
+        self.0.client.tls = None;
         Some(HandOver {
             leg: opened.leg,
             passage: Box::new(pop3::relay::Relay::default()),

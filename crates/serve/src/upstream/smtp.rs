@@ -25,6 +25,7 @@ use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
 use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
 
+use super::egress::Egress;
 use super::identity::Client;
 use super::member::Busy;
 use super::open::{self, SmtpOpen};
@@ -48,6 +49,8 @@ pub struct SmtpGate {
     client: Client,
     summary: Summary,
     upstream: Option<Box<Upstream>>,
+    /// For devices: whom they may be, and the login they do not know.
+    egress: Option<Arc<Egress>>,
     /// Somebody has logged in: the upstream of a login cannot be opened again without the password, which is not kept.
     bound: bool,
 }
@@ -115,8 +118,17 @@ impl SmtpGate {
             client,
             summary: Summary::default(),
             upstream: None,
+            egress: None,
             bound: false,
         }
+    }
+
+    /// The same for a device: the upstream is logged in to with the operator's credentials, and only listed senders go on.
+    pub fn for_device(egress: Arc<Egress>, client: Client) -> Self {
+        let (gate, pool) = (Arc::clone(&egress.gate), Arc::clone(&egress.pool));
+        let mut backend = Self::new(gate, pool, client);
+        backend.egress = Some(egress);
+        backend
     }
 
     async fn answer(&mut self, ask: Ask) -> Answer {
@@ -211,10 +223,13 @@ impl SmtpGate {
             )));
         }
         let (gate, client) = (Arc::clone(&self.gate), self.client.clone());
+        let egress = self.egress.as_deref();
+        let credentials = egress.and_then(|it| it.credentials.clone());
         let opened = gate
             .open(&self.pool, |member| {
                 let (gate, client) = (Arc::clone(&gate), client.clone());
-                async move { open::smtp(&member, gate.host(), &client, None).await }
+                let credentials = credentials.clone();
+                async move { open::smtp(&member, gate.host(), &client, credentials).await }
             })
             .await;
         match opened {
@@ -223,11 +238,22 @@ impl SmtpGate {
                 self.upstream = Some(Box::new(Upstream::new(opened, busy)));
                 Ok(())
             }
-            Err(trouble) => Err(Ended::Reply(trouble.reply())),
+            Err(trouble) => {
+                self.gate.note(&trouble);
+                Err(Ended::Reply(trouble.reply()))
+            }
         }
     }
 
     async fn mail(&mut self, mail: &MailFrom) -> Result<Passed, Ended> {
+        let egress = self.egress.as_deref();
+        if egress.is_some_and(|it| !it.may_send_as(&mail.reverse_path)) {
+            self.summary.limit("egress_sender_refused");
+            return Err(Ended::Reply(Passed::own(
+                550,
+                "5.7.1 This sender address is not allowed here",
+            )));
+        }
         self.open().await?;
         let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
         let line = mail_command(mail, &upstream.capabilities)
