@@ -43,4 +43,8 @@ pub const TARGETS: &[Target] = &[
     targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::config::POSTFIX,
+    targets::config::DOVECOT,
+    targets::config::EXIM,
+    targets::config::COURIER,
 ];

@@ -126,15 +126,41 @@ pub(crate) struct Report {
     pub(crate) documents: Vec<Document>,
     findings: Vec<Finding>,
     edits: Vec<Edit>,
+    /// Where each line of each document begins.
+    starts: Vec<Vec<usize>>,
+    /// How many unknown names are still compared with the known ones.
+    guesses: usize,
 }
+
+/// Comparing names is dear; whoever has more wrong ones than this needs another file, not suggestions.
+const GUESSES: usize = 200;
 
 impl Report {
     pub(crate) fn new(documents: Vec<Document>) -> Self {
+        let starts = documents.iter().map(|it| line_starts(&it.text)).collect();
         Self {
             documents,
             findings: Vec::new(),
             edits: Vec::new(),
+            starts,
+            guesses: GUESSES,
         }
+    }
+
+    /// The known name nearest to a wrong one.
+    pub(crate) fn nearest<'a>(
+        &mut self,
+        wrong: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        self.guesses = self.guesses.checked_sub(1)?;
+        name::nearest(wrong, known)
+    }
+
+    /// A line of a document, from 1, without its end.
+    pub(crate) fn line(&self, file: usize, line: usize) -> Option<&str> {
+        let start = *self.starts.get(file)?.get(line.checked_sub(1)?)?;
+        self.documents.get(file)?.text.get(start..)?.lines().next()
     }
 
     /// A finding at a place. A rule that is not in the table is a mistake the tests find.
@@ -215,9 +241,7 @@ impl Report {
 
     /// The white space before a setting.
     pub(crate) fn indent(&self, setting: &Setting) -> String {
-        let text = self.documents.get(setting.file).map(|it| it.text.as_str());
-        let line = text.and_then(|text| text.lines().nth(setting.line.saturating_sub(1)));
-        let line = line.unwrap_or_default();
+        let line = self.line(setting.file, setting.line).unwrap_or_default();
         let inner = line.len() - line.trim_start().len();
         line.get(..inner).unwrap_or_default().to_owned()
     }
@@ -229,4 +253,10 @@ impl Report {
             documents: self.documents,
         }
     }
+}
+
+/// Where each line begins.
+fn line_starts(text: &str) -> Vec<usize> {
+    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(ends).collect()
 }

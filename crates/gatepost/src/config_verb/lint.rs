@@ -1,5 +1,6 @@
 //! `gatepost config lint`: what the lines of a server's configuration really mean, and with `--fix` the corrected files beside the old.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -239,8 +240,12 @@ fn print(given: &ArgMatches, file: &str, outcome: &Outcome, fixed: &[String]) {
 }
 
 fn told(findings: &[Finding], outcome: &Outcome) -> String {
+    let documents: HashMap<&str, Vec<&str>> = outcome
+        .documents
+        .iter()
+        .map(|it| (it.name.as_str(), it.text.lines().collect()))
+        .collect();
     report::text_with(findings, &|name, line| {
-        let document = outcome.documents.iter().find(|it| it.name == name)?;
-        document.text.lines().nth(line.checked_sub(1)?)
+        documents.get(name)?.get(line.checked_sub(1)?).copied()
     })
 }

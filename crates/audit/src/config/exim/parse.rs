@@ -9,6 +9,8 @@ use super::super::{Document, Files, Setting, Unread};
 
 const DEPTH: usize = 16;
 const MOST: usize = 1_000;
+/// More macros than any configuration has; further ones are not put in.
+const MACROS: usize = 2_000;
 /// Macros are put in at most so often in one line.
 const ROUNDS: usize = 50;
 /// Longer than any line.
@@ -174,7 +176,9 @@ impl Reader<'_> {
         if let Some((name, value)) = macro_of(content) {
             let value = self.fill(value);
             self.macros.retain(|(it, _)| it != name);
-            self.macros.push((name.to_owned(), value));
+            if self.macros.len() < MACROS {
+                self.macros.push((name.to_owned(), value));
+            }
             return;
         }
         let filled = self.fill(content);

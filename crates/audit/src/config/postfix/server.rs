@@ -450,10 +450,11 @@ fn demand(service: &Service, name: &str, value: &str, id: &str, report: &mut Rep
     let wanted = format!("-o {name}={value}");
     if let Some(option) = service.option(name) {
         report.about(id, option, Some(wanted));
-        let text = report.documents.get(option.file).map(|it| it.text.as_str());
-        let line = text.and_then(|text| text.lines().nth(option.line - 1));
+        let line = report.line(option.file, option.line).map(str::to_owned);
         let old = format!("{name}={}", option.value);
-        let new = line.map(|line| line.replace(&old, &format!("{name}={value}")));
+        let new = line
+            .as_ref()
+            .map(|line| line.replace(&old, &format!("{name}={value}")));
         if let (Some(line), Some(new)) = (line, new)
             && line != new
         {
