@@ -37,6 +37,21 @@ pub struct Outcome {
     pub edits: Vec<Edit>,
     /// Every document that was read.
     pub documents: Vec<Document>,
+    /// Certificates and keys that are named, for whoever may look at them.
+    pub pairs: Vec<Pair>,
+}
+
+/// A certificate and its key, as a configuration names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The file with the certificate and its chain.
+    pub chain: String,
+    /// The file with the key; the same one where both stand in it.
+    pub key: String,
+    /// The line that names the certificate.
+    pub evidence: String,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// Judges documents of a kind. `version` is that of the server, such as `3.7`; without one, the newest that is known is meant.
@@ -126,6 +141,7 @@ pub(crate) struct Report {
     pub(crate) documents: Vec<Document>,
     findings: Vec<Finding>,
     edits: Vec<Edit>,
+    pairs: Vec<Pair>,
     /// Where each line of each document begins.
     starts: Vec<Vec<usize>>,
     /// How many unknown names are still compared with the known ones.
@@ -142,6 +158,7 @@ impl Report {
             documents,
             findings: Vec::new(),
             edits: Vec::new(),
+            pairs: Vec::new(),
             starts,
             guesses: GUESSES,
         }
@@ -251,7 +268,30 @@ impl Report {
             findings: self.findings,
             edits: edit::settle(self.edits),
             documents: self.documents,
+            pairs: self.pairs,
         }
+    }
+
+    /// Notes a certificate and its key. What is no absolute path is left out: nobody knows what it is relative to.
+    pub(crate) fn pair(&mut self, setting: &Setting, chain: &str, key: &str) {
+        let file = self.documents.get(setting.file).map(|it| it.name.clone());
+        if !chain.starts_with('/')
+            || !key.starts_with('/')
+            || chain.contains('$')
+            || key.contains('$')
+        {
+            return;
+        }
+        self.pairs.push(Pair {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+            evidence: setting.shown(),
+            place: Place {
+                file: file.unwrap_or_default(),
+                line: setting.line,
+                column: setting.value_column,
+            },
+        });
     }
 }
 

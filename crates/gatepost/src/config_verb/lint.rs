@@ -12,7 +12,7 @@ use gatepost_audit::report;
 use serde_json::json;
 
 use super::files::{self, OnDisk};
-use super::own;
+use super::{certificates, own};
 use crate::exit::Failure;
 
 /// The verb on the command line.
@@ -125,11 +125,12 @@ pub(crate) fn judge(
             "cannot tell whose configuration {file} is; say so, for example: gatepost config lint postfix {file}"
         ))
     })?;
-    Ok(if file == "-" {
-        config::lint(kind, documents, version, &mut NoFiles)
-    } else {
-        config::lint(kind, documents, version, &mut OnDisk::default())
-    })
+    if file == "-" {
+        return Ok(config::lint(kind, documents, version, &mut NoFiles));
+    }
+    let mut outcome = config::lint(kind, documents, version, &mut OnDisk::default());
+    certificates::judge(&mut outcome);
+    Ok(outcome)
 }
 
 /// The well-known files of each server, those it begins with.

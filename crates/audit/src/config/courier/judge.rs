@@ -27,6 +27,10 @@ pub(super) fn judge(settings: &[Setting], report: &mut Report) {
             }
             continue;
         }
+        if setting.name == "TLS_CERTFILE" {
+            let key = last.get(&(setting.file, "TLS_PRIVATE_KEYFILE"));
+            report.pair(setting, &setting.value, &key.map_or(setting, |it| it).value);
+        }
         if NAMES.contains(&setting.name.as_str()) || setting.name.starts_with("MAILDIR") {
             judge_value(settings, setting, report);
         } else {

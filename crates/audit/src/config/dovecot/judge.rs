@@ -22,6 +22,15 @@ pub(super) fn judge(tree: &Tree, version: Option<Version>, report: &mut Report) 
     }
     listeners(tree, report);
     absent(tree, new, report);
+    for (cert, key) in [
+        ("ssl_cert", "ssl_key"),
+        ("ssl_server_cert_file", "ssl_server_key_file"),
+    ] {
+        if let (Some(cert), Some(key)) = (global(tree, cert), global(tree, key)) {
+            let path = |it: &Setting| it.value.trim_start_matches('<').trim().to_owned();
+            report.pair(cert, &path(cert), &path(key));
+        }
+    }
 }
 
 fn is_24(tree: &Tree) -> bool {
@@ -398,13 +407,16 @@ fn mechanisms(setting: &Setting, report: &mut Report) {
 
 /// Listeners: 993 and 995 speak TLS from the start, 143 and 110 do not.
 fn listeners(tree: &Tree, report: &mut Report) {
-    let switches: HashMap<&[String], &Line> = tree
-        .lines
-        .iter()
-        .filter(|it| it.setting.name == "ssl")
-        .map(|it| (it.sections.as_slice(), it))
-        .collect();
+    // Of several in one section the last one counts.
+    let of = |name: &'static str| -> HashMap<&[String], &Line> {
+        let lines = tree.lines.iter().filter(|it| it.setting.name == name);
+        lines.map(|it| (it.sections.as_slice(), it)).collect()
+    };
+    let (switches, ports) = (of("ssl"), of("port"));
     for line in tree.lines.iter().filter(|it| it.setting.name == "port") {
+        if ports.get(line.sections.as_slice()) != Some(&line) {
+            continue;
+        }
         let Some((listener, around)) = line.sections.split_last() else {
             continue;
         };

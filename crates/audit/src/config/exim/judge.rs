@@ -287,6 +287,10 @@ fn logins(tree: &Tree, report: &mut Report) {
 }
 
 fn certificate(tree: &Tree, report: &mut Report) {
+    if let Some(cert) = main(tree, "tls_certificate").filter(|it| !it.conditional) {
+        let key = main(tree, "tls_privatekey").unwrap_or(cert);
+        report.pair(&cert.setting, &cert.setting.value, &key.setting.value);
+    }
     let off = main(tree, "tls_advertise_hosts").is_some_and(|it| it.setting.value.is_empty());
     if off || tree.incomplete || !tree.has_sections {
         return;

@@ -202,7 +202,13 @@ fn certificates(configuration: &Configuration, report: &mut Report) {
     };
     let chain = set("smtpd_tls_chain_files");
     let (cert, key) = (set("smtpd_tls_cert_file"), set("smtpd_tls_key_file"));
-    if chain.is_some() {
+    if let Some(setting) = chain {
+        let files = value("smtpd_tls_chain_files").unwrap_or_default();
+        let mut files = files.split([',', ' ']).filter(|it| !it.is_empty());
+        // One file with both, or the key and then its chain. More are several identities.
+        if let (Some(key), chain, None) = (files.next(), files.next(), files.next()) {
+            report.pair(setting, chain.unwrap_or(key), key);
+        }
         for setting in [cert, key].into_iter().flatten() {
             report.about(
                 "PF-CERT-IGNORED",
@@ -223,6 +229,10 @@ fn certificates(configuration: &Configuration, report: &mut Report) {
         files.dedup();
         format!("smtpd_tls_chain_files = {}", files.join(", "))
     });
+    if let (Some(setting), Some(chain)) = (cert, value("smtpd_tls_cert_file")) {
+        let key = value("smtpd_tls_key_file");
+        report.pair(setting, &chain, key.as_deref().unwrap_or(&chain));
+    }
     for (setting, lines) in [(cert, line.clone()), (key, None)] {
         let Some(setting) = setting else { continue };
         report.about("PF-CERT-PAIR", setting, line.clone());
