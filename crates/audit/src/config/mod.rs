@@ -25,6 +25,8 @@ pub use document::{Document, Files, NoFiles, Unread};
 pub use edit::Edit;
 pub use kind::Kind;
 
+use std::collections::HashMap;
+
 use crate::finding::{Finding, Place};
 use crate::rules;
 
@@ -67,19 +69,25 @@ pub fn lint(
         Kind::Exim => exim::lint(documents, files),
         Kind::Courier => courier::lint(documents),
     };
-    let order = |file: &str| {
-        let place = outcome.documents.iter().position(|it| it.name == file);
-        place.unwrap_or(usize::MAX)
-    };
-    outcome.findings.sort_by_key(|it| {
-        (
-            order(&it.place.file),
-            it.place.line,
-            it.place.column,
-            it.rule.id,
-        )
-    });
+    outcome.sort();
     outcome
+}
+
+impl Outcome {
+    /// Puts the findings into the order of the files and lines.
+    pub fn sort(&mut self) {
+        let order: HashMap<&str, usize> = self
+            .documents
+            .iter()
+            .map(|it| it.name.as_str())
+            .zip(0..)
+            .collect();
+        let key = |it: &Finding| {
+            let file = order.get(it.place.file.as_str()).copied();
+            (file, it.place.line, it.place.column, it.rule.id)
+        };
+        self.findings.sort_by_key(key);
+    }
 }
 
 /// A version, major and minor.

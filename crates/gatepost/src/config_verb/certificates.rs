@@ -33,6 +33,7 @@ pub(super) fn judge(outcome: &mut Outcome) {
             }
         }
     }
+    outcome.sort();
 }
 
 /// A plain file of a size that certificates have; a pipe would make us wait.

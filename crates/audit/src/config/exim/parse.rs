@@ -3,6 +3,7 @@
 //!
 //! What `.ifdef` and its kin decide depends on macros of the command line too, so a setting inside of them is marked.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::super::{Document, Files, Setting, Unread};
@@ -65,6 +66,7 @@ pub fn parse(documents: &mut Vec<Document>, files: &mut dyn Files) -> Tree {
         item: String::new(),
         conditions: 0,
         open: HashSet::new(),
+        steps: Cell::new(STEPS),
     };
     for file in 0..documents.len() {
         reader.document(documents, file, 0);
@@ -83,7 +85,12 @@ struct Reader<'a> {
     item: String,
     conditions: usize,
     open: HashSet<String>,
+    /// How many macros may still be looked for.
+    steps: Cell<usize>,
 }
+
+/// Many times what the largest configuration needs; beyond it macros stay as they are written.
+const STEPS: usize = 10_000_000;
 
 impl Reader<'_> {
     fn document(&mut self, documents: &mut Vec<Document>, file: usize, depth: usize) {
@@ -235,6 +242,9 @@ impl Reader<'_> {
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for _ in 0..ROUNDS {
+            let left = self.steps.get().checked_sub(self.macros.len());
+            let Some(left) = left else { break };
+            self.steps.set(left);
             let Some((name, value)) = self
                 .macros
                 .iter()
