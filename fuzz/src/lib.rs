@@ -46,4 +46,8 @@ pub const TARGETS: &[Target] = &[
     targets::policy::TEXTS,
     targets::watch::FILE,
     targets::watch::DIALOGUE,
+    targets::config::POSTFIX,
+    targets::config::DOVECOT,
+    targets::config::EXIM,
+    targets::config::COURIER,
 ];

@@ -116,3 +116,109 @@ fn our_own_configuration_is_judged_too() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stdout).contains("GP-LOGIN-CLEAR"));
 }
+
+#[test]
+fn a_key_that_does_not_fit_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let pairs: Vec<String> = ["one", "two"]
+        .into_iter()
+        .map(|name| {
+            let made = Command::new("openssl")
+                .args([
+                    "req",
+                    "-x509",
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:P-256",
+                    "-nodes",
+                    "-subj",
+                    "/CN=x",
+                ])
+                .args([
+                    "-addext",
+                    "subjectAltName=DNS:mail.example.org",
+                    "-addext",
+                    "basicConstraints=CA:FALSE",
+                    "-days",
+                    "90",
+                ])
+                .args([
+                    "-keyout",
+                    &path(&format!("{name}.key")),
+                    "-out",
+                    &path(&format!("{name}.pem")),
+                ])
+                .output()
+                .unwrap();
+            assert!(made.status.success());
+            name.to_owned()
+        })
+        .collect();
+    let lint_pair = |chain: &str, key: &str| {
+        let text = format!(
+            "smtpd_tls_chain_files = {}, {}\nsmtpd_tls_security_level = may\n",
+            path(key),
+            path(chain)
+        );
+        std::fs::write(path("main.cf"), text).unwrap();
+        let output = lint(&[&path("main.cf"), "--json"]);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = told["findings"].as_array().unwrap().clone();
+        findings
+            .iter()
+            .map(|it| it["id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(lint_pair(&format!("{}.pem", pairs[0]), "two.key").contains(&"CF-CERT".to_owned()));
+    assert_eq!(lint_pair("one.pem", "one.key"), ["PF-LEVEL-MAY"]);
+    // A key everybody may read, and files that are not there.
+    Command::new("chmod")
+        .args(["644", &path("one.key")])
+        .status()
+        .unwrap();
+    assert_eq!(
+        lint_pair("one.pem", "one.key"),
+        ["CF-CERT-WARN", "PF-LEVEL-MAY"]
+    );
+    assert_eq!(lint_pair("gone.pem", "gone.key"), ["PF-LEVEL-MAY"]);
+}
+
+/// As many lines as are read at all.
+fn many(line: &dyn Fn(usize) -> String) -> String {
+    (0..19_000).map(line).collect::<Vec<_>>().concat()
+}
+
+#[test]
+fn hostile_configurations_end_soon() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("x");
+    let name = file.to_str().unwrap();
+    let texts = [
+        ("postfix", "smtpd_tls_auth_onyl = $x\n".repeat(19_000)),
+        (
+            "postfix",
+            many(&|it| format!("a{it} = $a{}$a{}\n", it + 1, it + 1)),
+        ),
+        ("dovecot", "a {\n".repeat(19_000)),
+        ("dovecot", many(&|it| format!("ssl_ch{it} = x\n"))),
+        (
+            "exim",
+            many(&|it| format!("A{it} = A{}A{}\n", it + 1, it + 1)),
+        ),
+        ("exim", "tls_advertise_host = x\n".repeat(19_000)),
+        ("courier", "TLS_CERTFILES=x\n".repeat(19_000)),
+    ];
+    for (kind, text) in texts {
+        std::fs::write(&file, &text).unwrap();
+        let start = std::time::Instant::now();
+        assert!(lint(&[kind, name, "--json"]).status.code().is_some());
+        // Far from what it takes, so that a busy machine does not matter; what it guards against took minutes.
+        assert!(
+            start.elapsed().as_secs() < 90,
+            "{kind}: {:?}",
+            start.elapsed()
+        );
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 
 pub mod clients;
+pub mod config;
 pub mod dns;
 pub mod hello;
 pub mod imap;

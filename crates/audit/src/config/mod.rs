@@ -25,6 +25,8 @@ pub use document::{Document, Files, NoFiles, Unread};
 pub use edit::Edit;
 pub use kind::Kind;
 
+use std::collections::HashMap;
+
 use crate::finding::{Finding, Place};
 use crate::rules;
 
@@ -37,6 +39,21 @@ pub struct Outcome {
     pub edits: Vec<Edit>,
     /// Every document that was read.
     pub documents: Vec<Document>,
+    /// Certificates and keys that are named, for whoever may look at them.
+    pub pairs: Vec<Pair>,
+}
+
+/// A certificate and its key, as a configuration names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The file with the certificate and its chain.
+    pub chain: String,
+    /// The file with the key; the same one where both stand in it.
+    pub key: String,
+    /// The line that names the certificate.
+    pub evidence: String,
+    /// Where it stands.
+    pub place: Place,
 }
 
 /// Judges documents of a kind. `version` is that of the server, such as `3.7`; without one, the newest that is known is meant.
@@ -52,19 +69,25 @@ pub fn lint(
         Kind::Exim => exim::lint(documents, files),
         Kind::Courier => courier::lint(documents),
     };
-    let order = |file: &str| {
-        let place = outcome.documents.iter().position(|it| it.name == file);
-        place.unwrap_or(usize::MAX)
-    };
-    outcome.findings.sort_by_key(|it| {
-        (
-            order(&it.place.file),
-            it.place.line,
-            it.place.column,
-            it.rule.id,
-        )
-    });
+    outcome.sort();
     outcome
+}
+
+impl Outcome {
+    /// Puts the findings into the order of the files and lines.
+    pub fn sort(&mut self) {
+        let order: HashMap<&str, usize> = self
+            .documents
+            .iter()
+            .map(|it| it.name.as_str())
+            .zip(0..)
+            .collect();
+        let key = |it: &Finding| {
+            let file = order.get(it.place.file.as_str()).copied();
+            (file, it.place.line, it.place.column, it.rule.id)
+        };
+        self.findings.sort_by_key(key);
+    }
 }
 
 /// A version, major and minor.
@@ -126,15 +149,43 @@ pub(crate) struct Report {
     pub(crate) documents: Vec<Document>,
     findings: Vec<Finding>,
     edits: Vec<Edit>,
+    pairs: Vec<Pair>,
+    /// Where each line of each document begins.
+    starts: Vec<Vec<usize>>,
+    /// How many unknown names are still compared with the known ones.
+    guesses: usize,
 }
+
+/// Comparing names is dear; whoever has more wrong ones than this needs another file, not suggestions.
+const GUESSES: usize = 200;
 
 impl Report {
     pub(crate) fn new(documents: Vec<Document>) -> Self {
+        let starts = documents.iter().map(|it| line_starts(&it.text)).collect();
         Self {
             documents,
             findings: Vec::new(),
             edits: Vec::new(),
+            pairs: Vec::new(),
+            starts,
+            guesses: GUESSES,
         }
+    }
+
+    /// The known name nearest to a wrong one.
+    pub(crate) fn nearest<'a>(
+        &mut self,
+        wrong: &str,
+        known: impl Iterator<Item = &'a str>,
+    ) -> Option<&'a str> {
+        self.guesses = self.guesses.checked_sub(1)?;
+        name::nearest(wrong, known)
+    }
+
+    /// A line of a document, from 1, without its end.
+    pub(crate) fn line(&self, file: usize, line: usize) -> Option<&str> {
+        let start = *self.starts.get(file)?.get(line.checked_sub(1)?)?;
+        self.documents.get(file)?.text.get(start..)?.lines().next()
     }
 
     /// A finding at a place. A rule that is not in the table is a mistake the tests find.
@@ -215,9 +266,7 @@ impl Report {
 
     /// The white space before a setting.
     pub(crate) fn indent(&self, setting: &Setting) -> String {
-        let text = self.documents.get(setting.file).map(|it| it.text.as_str());
-        let line = text.and_then(|text| text.lines().nth(setting.line.saturating_sub(1)));
-        let line = line.unwrap_or_default();
+        let line = self.line(setting.file, setting.line).unwrap_or_default();
         let inner = line.len() - line.trim_start().len();
         line.get(..inner).unwrap_or_default().to_owned()
     }
@@ -227,6 +276,35 @@ impl Report {
             findings: self.findings,
             edits: edit::settle(self.edits),
             documents: self.documents,
+            pairs: self.pairs,
         }
     }
+
+    /// Notes a certificate and its key. What is no absolute path is left out: nobody knows what it is relative to.
+    pub(crate) fn pair(&mut self, setting: &Setting, chain: &str, key: &str) {
+        let file = self.documents.get(setting.file).map(|it| it.name.clone());
+        if !chain.starts_with('/')
+            || !key.starts_with('/')
+            || chain.contains('$')
+            || key.contains('$')
+        {
+            return;
+        }
+        self.pairs.push(Pair {
+            chain: chain.to_owned(),
+            key: key.to_owned(),
+            evidence: setting.shown(),
+            place: Place {
+                file: file.unwrap_or_default(),
+                line: setting.line,
+                column: setting.value_column,
+            },
+        });
+    }
+}
+
+/// Where each line begins.
+fn line_starts(text: &str) -> Vec<usize> {
+    let ends = text.match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(ends).collect()
 }

@@ -57,7 +57,14 @@ fn marked(finding: &Finding, line: Option<&str>) -> String {
         return format!("    {}", finding.evidence.escape_debug());
     };
     let mark = " ".repeat(finding.place.column.saturating_sub(1));
-    format!("    {shown}\n    {mark}^")
+    // What the line does not say itself: a value that goes on over several lines, what a file holds.
+    let dense = |text: &str| text.split_whitespace().collect::<String>();
+    let more = if dense(&shown).contains(&dense(&finding.evidence)) {
+        String::new()
+    } else {
+        format!("\n    {}", finding.evidence.escape_debug())
+    };
+    format!("    {shown}\n    {mark}^{more}")
 }
 
 /// One JSON object.

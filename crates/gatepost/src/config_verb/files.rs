@@ -13,8 +13,10 @@ use crate::exit::Failure;
 
 /// Far above any configuration, far below what would hurt.
 pub(crate) const LARGEST: u64 = 4 * 1024 * 1024;
-/// All files of one configuration together.
-const LARGEST_TOGETHER: u64 = 16 * 1024 * 1024;
+/// Lines of one file: far above any configuration too.
+const MOST_LINES: usize = 20_000;
+/// All included files of one configuration together.
+const LARGEST_TOGETHER: u64 = 4 * 1024 * 1024;
 
 /// The text of a file, or why it is none.
 pub(crate) fn text(path: &Path) -> Result<String, String> {
@@ -48,6 +50,9 @@ fn decode(octets: Vec<u8>) -> Result<String, String> {
         ));
     }
     match String::from_utf8(octets) {
+        Ok(text) if text.lines().nth(MOST_LINES).is_some() => Err(format!(
+            "it has more than {MOST_LINES} lines: not a configuration"
+        )),
         Ok(text) if !text.contains('\0') => Ok(text),
         _ => Err("it is not text in UTF-8".to_owned()),
     }

@@ -1,5 +1,6 @@
 //! `gatepost config lint`: what the lines of a server's configuration really mean, and with `--fix` the corrected files beside the old.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use gatepost_audit::report;
 use serde_json::json;
 
 use super::files::{self, OnDisk};
-use super::own;
+use super::{certificates, own};
 use crate::exit::Failure;
 
 /// The verb on the command line.
@@ -124,11 +125,12 @@ pub(crate) fn judge(
             "cannot tell whose configuration {file} is; say so, for example: gatepost config lint postfix {file}"
         ))
     })?;
-    Ok(if file == "-" {
-        config::lint(kind, documents, version, &mut NoFiles)
-    } else {
-        config::lint(kind, documents, version, &mut OnDisk::default())
-    })
+    if file == "-" {
+        return Ok(config::lint(kind, documents, version, &mut NoFiles));
+    }
+    let mut outcome = config::lint(kind, documents, version, &mut OnDisk::default());
+    certificates::judge(&mut outcome);
+    Ok(outcome)
 }
 
 /// The well-known files of each server, those it begins with.
@@ -239,8 +241,12 @@ fn print(given: &ArgMatches, file: &str, outcome: &Outcome, fixed: &[String]) {
 }
 
 fn told(findings: &[Finding], outcome: &Outcome) -> String {
+    let documents: HashMap<&str, Vec<&str>> = outcome
+        .documents
+        .iter()
+        .map(|it| (it.name.as_str(), it.text.lines().collect()))
+        .collect();
     report::text_with(findings, &|name, line| {
-        let document = outcome.documents.iter().find(|it| it.name == name)?;
-        document.text.lines().nth(line.checked_sub(1)?)
+        documents.get(name)?.get(line.checked_sub(1)?).copied()
     })
 }

@@ -1,6 +1,7 @@
 //! `gatepost config`: our own configuration (sample, reference, what is in force), and those of others: what is wrong with them, right
 //! ones for servers and clients, and what belongs into DNS.
 
+mod certificates;
 mod client;
 mod dns;
 mod drift;

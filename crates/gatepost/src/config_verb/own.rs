@@ -55,8 +55,8 @@ pub(crate) fn lint(documents: Vec<Document>) -> Outcome {
     findings.sort_by_key(|it: &Finding| (it.place.line, it.place.column));
     Outcome {
         findings,
-        edits: Vec::new(),
         documents,
+        ..Outcome::default()
     }
 }
 

@@ -1,15 +1,17 @@
 //! What Courier's variables mean for logins and TLS.
 
+use std::collections::HashMap;
+
 use super::super::tls::has_weak_cipher;
-use super::super::{Report, Setting, name};
+use super::super::{Report, Setting};
 use super::NAMES;
 
 pub(super) fn judge(settings: &[Setting], report: &mut Report) {
-    for (index, setting) in settings.iter().enumerate() {
-        let later = settings
-            .iter()
-            .skip(index + 1)
-            .rfind(|it| it.name == setting.name && it.file == setting.file);
+    let named = settings.iter().map(|it| ((it.file, it.name.as_str()), it));
+    let last: HashMap<(usize, &str), &Setting> = named.collect();
+    for setting in settings {
+        let later = last.get(&(setting.file, setting.name.as_str()));
+        let later = later.filter(|later| **later != setting);
         if let Some(later) = later {
             if later.value != setting.value {
                 report.about(
@@ -25,10 +27,14 @@ pub(super) fn judge(settings: &[Setting], report: &mut Report) {
             }
             continue;
         }
+        if setting.name == "TLS_CERTFILE" {
+            let key = last.get(&(setting.file, "TLS_PRIVATE_KEYFILE"));
+            report.pair(setting, &setting.value, &key.map_or(setting, |it| it).value);
+        }
         if NAMES.contains(&setting.name.as_str()) || setting.name.starts_with("MAILDIR") {
             judge_value(settings, setting, report);
         } else {
-            let near = name::nearest(&setting.name, NAMES.iter().copied());
+            let near = report.nearest(&setting.name, NAMES.iter().copied());
             report.about(
                 "CO-UNKNOWN",
                 setting,

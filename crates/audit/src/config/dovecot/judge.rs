@@ -1,15 +1,18 @@
 //! What Dovecot's settings mean for logins and TLS.
 
+use std::collections::HashMap;
+
 use super::super::tls::{has_weak_cipher, index};
-use super::super::{Report, Setting, Version, name};
+use super::super::{Report, Setting, Version};
 use super::parse::{Line, Tree};
 use super::table::{self, Era};
 use crate::config::postfix;
 
 pub(super) fn judge(tree: &Tree, version: Option<Version>, report: &mut Report) {
     let new = version.map_or_else(|| is_24(tree), |version| version >= Version(2, 4));
-    for (index, line) in tree.lines.iter().enumerate() {
-        if let Some(later) = overridden(tree, index) {
+    let last = in_force(tree);
+    for line in &tree.lines {
+        if let Some(later) = overridden(line, &last) {
             twice(line, later, report);
             continue;
         }
@@ -19,6 +22,15 @@ pub(super) fn judge(tree: &Tree, version: Option<Version>, report: &mut Report) 
     }
     listeners(tree, report);
     absent(tree, new, report);
+    for (cert, key) in [
+        ("ssl_cert", "ssl_key"),
+        ("ssl_server_cert_file", "ssl_server_key_file"),
+    ] {
+        if let (Some(cert), Some(key)) = (global(tree, cert), global(tree, key)) {
+            let path = |it: &Setting| it.value.trim_start_matches('<').trim().to_owned();
+            report.pair(cert, &path(cert), &path(key));
+        }
+    }
 }
 
 fn is_24(tree: &Tree) -> bool {
@@ -36,21 +48,22 @@ fn global<'a>(tree: &'a Tree, name: &str) -> Option<&'a Setting> {
     line.map(|it| &it.setting)
 }
 
-/// A later line of the same name in the same sections. Lists that grow (`x = $x y`) are not overridden.
-fn overridden(tree: &Tree, index: usize) -> Option<&Line> {
-    let line = tree.lines.get(index)?;
-    // Outside of sections alone: passdb, userdb and others may stand several times.
+/// The last line of each name outside of sections.
+fn in_force(tree: &Tree) -> HashMap<&str, &Line> {
+    let lines = tree.lines.iter().filter(|it| it.sections.is_empty());
+    lines.map(|it| (it.setting.name.as_str(), it)).collect()
+}
+
+/// A later line of the same name. Lists that grow (`x = $x y`) are not overridden, and inside of sections a name may stand several
+/// times.
+fn overridden<'a>(line: &Line, last: &HashMap<&str, &'a Line>) -> Option<&'a Line> {
     if !line.sections.is_empty() {
         return None;
     }
-    let mut later = tree.lines.get(index + 1..)?.iter();
-    let later = later.rfind(|it| it.setting.name == line.setting.name && it.sections.is_empty())?;
-    let grows = later
-        .setting
-        .value
-        .contains(&format!("${}", line.setting.name))
-        || later.setting.value.contains("$SET");
-    (!grows).then_some(later)
+    let later = *last.get(line.setting.name.as_str())?;
+    let value = &later.setting.value;
+    let grows = value.contains(&format!("${}", line.setting.name)) || value.contains("$SET");
+    (later != line && !grows).then_some(later)
 }
 
 fn twice(line: &Line, later: &Line, report: &mut Report) {
@@ -224,7 +237,7 @@ fn unknown(line: &Line, new: bool, report: &mut Report) -> bool {
             era != Some(Era::From24) && era != Some(Era::Until22)
         }
     };
-    let near = name::nearest(&setting.name, table::names().filter(known));
+    let near = report.nearest(&setting.name, table::names().filter(known));
     // The list for 2.4 has gaps: there, only what is nearly a known name is said to be wrong.
     if !new || near.is_some() {
         report.about(
@@ -394,7 +407,16 @@ fn mechanisms(setting: &Setting, report: &mut Report) {
 
 /// Listeners: 993 and 995 speak TLS from the start, 143 and 110 do not.
 fn listeners(tree: &Tree, report: &mut Report) {
+    // Of several in one section the last one counts.
+    let of = |name: &'static str| -> HashMap<&[String], &Line> {
+        let lines = tree.lines.iter().filter(|it| it.setting.name == name);
+        lines.map(|it| (it.sections.as_slice(), it)).collect()
+    };
+    let (switches, ports) = (of("ssl"), of("port"));
     for line in tree.lines.iter().filter(|it| it.setting.name == "port") {
+        if ports.get(line.sections.as_slice()) != Some(&line) {
+            continue;
+        }
         let Some((listener, around)) = line.sections.split_last() else {
             continue;
         };
@@ -403,8 +425,7 @@ fn listeners(tree: &Tree, report: &mut Report) {
         {
             continue;
         }
-        let same = |it: &&Line| it.sections == line.sections && it.setting.name == "ssl";
-        let ssl = tree.lines.iter().rev().find(same);
+        let ssl = switches.get(line.sections.as_slice());
         let on = ssl.is_some_and(|it| it.setting.value == "yes");
         match line.setting.value.as_str() {
             "993" | "995" | "465" if !on => {

@@ -7,6 +7,8 @@ use super::super::{Document, Files, Setting, Unread};
 
 /// Deeper than any configuration.
 const DEPTH: usize = 16;
+/// Sections inside of sections.
+const NESTED: usize = 32;
 /// More files than any configuration has.
 const MOST: usize = 1_000;
 
@@ -118,6 +120,9 @@ impl Reader<'_> {
                 self.bad("DC-BRACE", content.to_owned(), place);
             }
         } else if let Some(name) = content.strip_suffix('{').filter(|it| !before_value(it)) {
+            if self.sections.len() >= NESTED {
+                return self.bad("DC-BRACE", content.to_owned(), place);
+            }
             let name = name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
             let mut around = self.names();
             around.push(name.clone());

@@ -1,6 +1,8 @@
 //! What Exim's options mean for logins and TLS.
 
-use super::super::{Report, Setting, name};
+use std::collections::HashMap;
+
+use super::super::{Report, Setting};
 use super::parse::{Line, Tree};
 use super::table;
 use crate::config::postfix;
@@ -9,21 +11,16 @@ use crate::config::postfix;
 const ADVERTISE: &str = "auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}";
 
 pub(super) fn judge(tree: &Tree, report: &mut Report) {
-    for (index, line) in tree.lines.iter().enumerate() {
-        let later = tree.lines.get(index + 1..).unwrap_or_default();
+    let settled = tree
+        .lines
+        .iter()
+        .filter(|it| it.section == "main" && !it.conditional);
+    let last: HashMap<&str, &Line> = settled.map(|it| (it.setting.name.as_str(), it)).collect();
+    for line in &tree.lines {
         if line.section == "main" {
-            let again = |it: &&Line| it.section == "main" && it.setting.name == line.setting.name;
-            if !line.conditional
-                && let Some(later) = later.iter().rev().find(|it| again(it) && !it.conditional)
-            {
-                report.about(
-                    "EX-DUPLICATE",
-                    &line.setting,
-                    Some(format!(
-                        "Exim refuses an option that is set twice; keep one of lines {} and {}",
-                        line.setting.line, later.setting.line
-                    )),
-                );
+            let later = last.get(line.setting.name.as_str());
+            if let Some(later) = later.filter(|later| **later != line && !line.conditional) {
+                twice(line, later, report);
                 continue;
             }
             if judge_name(line, report) {
@@ -36,6 +33,13 @@ pub(super) fn judge(tree: &Tree, report: &mut Report) {
     }
     logins(tree, report);
     certificate(tree, report);
+}
+
+fn twice(line: &Line, later: &Line, report: &mut Report) {
+    let (one, other) = (line.setting.line, later.setting.line);
+    let fix =
+        format!("Exim refuses an option that is set twice; keep one of lines {one} and {other}");
+    report.about("EX-DUPLICATE", &line.setting, Some(fix));
 }
 
 fn main<'a>(tree: &'a Tree, name: &str) -> Option<&'a Line> {
@@ -60,7 +64,7 @@ fn judge_name(line: &Line, report: &mut Report) -> bool {
             )),
         );
     } else {
-        let near = name::nearest(&setting.name, table::names());
+        let near = report.nearest(&setting.name, table::names());
         report.about(
             "EX-UNKNOWN",
             setting,
@@ -283,6 +287,10 @@ fn logins(tree: &Tree, report: &mut Report) {
 }
 
 fn certificate(tree: &Tree, report: &mut Report) {
+    if let Some(cert) = main(tree, "tls_certificate").filter(|it| !it.conditional) {
+        let key = main(tree, "tls_privatekey").unwrap_or(cert);
+        report.pair(&cert.setting, &cert.setting.value, &key.setting.value);
+    }
     let off = main(tree, "tls_advertise_hosts").is_some_and(|it| it.setting.value.is_empty());
     if off || tree.incomplete || !tree.has_sections {
         return;

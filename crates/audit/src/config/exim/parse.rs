@@ -3,12 +3,15 @@
 //!
 //! What `.ifdef` and its kin decide depends on macros of the command line too, so a setting inside of them is marked.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use super::super::{Document, Files, Setting, Unread};
 
 const DEPTH: usize = 16;
 const MOST: usize = 1_000;
+/// More macros than any configuration has; further ones are not put in.
+const MACROS: usize = 2_000;
 /// Macros are put in at most so often in one line.
 const ROUNDS: usize = 50;
 /// Longer than any line.
@@ -63,6 +66,7 @@ pub fn parse(documents: &mut Vec<Document>, files: &mut dyn Files) -> Tree {
         item: String::new(),
         conditions: 0,
         open: HashSet::new(),
+        steps: Cell::new(STEPS),
     };
     for file in 0..documents.len() {
         reader.document(documents, file, 0);
@@ -81,7 +85,12 @@ struct Reader<'a> {
     item: String,
     conditions: usize,
     open: HashSet<String>,
+    /// How many macros may still be looked for.
+    steps: Cell<usize>,
 }
+
+/// Many times what the largest configuration needs; beyond it macros stay as they are written.
+const STEPS: usize = 10_000_000;
 
 impl Reader<'_> {
     fn document(&mut self, documents: &mut Vec<Document>, file: usize, depth: usize) {
@@ -174,7 +183,9 @@ impl Reader<'_> {
         if let Some((name, value)) = macro_of(content) {
             let value = self.fill(value);
             self.macros.retain(|(it, _)| it != name);
-            self.macros.push((name.to_owned(), value));
+            if self.macros.len() < MACROS {
+                self.macros.push((name.to_owned(), value));
+            }
             return;
         }
         let filled = self.fill(content);
@@ -231,6 +242,9 @@ impl Reader<'_> {
     fn fill(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for _ in 0..ROUNDS {
+            let left = self.steps.get().checked_sub(self.macros.len());
+            let Some(left) = left else { break };
+            self.steps.set(left);
             let Some((name, value)) = self
                 .macros
                 .iter()

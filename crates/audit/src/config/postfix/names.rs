@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::{Report, Setting, Version, name};
+use super::super::{Report, Setting, Version};
 use super::expand::{Unknown, expand};
 use super::table::{self, SUFFIXES};
 use super::view::Configuration;
@@ -208,7 +208,7 @@ fn unknown(setting: &Setting, report: &mut Report) {
             )),
         );
     }
-    let near = name::nearest(name, table::names());
+    let near = report.nearest(name, table::names());
     let fix = near.map(|near| format!("{near} = {}", setting.value));
     report.about("PF-UNKNOWN", setting, fix);
 }

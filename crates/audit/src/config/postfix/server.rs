@@ -202,7 +202,13 @@ fn certificates(configuration: &Configuration, report: &mut Report) {
     };
     let chain = set("smtpd_tls_chain_files");
     let (cert, key) = (set("smtpd_tls_cert_file"), set("smtpd_tls_key_file"));
-    if chain.is_some() {
+    if let Some(setting) = chain {
+        let files = value("smtpd_tls_chain_files").unwrap_or_default();
+        let mut files = files.split([',', ' ']).filter(|it| !it.is_empty());
+        // One file with both, or the key and then its chain. More are several identities.
+        if let (Some(key), chain, None) = (files.next(), files.next(), files.next()) {
+            report.pair(setting, chain.unwrap_or(key), key);
+        }
         for setting in [cert, key].into_iter().flatten() {
             report.about(
                 "PF-CERT-IGNORED",
@@ -223,6 +229,10 @@ fn certificates(configuration: &Configuration, report: &mut Report) {
         files.dedup();
         format!("smtpd_tls_chain_files = {}", files.join(", "))
     });
+    if let (Some(setting), Some(chain)) = (cert, value("smtpd_tls_cert_file")) {
+        let key = value("smtpd_tls_key_file");
+        report.pair(setting, &chain, key.as_deref().unwrap_or(&chain));
+    }
     for (setting, lines) in [(cert, line.clone()), (key, None)] {
         let Some(setting) = setting else { continue };
         report.about("PF-CERT-PAIR", setting, line.clone());
@@ -450,10 +460,11 @@ fn demand(service: &Service, name: &str, value: &str, id: &str, report: &mut Rep
     let wanted = format!("-o {name}={value}");
     if let Some(option) = service.option(name) {
         report.about(id, option, Some(wanted));
-        let text = report.documents.get(option.file).map(|it| it.text.as_str());
-        let line = text.and_then(|text| text.lines().nth(option.line - 1));
+        let line = report.line(option.file, option.line).map(str::to_owned);
         let old = format!("{name}={}", option.value);
-        let new = line.map(|line| line.replace(&old, &format!("{name}={value}")));
+        let new = line
+            .as_ref()
+            .map(|line| line.replace(&old, &format!("{name}={value}")));
         if let (Some(line), Some(new)) = (line, new)
             && line != new
         {
