@@ -9,6 +9,7 @@ mod config_verb;
 mod directives;
 mod exit;
 mod intro;
+mod keep;
 mod password;
 mod serve;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some((verb, given)) if keep::has(verb) => keep::run(verb, given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),
         _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),
     };

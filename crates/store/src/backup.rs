@@ -33,7 +33,7 @@ const MANIFEST: &str = "backup.json";
 /// The first words of [`MANIFEST`].
 const SCHEMA: &str = "gatepost-backup-1";
 /// Files of the data folder that belong to the running server alone.
-const OWN: [&str; 4] = ["lock", "turn", "hold", MANIFEST];
+const OWN: [&str; 5] = ["lock", "turn", "hold", "import", MANIFEST];
 /// Octets copied at a time.
 const PIECE: usize = 1 << 20;
 

@@ -9,13 +9,16 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gatepost_wire::imap::ask::Mailbox;
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::db::{Hold, Turn, database_path, now, open_reader, open_writer, refuse_newer};
+use crate::db::{
+    Hold, Turn, database_path, now, open_file, open_reader, open_writer, refuse_newer,
+};
 use crate::incoming::Spool;
 use crate::ops::{self, Work};
 use crate::read::{self, Readers};
@@ -39,6 +42,8 @@ pub struct Beside {
     spool: Arc<Spool>,
     options: Options,
     dir: PathBuf,
+    /// Two imports at once would not see each other's marks.
+    _lock: File,
 }
 
 impl fmt::Debug for Beside {
@@ -59,12 +64,19 @@ pub struct Arrival {
 }
 
 impl Beside {
-    /// Opens a store that is there. Needs no lock: a server may be running. Messages wait in memory, whatever their size.
+    /// Opens a store that is there; a server may be running. [`Error::Locked`] when another process is bringing mail in.
+    /// Messages wait in memory, whatever their size.
     pub fn open(dir: &Path, options: Options) -> Result<Self, Error> {
         let options = Options {
             spool_above: usize::MAX,
             ..options
         };
+        let lock = open_file(dir, "import")?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
         let turn = Turn::open(dir)?;
         let taken = turn.take()?;
         let db = open_writer(dir)?;
@@ -78,6 +90,7 @@ impl Beside {
             spool: Arc::new(Spool::in_memory(dir, options)),
             options,
             dir: dir.to_path_buf(),
+            _lock: lock,
         })
     }
 
@@ -272,6 +285,10 @@ impl Reading {
 
     /// Octets of a message, verified.
     pub fn read(&self, body: &BodyRef, offset: u64, length: u32) -> Result<Vec<u8>, Error> {
-        self.bodies.read(body, offset, length)
+        match self.bodies.read(body, offset, length) {
+            // No segment goes while we hold them: one that is not there was lost.
+            Err(Error::Gone) => Err(Error::Damaged),
+            other => other,
+        }
     }
 }

@@ -7,6 +7,7 @@
 //!   DIR/spool/        large messages while they come in
 //!   DIR/lock          held by the one process that serves the mail
 //!   DIR/turn          held by an account command or an import while it writes
+//!   DIR/import        held by the one import that brings mail in
 //!   DIR/hold          held by a backup, a check or an export: the server removes no segment meanwhile
 //! ```
 //!

@@ -5,27 +5,27 @@
 
 mod cert;
 mod connect;
-mod date;
+pub(crate) mod date;
 mod discover;
 mod fetch;
-mod flags;
+pub(crate) mod flags;
 mod home;
-mod kinds;
-mod login;
+pub(crate) mod kinds;
+pub(crate) mod login;
 mod lookup;
 mod network;
 mod pin;
-mod progress;
-mod reach;
+pub(crate) mod progress;
+pub(crate) mod reach;
 mod reached;
 mod secret;
 mod send;
-mod settings;
+pub(crate) mod settings;
 mod terms;
 mod text;
 mod tlsa;
-mod trouble;
-mod url;
+pub(crate) mod trouble;
+pub(crate) mod url;
 
 use clap::{ArgMatches, Command};
 

@@ -8,5 +8,5 @@
 
 pub mod ask;
 pub mod client;
-mod mutf7;
+pub mod mutf7;
 pub mod server;
