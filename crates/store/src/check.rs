@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use rusqlite::Connection;
@@ -85,6 +86,13 @@ impl Finding {
     }
 }
 
+impl Finding {
+    /// Whether nothing needs to be done: the next start does it.
+    pub const fn is_harmless(&self) -> bool {
+        matches!(self, Self::UnknownFile(_))
+    }
+}
+
 impl fmt::Display for Harm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -116,7 +124,10 @@ impl fmt::Display for Finding {
             Self::Counts(many) => write!(f, "{many} counts of bodies and segments are wrong"),
             Self::Bodies(many) => write!(f, "{many} bodies no message refers to"),
             Self::Stray(many) => write!(f, "{many} messages of mailboxes that are not there"),
-            Self::UnknownFile(name) => write!(f, "segments/{name}: the database does not know it"),
+            Self::UnknownFile(name) => write!(
+                f,
+                "segments/{name}: left by a run that broke off; the server's next start removes it"
+            ),
         }
     }
 }
@@ -155,7 +166,9 @@ impl Report {
 
     /// Whether nothing is wrong, or everything was put right.
     pub fn is_good(&self) -> bool {
-        self.findings.iter().all(|found| found.repaired.is_some())
+        self.findings
+            .iter()
+            .all(|found| found.repaired.is_some() || found.finding.is_harmless())
     }
 }
 
@@ -412,7 +425,12 @@ fn examine_files(dir: &Path, db: &Connection, report: &mut Report) -> Result<(),
     }
     let mut query = db.prepare("SELECT 1 FROM segments WHERE id = ?1")?;
     let mut unknown = Vec::new();
-    for entry in fs::read_dir(segments::folder(dir))? {
+    let entries = match fs::read_dir(segments::folder(dir)) {
+        // No server has run here yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
         let path = entry?.path();
         let stem = path.file_stem().and_then(|stem| stem.to_str());
         let id = stem.and_then(|stem| stem.parse::<i64>().ok());

@@ -3,6 +3,17 @@
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
+use crate::client::flags::{self, Topic};
+
+/// What the server at the other end is asked for, and how it is known.
+const REMOTE: [Topic; 5] = [
+    Topic::Tls,
+    Topic::Trust,
+    Topic::Login,
+    Topic::Network,
+    Topic::Output,
+];
+
 /// The verbs.
 pub(crate) fn commands() -> [Command; 3] {
     [backup(), restore(), mailbox()]
@@ -106,16 +117,17 @@ fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 }
 
 fn import() -> Command {
-    Command::new("import")
-        .about("Bring mail in from a Maildir, an mbox or .eml files")
+    let command = Command::new("import")
+        .about("Bring mail in from a Maildir, an mbox, .eml files or an IMAP server")
         .long_about(
-            "Bring mail in from a Maildir, an mbox or .eml files, with flags and dates, folders within folders too. The server \
-             may run.\n\nWhat was brought in once is not brought in again, so an import that breaks off is simply run again.",
+            "Bring mail in from a Maildir, an mbox, .eml files or an IMAP server, with flags and dates, folders within folders \
+             too. The server of this data folder may run.\n\nWhat was brought in once is not brought in again, so an import that breaks off is simply run again.",
         )
         .after_help(
             "Examples:\n  gatepost mailbox import --account anna@example.org ~/Maildir\n  \
              gatepost mailbox import --account anna@example.org --mailbox Archive/2024 old.mbox\n  \
-             gatepost mailbox import --account anna@example.org --mailbox Old letters/ --data /var/lib/gatepost\n\n\
+             gatepost mailbox import --account anna@example.org --mailbox Old letters/ --data /var/lib/gatepost\n  \
+             gatepost mailbox import --account anna@example.org imaps://mail.example.org --user anna\n\n\
              Exit codes: 0 good, 1 some messages could not be taken (each is named), 2 wrong usage, 3 disk.",
         )
         .arg(one("account", "ADDRESS", "Whose mail it becomes").required(true))
@@ -130,22 +142,24 @@ fn import() -> Command {
             Arg::new("source")
                 .value_name("SOURCE")
                 .required(true)
-                .help("A Maildir, an mbox file, an .eml file, or a folder of these"),
+                .help("A Maildir, an mbox file, an .eml file, or a folder of these; or imaps://HOST[/MAILBOX]"),
         )
-        .arg(data())
-        .arg(json())
+        .arg(data());
+    flags::add(command, &REMOTE)
 }
 
 fn export() -> Command {
-    Command::new("export")
-        .about("Write an account's mail to a Maildir, mbox or .eml files")
+    let command = Command::new("export")
+        .about("Write an account's mail to a Maildir, mbox or .eml files, or to an IMAP server")
         .long_about(
-            "Write an account's mail to a Maildir, mbox files or .eml files, with flags and dates. The server may run.\n\n\
+            "Write an account's mail to a Maildir, mbox files or .eml files, or to an IMAP server, with flags and dates. The \
+             server of this data folder may run.\n\n\
              An export that breaks off is simply run again; Maildir and .eml folders are brought up to date that way.",
         )
         .after_help(
             "Examples:\n  gatepost mailbox export --account anna@example.org ~/Maildir\n  \
-             gatepost mailbox export --account anna@example.org --format mbox --mailbox Archive mail/\n\n\
+             gatepost mailbox export --account anna@example.org --format mbox --mailbox Archive mail/\n  \
+             gatepost mailbox export --account anna@example.org imaps://mail.example.org/Old --user anna\n\n\
              Exit codes: 0 good, 1 some messages could not be read or written (each is named), 2 wrong usage, 3 disk.",
         )
         .arg(one("account", "ADDRESS", "Whose mail").required(true))
@@ -159,8 +173,8 @@ fn export() -> Command {
             Arg::new("target")
                 .value_name("TARGET")
                 .required(true)
-                .help("The folder to write to"),
+                .help("The folder to write to; or imaps://HOST[/MAILBOX], below which all go"),
         )
-        .arg(data())
-        .arg(json())
+        .arg(data());
+    flags::add(command, &REMOTE)
 }

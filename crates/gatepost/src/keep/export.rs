@@ -1,4 +1,4 @@
-//! `gatepost mailbox export`.
+//! `gatepost mailbox export`: to files (to a server: see `remote/export.rs`).
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use gatepost_store::{AccountId, Error, MailboxId, Message, Reading};
 use serde_json::json;
 
 use super::target::{Format, Target};
-use super::{data, refused};
+use super::{data, refused, remote};
 use crate::client::progress::Progress;
 use crate::exit::Failure;
 
@@ -28,6 +28,14 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
             text("account"),
             wanted.unwrap_or_default()
         )));
+    }
+    if remote::is_url(&text("target")) {
+        let mut tally = Tally::default();
+        let target = text("target");
+        let result = remote::run_export(given, &target, &reading, mailboxes, &mut tally);
+        tally.tell(&target, given.get_flag("json"));
+        result?;
+        return tally.judge();
     }
     let mut export = Export {
         format: match text("format").as_str() {
@@ -107,14 +115,21 @@ pub(crate) fn content(reading: &Reading, message: &Message) -> Result<Vec<u8>, E
     reading.read(&message.body, 0, u32::MAX)
 }
 
+/// What became of the messages.
 #[derive(Debug, Default)]
-struct Tally {
-    mailboxes: u64,
-    messages: u64,
-    octets: u64,
-    known: u64,
-    kept: u64,
-    refused: u64,
+pub(crate) struct Tally {
+    /// Mailboxes written.
+    pub(crate) mailboxes: u64,
+    /// Messages written.
+    pub(crate) messages: u64,
+    /// Their octets.
+    pub(crate) octets: u64,
+    /// Messages that were there already.
+    pub(crate) known: u64,
+    /// Mailboxes that were there already and stay as they are.
+    pub(crate) kept: u64,
+    /// What could not be written.
+    pub(crate) refused: u64,
 }
 
 struct Export {
@@ -204,14 +219,21 @@ impl Export {
     }
 
     fn end(self, as_json: bool) -> Result<(), Failure> {
-        let Tally {
+        self.tally.tell(&self.root.display().to_string(), as_json);
+        self.tally.judge()
+    }
+}
+
+impl Tally {
+    fn tell(&self, target: &str, as_json: bool) {
+        let Self {
             mailboxes,
             messages,
             octets,
             known,
             kept,
             refused,
-        } = self.tally;
+        } = self;
         if as_json {
             println!(
                 "{}",
@@ -222,11 +244,13 @@ impl Export {
             );
         } else {
             println!(
-                "{}: exported {messages} messages ({octets} octets) of {mailboxes} mailboxes, {known} were there already",
-                self.root.display()
+                "{target}: exported {messages} messages ({octets} octets) of {mailboxes} mailboxes, {known} were there already"
             );
         }
-        match refused {
+    }
+
+    fn judge(&self) -> Result<(), Failure> {
+        match self.refused {
             0 => Ok(()),
             many => Err(Failure::finding(format!(
                 "{many} were left out; the lines above name them"

@@ -1,4 +1,4 @@
-//! `gatepost mailbox import`.
+//! `gatepost mailbox import`: from files (from a server: see `remote/import.rs`).
 //!
 //! 1. The source is listed: what is to be read, and what is passed over and why.
 //! 2. Messages are read one after the other and brought in in batches: a batch is there with its marks, or not at all.
@@ -16,7 +16,7 @@ use serde_json::json;
 use super::letter::Letter;
 use super::mbox::Quoting;
 use super::source::{self, Entry, Listing, Read1, Source};
-use super::{data, refused};
+use super::{data, refused, remote};
 use crate::client::progress::Progress;
 use crate::exit::Failure;
 
@@ -28,6 +28,14 @@ const BATCH_OCTETS: usize = 8 << 20;
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let folder = data(given)?;
     let text = |name: &str| given.get_one::<String>(name).cloned().unwrap_or_default();
+    if remote::is_url(&text("source")) {
+        let mut import = Import::open(&folder, &text("account"), given)?;
+        let result = remote::run_import(given, &text("source"), &mut import);
+        let result = result.and(import.flush());
+        import.tell(given.get_flag("json"));
+        result?;
+        return import.judge();
+    }
     let root = PathBuf::from(text("source"));
     let listing = source::list(&root)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", root.display())))?;
@@ -48,7 +56,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
 }
 
 /// The largest message, in octets: what the store takes.
-const LARGEST: u64 = 64 << 20;
+pub(crate) const LARGEST: u64 = 64 << 20;
 
 /// A run.
 pub(crate) struct Import {
@@ -149,7 +157,8 @@ impl Import {
         }
     }
 
-    fn ensure(&mut self, folder: &str) -> Result<String, Failure> {
+    /// Makes sure that the mailbox of a folder is there; says which it is.
+    pub(crate) fn ensure(&mut self, folder: &str) -> Result<String, Failure> {
         let mailbox = self.mailbox(folder);
         if !self.there.contains(&mailbox) {
             self.beside
@@ -163,6 +172,32 @@ impl Import {
     fn bring(&mut self, letter: Letter) -> Result<(), Failure> {
         let mailbox = self.ensure(&letter.folder)?;
         let mark = self.mark(&mailbox, &letter);
+        self.bring_marked(letter, mark)
+    }
+
+    /// Whether a message was brought in before.
+    pub(crate) fn knows(&self, mark: &Mark) -> bool {
+        self.known.contains(mark)
+    }
+
+    /// Whether everything goes to one mailbox and below it.
+    pub(crate) fn has_base(&self) -> bool {
+        self.base.is_some()
+    }
+
+    /// Messages that were not even looked at, because they are known.
+    pub(crate) fn count_known(&mut self, many: u64) {
+        self.tally.known += many;
+    }
+
+    /// So many octets more came in.
+    pub(crate) fn progress(&mut self, octets: u64) {
+        self.progress.add(octets);
+    }
+
+    /// Brings in a message that is known by this mark.
+    pub(crate) fn bring_marked(&mut self, letter: Letter, mark: Mark) -> Result<(), Failure> {
+        let mailbox = self.ensure(&letter.folder)?;
         if self.known.contains(&mark) {
             self.tally.known += 1;
             return Ok(());
@@ -213,7 +248,7 @@ impl Import {
         shorten(&words)
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         let batch = std::mem::take(&mut self.batch);
         let octets = std::mem::take(&mut self.batch_octets);
         if batch.is_empty() {
@@ -230,7 +265,8 @@ impl Import {
         Ok(())
     }
 
-    fn name_refused(&mut self, what: &str, why: &str) {
+    /// Names what cannot be taken.
+    pub(crate) fn name_refused(&mut self, what: &str, why: &str) {
         self.tally.refused += 1;
         eprintln!("gatepost: left out: {what}: {why}");
     }
@@ -287,7 +323,8 @@ impl Import {
     }
 }
 
-fn shorten(words: &[u8]) -> Mark {
+/// The hash of words, as short as a mark.
+pub(crate) fn shorten(words: &[u8]) -> Mark {
     let mut mark = [0; 16];
     mark.copy_from_slice(&digest(&SHA256, words).as_ref()[..16]);
     mark

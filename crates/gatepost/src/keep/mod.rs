@@ -7,6 +7,7 @@ mod import;
 mod letter;
 mod mbox;
 mod names;
+mod remote;
 mod source;
 mod target;
 

@@ -79,7 +79,8 @@ fn unescape(name: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-fn clean(level: &str) -> String {
+/// What a mailbox's name cannot hold becomes `_`.
+pub(crate) fn clean(level: &str) -> String {
     let impossible = |c: char| {
         c.is_control()
             || matches!(

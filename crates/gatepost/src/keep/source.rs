@@ -427,7 +427,7 @@ fn small_file(path: &Path) -> String {
 }
 
 /// Why a message cannot be kept. [RFC 9051 9: no CHAR8 is NUL]
-fn unfit(octets: &[u8]) -> Option<&'static str> {
+pub(crate) fn unfit(octets: &[u8]) -> Option<&'static str> {
     if octets.is_empty() {
         Some("is empty")
     } else if octets.contains(&0) {
