@@ -139,7 +139,7 @@ fn import() -> Command {
         )
         .arg(switch("again", "Bring in what was brought in before, too"))
         .arg(
-            Arg::new("source")
+            Arg::new("from-where")
                 .value_name("SOURCE")
                 .required(true)
                 .help("A Maildir, an mbox file, an .eml file, or a folder of these; or imaps://HOST[/MAILBOX]"),
@@ -170,7 +170,7 @@ fn export() -> Command {
                 .default_value("maildir"),
         )
         .arg(
-            Arg::new("target")
+            Arg::new("to-where")
                 .value_name("TARGET")
                 .required(true)
                 .help("The folder to write to; or imaps://HOST[/MAILBOX], below which all go"),

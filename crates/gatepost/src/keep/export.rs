@@ -29,9 +29,9 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
             wanted.unwrap_or_default()
         )));
     }
-    if remote::is_url(&text("target")) {
+    if remote::is_url(&text("to-where")) {
         let mut tally = Tally::default();
-        let target = text("target");
+        let target = text("to-where");
         let result = remote::run_export(given, &target, &reading, mailboxes, &mut tally);
         tally.tell(&target, given.get_flag("json"));
         result?;
@@ -43,7 +43,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
             "eml" => Format::Eml,
             _ => Format::Maildir,
         },
-        root: PathBuf::from(text("target")),
+        root: PathBuf::from(text("to-where")),
         folder,
         progress: Progress::new("exported", mailboxes.iter().map(|it| it.octets).sum()),
         reading,

@@ -28,15 +28,15 @@ const BATCH_OCTETS: usize = 8 << 20;
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let folder = data(given)?;
     let text = |name: &str| given.get_one::<String>(name).cloned().unwrap_or_default();
-    if remote::is_url(&text("source")) {
+    if remote::is_url(&text("from-where")) {
         let mut import = Import::open(&folder, &text("account"), given)?;
-        let result = remote::run_import(given, &text("source"), &mut import);
+        let result = remote::run_import(given, &text("from-where"), &mut import);
         let result = result.and(import.flush());
         import.tell(given.get_flag("json"));
         result?;
         return import.judge();
     }
-    let root = PathBuf::from(text("source"));
+    let root = PathBuf::from(text("from-where"));
     let listing = source::list(&root)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", root.display())))?;
     let mut import = Import::open(&folder, &text("account"), given)?;
