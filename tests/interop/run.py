@@ -18,6 +18,7 @@ import configs  # noqa: F401
 import fetchers  # noqa: F401
 import gate  # noqa: F401
 import install
+import keeping  # noqa: F401
 import life  # noqa: F401
 import ours  # noqa: F401
 import servers  # noqa: F401

@@ -3,14 +3,15 @@
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
-use crate::client;
 use crate::config_verb;
 use crate::directives::{DIRECTIVES, Directive, Kind};
+use crate::{client, keep};
 
 const EXAMPLES: &str = "Examples:
   gatepost serve                                   a mail server in this folder, ports + 10000
   gatepost serve --port-offset 0 --bind 0.0.0.0    on the real ports, reachable from everywhere
   gatepost account add anna@example.org            an account more, beside a running server
+  gatepost backup /backup/gatepost                 all mail and accounts, beside a running server
   gatepost config sample > gatepost.toml           every directive, explained
   gatepost send --from A --to B letter.txt         a message, over verified TLS or not at all
   gatepost fetch imaps://mail.example.org --user U --to mail
@@ -31,6 +32,7 @@ pub(crate) fn command() -> Command {
         .subcommand(account())
         .subcommand(config_verb::command())
         .subcommand(crate::watch::command())
+        .subcommands(keep::commands())
         .subcommands(client::commands())
 }
 

@@ -5,17 +5,17 @@
 
 mod cert;
 mod connect;
-mod date;
+pub(crate) mod date;
 mod discover;
 mod fetch;
 pub(crate) mod flags;
 mod home;
-mod kinds;
-mod login;
+pub(crate) mod kinds;
+pub(crate) mod login;
 pub(crate) mod lookup;
 mod network;
 mod pin;
-mod progress;
+pub(crate) mod progress;
 pub(crate) mod reach;
 mod reached;
 mod secret;
@@ -24,7 +24,7 @@ pub(crate) mod settings;
 mod terms;
 mod text;
 mod tlsa;
-mod trouble;
+pub(crate) mod trouble;
 pub(crate) mod url;
 
 use std::io::Write as _;

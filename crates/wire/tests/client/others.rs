@@ -141,6 +141,7 @@ fn imap_append_waits_for_leave_and_is_not_good_before_its_end() {
     let append = imap::client::Command::Append {
         mailbox: "a".into(),
         flags: String::new(),
+        date: None,
         octets: 3,
     };
     let replies = [greeting, "+ go\r\n", "* 1 EXISTS\r\n{tag} OK\r\n"];

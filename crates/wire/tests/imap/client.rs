@@ -259,6 +259,7 @@ fn what_is_appended_is_fetched() {
         Command::Append {
             mailbox: "INBOX".into(),
             flags: "\\Seen".into(),
+            date: None,
             octets: content.len() as u64,
         },
         select(),

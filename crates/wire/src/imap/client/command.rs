@@ -47,8 +47,13 @@ pub(super) fn write(command: &Command, capabilities: &Capabilities) -> Result<Ve
         Command::Append {
             mailbox,
             flags,
+            date,
             octets,
         } => {
+            let date = match date {
+                Some(date) => quote(date).ok_or(Failure::Misuse)? + " ",
+                None => String::new(),
+            };
             // RFC 7888: without waiting for leave
             let plus = if capabilities.has("LITERAL+") {
                 "+"
@@ -56,7 +61,7 @@ pub(super) fn write(command: &Command, capabilities: &Capabilities) -> Result<Ve
                 ""
             };
             let line = format!(
-                "APPEND {} ({}) {{{octets}{plus}}}",
+                "APPEND {} ({}) {date}{{{octets}{plus}}}",
                 name(mailbox)?,
                 words(flags)?
             );
