@@ -33,7 +33,7 @@ def connection_to(port, ca, user, password):
 
 def state(connection):
     """What is in the folders of the test: content, flags, date."""
-    delimiter = connection.list("", "INBOX")[1][0].split(b'"')[1].decode()
+    delimiter = connection.list('""', "INBOX")[1][0].split(b'"')[1].decode()
     found = set()
     for folder in FOLDERS:
         name = folder.replace(".", delimiter)

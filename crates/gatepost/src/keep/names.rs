@@ -65,15 +65,12 @@ fn unescape(name: &str) -> String {
             .filter(|_| *first == b'%')
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match hex {
-            Some(octet) => {
-                octets.push(octet);
-                rest = &after[2..];
-            }
-            None => {
-                octets.push(*first);
-                rest = after;
-            }
+        if let Some(octet) = hex {
+            octets.push(octet);
+            rest = &after[2..];
+        } else {
+            octets.push(*first);
+            rest = after;
         }
     }
     String::from_utf8_lossy(&octets).into_owned()

@@ -267,17 +267,12 @@ impl Source {
         let shown = entry.path.display().to_string();
         let refused = |why| Read1::Refused(shown.clone(), why);
         // The source may also be named by a link; only what stands in it may not be one.
-        let Ok(file) = open(&entry.path).or_else(|error| match entry.folder.is_empty() {
-            true if entry.form != Form::Maildir => File::open(fs::canonicalize(&entry.path)?)
-                .and_then(|file| {
-                    if file.metadata()?.is_file() {
-                        Ok(file)
-                    } else {
-                        Err(error)
-                    }
-                }),
-            _ => Err(error),
-        }) else {
+        let named = entry.folder.is_empty() && entry.form != Form::Maildir;
+        let opened = match open(&entry.path) {
+            Err(_) if named => fs::canonicalize(&entry.path).and_then(|path| open(&path)),
+            opened => opened,
+        };
+        let Ok(file) = opened else {
             return take(refused("cannot be opened"));
         };
         let modified = file
@@ -356,7 +351,7 @@ impl Source {
         if self.notes_of == folder {
             return;
         }
-        self.notes_of = folder.to_owned();
+        folder.clone_into(&mut self.notes_of);
         self.keywords.clear();
         self.flags.clear();
         if entry.form == Form::Maildir {

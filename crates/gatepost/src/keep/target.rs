@@ -189,9 +189,9 @@ impl Target {
             Format::Eml => self.replace(FLAGS, &self.notes)?,
             _ if !self.keywords.is_empty() => {
                 let lines = self.keywords.iter().enumerate();
-                let text: String = lines
-                    .map(|(index, name)| format!("{index} {name}\n"))
-                    .collect();
+                let text = lines.fold(String::new(), |text, (index, name)| {
+                    text + &format!("{index} {name}\n")
+                });
                 self.replace("dovecot-keywords", &text)?;
             }
             _ => {}
@@ -253,8 +253,8 @@ impl Target {
             .collect();
         for keyword in &flags.keywords {
             if keyword.eq_ignore_ascii_case("$Forwarded") {
+                // The letter for most programs, and the keyword for Dovecot, which knows no such letter.
                 letters.push('P');
-                continue;
             }
             let known = self
                 .keywords
