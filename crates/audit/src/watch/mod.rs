@@ -14,6 +14,7 @@
 //! | [`smtp`], [`imap`], [`pop3`] | what is said in clear, with the grammar of `wire` |
 //! | [`tls`], [`certificates`], [`fingerprint`] | hellos, chains, alerts |
 //! | [`login`], [`privacy`] | credentials: seen, judged, forgotten |
+//! | [`log`] | logs of Postfix, Dovecot, Exim and Gatepost |
 //! | [`event`], [`summary`] | what is told |
 //!
 //! Three rules hold everywhere. No secret leaves the parser: passwords and tokens are counted, never kept; names are hashed. A claim is no
@@ -31,6 +32,7 @@ pub mod imap;
 pub mod ip;
 pub mod lines;
 pub mod link;
+pub mod log;
 pub mod login;
 pub mod notes;
 pub mod pop3;

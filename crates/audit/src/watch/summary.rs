@@ -32,7 +32,7 @@ struct InClear {
 pub struct Summary {
     sessions: BTreeMap<(Protocol, Outcome), u64>,
     versions: BTreeMap<u16, u64>,
-    suites: BTreeMap<u16, u64>,
+    suites: BTreeMap<String, u64>,
     findings: BTreeMap<&'static str, u64>,
     clear: BTreeMap<Pair, InClear>,
     unlisted: u64,
@@ -56,7 +56,8 @@ impl Summary {
             if let Some(version) = tls.version {
                 *self.versions.entry(version).or_default() += 1;
             }
-            if let Some(suite) = tls.suite {
+            let suite = tls.suite.map(|it| names::suite_label(it).into_owned());
+            if let Some(suite) = suite.or_else(|| tls.suite_name.clone()) {
                 *self.suites.entry(suite).or_default() += 1;
             }
         }
@@ -98,11 +99,6 @@ impl Summary {
             .iter()
             .map(|it| (version_label(*it.0), it.1))
             .collect();
-        let suites: BTreeMap<_, _> = self
-            .suites
-            .iter()
-            .map(|it| (names::suite_label(*it.0), it.1))
-            .collect();
         let clear: Vec<Value> = self
             .clear
             .iter()
@@ -121,7 +117,7 @@ impl Summary {
             .collect();
         json!({
             "kind": "summary", "schema": SCHEMA,
-            "sessions": sessions, "tls_versions": versions, "tls_suites": suites, "findings": self.findings,
+            "sessions": sessions, "tls_versions": versions, "tls_suites": self.suites, "findings": self.findings,
             "clear_clients": clear, "clear_clients_unlisted": self.unlisted,
             "worst": self.worst.map(Severity::word),
             "packets": counters.packets, "octets": counters.octets, "flows": counters.flows,
@@ -151,7 +147,7 @@ impl Summary {
                 let _ = writeln!(text, "  {:<40} {count}", version_label(*version));
             }
             for (suite, count) in &self.suites {
-                let _ = writeln!(text, "  {:<40} {count}", names::suite_label(*suite));
+                let _ = writeln!(text, "  {suite:<40} {count}");
             }
         }
         if !self.clear.is_empty() {
