@@ -260,6 +260,12 @@ pub struct Session {
     pub in_clear: [u32; 3],
     /// Octets that are missing.
     pub missing: u64,
+    /// The number of the client's SYN, 0 when it was not seen, and the packet it began in.
+    pub first_number: u32,
+    /// See `first_number`.
+    pub first_packet: u64,
+    /// A hash of what client and server said in dialogue before TLS.
+    pub said: [u64; 2],
     /// The rules that had something to say, each once.
     pub found: Vec<&'static str>,
 }
@@ -284,6 +290,9 @@ impl Session {
             tunnel: facts.tunnel,
             in_clear: [facts.logins, facts.sent, facts.read],
             missing: facts.missing,
+            first_number: flow.first_number(),
+            first_packet: flow.first_packet,
+            said: flow.said(),
             found,
         }
     }

@@ -15,19 +15,23 @@
 //! | [`tls`], [`certificates`], [`fingerprint`] | hellos, chains, alerts |
 //! | [`login`], [`privacy`] | credentials: seen, judged, forgotten |
 //! | [`log`] | logs of Postfix, Dovecot, Exim and Gatepost |
-//! | [`event`], [`summary`] | what is told |
+//! | [`history`], [`compare`] | offers that were taken away: by what was before, by what another point saw |
+//! | [`event`], [`summary`], [`page`], [`evidence`] | what is told |
 //!
 //! Three rules hold everywhere. No secret leaves the parser: passwords and tokens are counted, never kept; names are hashed. A claim is no
 //! stronger than what was seen: what is missing, hidden or one-sided is told as such. Memory is bounded, whatever the packets say.
 
 pub mod certificates;
+pub mod compare;
 pub mod conversation;
 pub mod detect;
 pub mod event;
+pub mod evidence;
 pub mod file;
 pub mod fingerprint;
 pub mod flow;
 pub mod fragments;
+pub mod history;
 pub mod imap;
 pub mod ip;
 pub mod lines;
@@ -35,6 +39,7 @@ pub mod link;
 pub mod log;
 pub mod login;
 pub mod notes;
+pub mod page;
 pub mod pop3;
 pub mod privacy;
 pub mod smtp;
@@ -51,9 +56,10 @@ use event::{Event, Finding, Session};
 use file::Packet;
 use flow::{Context, Flow};
 use fragments::Fragments;
+use history::History;
 use ip::{Datagram, Segment};
 use link::Payload;
-use notes::{Facts, Note, Notes, Side};
+use notes::{Facts, Note, Notes, Side, Upgrade};
 use privacy::Privacy;
 use table::{Key, Slot, Table};
 
@@ -85,6 +91,8 @@ pub struct Counters {
     pub not_mail: u64,
     /// Connections given up for want of memory.
     pub given_up: u64,
+    /// Packets that were lost before they came here, as the kernel says.
+    pub dropped: u64,
 }
 
 /// The engine.
@@ -104,6 +112,7 @@ pub struct Watcher {
     events: Vec<Event>,
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
+    history: History,
     now: u64,
     packet: u64,
 }
@@ -126,6 +135,7 @@ impl Watcher {
             scratch: Vec::new(),
             events: Vec::new(),
             failures: HashMap::new(),
+            history: History::default(),
             now: 0,
             packet: 0,
         }
@@ -141,6 +151,17 @@ impl Watcher {
         self.table = Table::new(most);
     }
 
+    /// What servers offered in runs before this one.
+    pub fn remember(&mut self, history: History) {
+        self.history = history;
+    }
+
+    /// What is known of servers now.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// The packets that follow are of another file, by its place in the list of files.
     pub fn begin_file(&mut self, file: u32) {
         self.file = file;
@@ -151,6 +172,11 @@ impl Watcher {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// So many packets were lost so far before they came here.
+    pub fn count_dropped(&mut self, dropped: u64) {
+        self.counters.dropped = dropped;
     }
 
     /// The events since the last call.
@@ -363,6 +389,18 @@ impl Watcher {
         }
     }
 
+    fn has_lost_its_offer(&mut self, flow: &Flow) -> bool {
+        let offers = match (flow.facts.protocol, flow.facts.upgrade) {
+            (_, Upgrade::Unknown) => return false,
+            (_, Upgrade::NotOffered) => false,
+            _ => true,
+        };
+        let Some(protocol) = flow.facts.protocol.filter(|_| !flow.facts.is_implicit) else {
+            return false;
+        };
+        self.history.note(flow.server, protocol, offers, flow.begun)
+    }
+
     fn end_session(&mut self, flow: &mut Flow) {
         if flow.facts.protocol.is_none() {
             self.counters.not_mail += 1;
@@ -375,6 +413,14 @@ impl Watcher {
             time: flow.begun,
         };
         let mut extra = Vec::new();
+        if self.has_lost_its_offer(flow) {
+            flow.facts.is_stripped = true;
+            extra.push((
+                "W307",
+                first,
+                "a server that used to offer STARTTLS does not any more",
+            ));
+        }
         if let Some(cut) = flow.cut {
             extra.push((
                 "W902",

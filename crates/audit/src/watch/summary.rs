@@ -122,8 +122,67 @@ impl Summary {
             "worst": self.worst.map(Severity::word),
             "packets": counters.packets, "octets": counters.octets, "flows": counters.flows,
             "not_mail": counters.not_mail, "cut_packets": counters.cut, "other_packets": counters.other,
-            "given_up": counters.given_up, "unknown_links": links,
+            "given_up": counters.given_up, "dropped": counters.dropped, "unknown_links": links,
         })
+    }
+
+    /// As OpenMetrics text.
+    #[must_use]
+    pub fn metrics(&self, counters: &Counters) -> String {
+        let mut text = String::from(
+            "# TYPE gatepost_watch_sessions counter\n# HELP gatepost_watch_sessions Mail sessions by outcome.\n",
+        );
+        for ((protocol, outcome), count) in &self.sessions {
+            let (protocol, outcome) = (protocol.word(), outcome.word());
+            let _ = writeln!(
+                text,
+                "gatepost_watch_sessions_total{{protocol=\"{protocol}\",outcome=\"{outcome}\"}} {count}"
+            );
+        }
+        text.push_str("# TYPE gatepost_watch_findings counter\n# HELP gatepost_watch_findings Findings by rule.\n");
+        for (id, count) in &self.findings {
+            let severity = crate::rules::find(id).map_or("info", |it| it.severity.word());
+            let _ = writeln!(
+                text,
+                "gatepost_watch_findings_total{{id=\"{id}\",severity=\"{severity}\"}} {count}"
+            );
+        }
+        text.push_str("# TYPE gatepost_watch_tls_versions counter\n# HELP gatepost_watch_tls_versions TLS sessions by version.\n");
+        for (version, count) in &self.versions {
+            let _ = writeln!(
+                text,
+                "gatepost_watch_tls_versions_total{{version=\"{}\"}} {count}",
+                version_label(*version)
+            );
+        }
+        for (name, help, count) in [
+            ("packets", "Packets read.", counters.packets),
+            ("octets", "Octets of packets read.", counters.octets),
+            ("connections", "Connections seen.", counters.flows),
+            (
+                "connections_not_mail",
+                "Connections that are not mail.",
+                counters.not_mail,
+            ),
+            (
+                "connections_given_up",
+                "Connections given up for want of memory.",
+                counters.given_up,
+            ),
+            ("packets_cut", "Packets cut short.", counters.cut),
+            (
+                "packets_dropped",
+                "Packets the kernel dropped.",
+                counters.dropped,
+            ),
+        ] {
+            let _ = writeln!(
+                text,
+                "# TYPE gatepost_watch_{name} counter\n# HELP gatepost_watch_{name} {help}\ngatepost_watch_{name}_total {count}"
+            );
+        }
+        text.push_str("# EOF\n");
+        text
     }
 
     /// As text for people.
@@ -188,6 +247,13 @@ impl Summary {
         );
         if counters.cut > 0 {
             let _ = writeln!(text, "{} packets were cut short", counters.cut);
+        }
+        if counters.dropped > 0 {
+            let _ = writeln!(
+                text,
+                "{} packets were dropped by the kernel",
+                counters.dropped
+            );
         }
         if counters.given_up > 0 {
             let _ = writeln!(

@@ -315,6 +315,9 @@ impl Teller {
             tunnel: None,
             in_clear: session.in_clear,
             missing: 0,
+            first_number: 0,
+            first_packet: 0,
+            said: [0; 2],
             found: Vec::new(),
         })));
     }

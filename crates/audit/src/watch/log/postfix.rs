@@ -290,16 +290,14 @@ fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 
 fn close(mut open: Open, text: &str, teller: &mut Teller) {
     // `starttls=1` was carried out, `starttls=0/1` was refused or failed.
-    let upgrades = word(text, " starttls=").unwrap_or_default();
-    let upgraded = upgrades
+    let counted = word(text, " starttls=").unwrap_or_default();
+    let came_up = counted
         .split('/')
         .next()
         .is_some_and(|it| !it.is_empty() && it != "0");
-    if upgraded && !open.has_tls {
+    if came_up && !open.has_tls {
         open.session.encrypted(Outcome::Upgraded, facts("", ""));
-    } else if upgrades.starts_with("0/")
-        && open.session.outcome == Outcome::Clear
-        && open.mails == 0
+    } else if counted.starts_with("0/") && open.session.outcome == Outcome::Clear && open.mails == 0
     {
         open.session.outcome = Outcome::Failed;
         open.session.upgrade = Upgrade::Refused;
