@@ -6,6 +6,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text and as JSON |
 //! | [`postfix`] | main.cf: reading and judging |
+//! | [`canary`] | which hops of a mail were encrypted |
 //! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -14,6 +15,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod canary;
 pub mod finding;
 pub mod postfix;
 pub mod report;

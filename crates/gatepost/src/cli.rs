@@ -30,6 +30,7 @@ pub(crate) fn command() -> Command {
         .subcommand(account())
         .subcommand(config())
         .subcommand(crate::watch::command())
+        .subcommand(crate::canary::command())
         .subcommands(client::commands())
 }
 
@@ -57,6 +58,7 @@ fn serve() -> Command {
                 .help("The password of the --account in the same place: the file's first line"),
         )
         .arg(file("ready-file", "PATH", "Write this file when every listener accepts: JSON with version, pid, ports, CA"));
+    let command = command.args(crate::lab::flags());
     DIRECTIVES
         .iter()
         .filter(|directive| directive.flag.is_some())

@@ -1,6 +1,7 @@
 //! `gatepost`: encrypted mail transport. One verb, one file.
 
 mod account;
+mod canary;
 mod cli;
 mod client;
 mod config;
@@ -9,6 +10,7 @@ mod config_verb;
 mod directives;
 mod exit;
 mod intro;
+mod lab;
 mod password;
 mod serve;
 mod watch;
@@ -18,9 +20,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     let outcome = match matches.subcommand() {
+        Some(("serve", given)) if given.get_flag("lab") => lab::run(given),
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some(("canary", given)) => canary::run(given),
         Some(("watch", given)) => watch::run(given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),
         _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),

@@ -85,6 +85,7 @@ fn objects_of_three_kinds_and_exit_code_1() {
     assert_eq!(objects[2]["protocol"], "smtp");
     assert_eq!(objects[2]["outcome"], "Clear");
     assert_eq!(objects[2]["tls"], Value::Null);
+    // [SUBM-07] who still uses clear text
     assert_eq!(objects[3]["clear_clients"][0]["client"], "192.0.2.1");
 }
 
@@ -250,6 +251,73 @@ fn a_file_that_grows_is_read_as_it_grows() {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let told = lines.find(|it| it.as_ref().is_ok_and(|it| it.contains("\"W101\"")));
     assert!(told.is_some());
+    let pid = i32::try_from(child.id()).unwrap();
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    assert!(lines.any(|it| it.is_ok_and(|it| it.contains("\"summary\""))));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+/// Needs CAP_NET_RAW; says so and is skipped where that is missing.
+#[test]
+fn an_interface_is_watched_live() {
+    use std::io::{BufRead as _, BufReader};
+    use std::net::{TcpListener, TcpStream};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        .args([
+            "watch",
+            "-i",
+            "lo",
+            "--json",
+            "--seconds",
+            "120",
+            "--port",
+            &port.to_string(),
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let first = told.find(|it| it.as_ref().is_ok_and(|it| it.starts_with("gatepost: ")));
+    let first = first.unwrap().unwrap();
+    if first.contains("CAP_NET_RAW") {
+        eprintln!("skipped: {first}");
+        assert_eq!(child.wait().unwrap().code(), Some(3));
+        return;
+    }
+    assert_eq!(first, "gatepost: watching lo");
+    // One who listens on the loopback of a busy machine hears only this port.
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(b"220 mx ESMTP\r\n").unwrap();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        for reply in ["250-mx\r\n250 AUTH PLAIN\r\n", "235 ok\r\n"] {
+            lines.next().unwrap().unwrap();
+            stream.write_all(reply.as_bytes()).unwrap();
+        }
+    });
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut replies = BufReader::new(client.try_clone().unwrap()).lines();
+    replies.next();
+    client.write_all(b"EHLO c\r\n").unwrap();
+    replies.next();
+    replies.next();
+    client
+        .write_all(b"AUTH PLAIN AGFubmEAcGVuY2ls\r\n")
+        .unwrap();
+    replies.next();
+    drop((client, replies));
+    server.join().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let found = lines.find(|it| it.as_ref().is_ok_and(|it| it.contains("\"W101\"")));
+    assert!(found.unwrap().unwrap().contains("accepted"));
     let pid = i32::try_from(child.id()).unwrap();
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(pid),

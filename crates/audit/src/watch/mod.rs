@@ -113,6 +113,8 @@ pub struct Watcher {
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
     history: History,
+    /// The fingerprint of a client's last hello to a server.
+    hellos: HashMap<(u128, u128), String>,
     now: u64,
     packet: u64,
 }
@@ -136,6 +138,7 @@ impl Watcher {
             events: Vec::new(),
             failures: HashMap::new(),
             history: History::default(),
+            hellos: HashMap::new(),
             now: 0,
             packet: 0,
         }
@@ -389,6 +392,18 @@ impl Watcher {
         }
     }
 
+    fn is_another_hello(&mut self, flow: &Flow) -> bool {
+        let Some(ja4) = flow.facts.tls.as_ref().and_then(|it| it.ja4.clone()) else {
+            return false;
+        };
+        if self.hellos.len() >= MOST_FAILURES {
+            self.hellos.clear();
+        }
+        let pair = (flow.client.0, flow.server.0);
+        let before = self.hellos.insert(pair, ja4.clone());
+        before.is_some_and(|it| it != ja4)
+    }
+
     fn has_lost_its_offer(&mut self, flow: &Flow) -> bool {
         let offers = match (flow.facts.protocol, flow.facts.upgrade) {
             (_, Upgrade::Unknown) => return false,
@@ -419,6 +434,13 @@ impl Watcher {
                 "W307",
                 first,
                 "a server that used to offer STARTTLS does not any more",
+            ));
+        }
+        if self.is_another_hello(flow) {
+            extra.push((
+                "W512",
+                first,
+                "another fingerprint than in this client's last session with this server",
             ));
         }
         if let Some(cut) = flow.cut {

@@ -15,7 +15,7 @@ use gatepost_wire::tls::names;
 /// The most clients that are listed.
 const MOST_LISTED: usize = 10_000;
 
-/// Who used clear text: client, server and its port, protocol.
+/// Who used clear text: client, server and its port, protocol [SUBM-07].
 type Pair = (u128, u128, u16, Protocol);
 
 /// What a client did in clear.
