@@ -6,6 +6,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text, as JSON and as SARIF |
 //! | [`config`] | configurations of mail servers: reading, judging, correcting |
+//! | [`canary`] | which hops of a mail were encrypted |
 //! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -14,6 +15,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod canary;
 pub mod config;
 pub mod finding;
 pub mod report;

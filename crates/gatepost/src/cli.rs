@@ -33,6 +33,7 @@ pub(crate) fn command() -> Command {
         .subcommand(config_verb::command())
         .subcommand(crate::watch::command())
         .subcommands(keep::commands())
+        .subcommand(crate::canary::command())
         .subcommands(client::commands())
 }
 
@@ -61,6 +62,7 @@ fn serve() -> Command {
                 .help("The password of the --account in the same place: the file's first line"),
         )
         .arg(file("ready-file", "PATH", "Write this file when every listener accepts: JSON with version, pid, ports, CA"));
+    let command = command.args(crate::lab::flags());
     DIRECTIVES
         .iter()
         .filter(|directive| directive.flag.is_some())

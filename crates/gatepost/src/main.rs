@@ -1,6 +1,7 @@
 //! `gatepost`: encrypted mail transport. One verb, one file.
 
 mod account;
+mod canary;
 mod cli;
 mod client;
 mod config;
@@ -10,6 +11,7 @@ mod exit;
 mod explain_caps;
 mod intro;
 mod keep;
+mod lab;
 mod password;
 mod serve;
 mod watch;
@@ -19,9 +21,11 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     let outcome = match matches.subcommand() {
+        Some(("serve", given)) if given.get_flag("lab") => lab::run(given),
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some(("canary", given)) => canary::run(given),
         Some(("watch", given)) => watch::run(given),
         Some((verb, given)) if keep::has(verb) => keep::run(verb, given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),

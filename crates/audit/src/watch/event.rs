@@ -46,10 +46,21 @@ impl Ends {
         Self { client, server }
     }
 
-    /// An end in words.
+    /// An end in words, `-` where it is not known.
     #[must_use]
-    pub fn word((number, port): (u128, u16)) -> String {
-        std::net::SocketAddr::new(address(number), port).to_string()
+    pub fn word(end: (u128, u16)) -> String {
+        Self::known(end).unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// An end in words, without a port where that is not known.
+    #[must_use]
+    pub fn known((number, port): (u128, u16)) -> Option<String> {
+        let address = address(number);
+        match (number, port) {
+            (0, _) => None,
+            (_, 0) => Some(address.to_string()),
+            _ => Some(std::net::SocketAddr::new(address, port).to_string()),
+        }
     }
 }
 
@@ -70,6 +81,8 @@ pub struct Finding {
     pub file: u32,
     /// The packet, counted from 1.
     pub packet: u64,
+    /// The line of a log, counted from 1; 0 for packets.
+    pub line: u64,
     /// The octet of that direction of the stream.
     pub offset: u64,
     /// Whose octets.
@@ -96,6 +109,7 @@ impl Finding {
             ends: Some(Ends::of(flow)),
             file: flow.file,
             packet: note.at.packet,
+            line: 0,
             offset: note.at.offset,
             side: note.at.side.word(),
             time: note.at.time,
@@ -119,6 +133,7 @@ impl Finding {
             ends: None,
             file,
             packet,
+            line: 0,
             offset: 0,
             side: "",
             time,
@@ -141,10 +156,16 @@ impl Finding {
             "id": self.id, "severity": self.severity.word(), "text": self.text(), "evidence": self.evidence,
             "session": self.session, "protocol": self.protocol.map(Protocol::word),
             "file": file, "packet": self.packet, "offset": self.offset, "side": self.side,
-            "time": timestamp(self.time),
-            "client": self.ends.map(|it| Ends::word(it.client)),
-            "server": self.ends.map(|it| Ends::word(it.server)),
+            "time": time(self.time),
+            "client": self.ends.and_then(|it| Ends::known(it.client)),
+            "server": self.ends.and_then(|it| Ends::known(it.server)),
         });
+        if let (true, Some(object)) = (self.line > 0, value.as_object_mut()) {
+            for key in ["packet", "offset", "side"] {
+                object.remove(key);
+            }
+            object.insert("line".to_owned(), self.line.into());
+        }
         if let (Some(login), Some(object)) = (&self.login, value.as_object_mut()) {
             object.insert("login".to_owned(), login_as_json(login));
         }
@@ -223,6 +244,8 @@ pub struct Session {
     pub ends: Ends,
     /// The file it began in.
     pub file: u32,
+    /// The line of a log that told its end; 0 for packets.
+    pub line: u64,
     /// When it began and when the last packet was seen, in nanoseconds since 1970.
     pub time: (u64, u64),
     /// Packets and octets of payload read.
@@ -237,6 +260,12 @@ pub struct Session {
     pub in_clear: [u32; 3],
     /// Octets that are missing.
     pub missing: u64,
+    /// The number of the client's SYN, 0 when it was not seen, and the packet it began in.
+    pub first_number: u32,
+    /// See `first_number`.
+    pub first_packet: u64,
+    /// A hash of what client and server said in dialogue before TLS.
+    pub said: [u64; 2],
     /// The rules that had something to say, each once.
     pub found: Vec<&'static str>,
 }
@@ -253,6 +282,7 @@ impl Session {
             outcome: Outcome::of(&facts),
             ends: Ends::of(flow),
             file: flow.file,
+            line: 0,
             time: (flow.begun, flow.last),
             size: (flow.packets, flow.octets),
             upgrade: facts.upgrade,
@@ -260,6 +290,9 @@ impl Session {
             tunnel: facts.tunnel,
             in_clear: [facts.logins, facts.sent, facts.read],
             missing: facts.missing,
+            first_number: flow.first_number(),
+            first_packet: flow.first_packet,
+            said: flow.said(),
             found,
         }
     }
@@ -273,8 +306,8 @@ impl Session {
             "session": self.number, "protocol": self.protocol.word(), "outcome": self.outcome.word(),
             "tls": self.tls.as_deref().map(tls_as_json),
             "starttls": self.upgrade.word(), "tunnel": self.tunnel,
-            "client": Ends::word(self.ends.client), "server": Ends::word(self.ends.server),
-            "file": file, "begun": timestamp(self.time.0), "last": timestamp(self.time.1),
+            "client": Ends::known(self.ends.client), "server": Ends::known(self.ends.server),
+            "file": file, "begun": time(self.time.0), "last": time(self.time.1),
             "packets": self.size.0, "octets": self.size.1, "missing": self.missing,
             "in_clear": { "logins": logins, "sent": sent, "read": read },
             "findings": self.found,
@@ -291,13 +324,18 @@ fn tls_as_json(facts: &TlsFacts) -> Value {
     };
     json!({
         "version": facts.version.map(version_label),
-        "suite": facts.suite.map(names::suite_label),
+        "suite": facts.suite.map(names::suite_label).or(facts.suite_name.as_deref().map(Into::into)),
         "group": facts.group.map(names::group_label),
         "sni": facts.sni, "alpn": facts.alpn, "ja4": facts.ja4,
         "established": facts.is_established, "resumed": facts.is_resumed,
         "certificate": certificate, "client_certificate": facts.has_client_certificate,
         "alert": facts.alert.map(|(side, number)| json!({ "from": side.word(), "number": number })),
     })
+}
+
+/// A time that is known.
+fn time(time: u64) -> Option<String> {
+    (time > 0).then(|| timestamp(time))
 }
 
 /// RFC 3339 with microseconds.

@@ -15,6 +15,10 @@ const PATIENCE: u64 = 5_000_000_000;
 /// Segments of a connection without its beginning that wait for the beginning.
 const WAIT_FOR_START: usize = 8;
 
+/// FNV-1a, 64 bits.
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
+
 /// A connection that is read.
 #[derive(Debug)]
 pub struct Flow {
@@ -47,6 +51,8 @@ pub struct Flow {
     streams: [Stream; 2],
     from_start: bool,
     first_number: u32,
+    /// A hash of what client and server said in dialogue before TLS, whatever the segments.
+    said: [u64; 2],
     has_conflict: bool,
     has_closed: bool,
 }
@@ -91,6 +97,7 @@ impl Flow {
             streams: [Stream::default(), Stream::default()],
             from_start,
             first_number: 0,
+            said: [FNV_START; 2],
             has_conflict: false,
             has_closed: false,
         }
@@ -138,6 +145,12 @@ impl Flow {
     #[must_use]
     pub fn first_number(&self) -> u32 {
         self.first_number
+    }
+
+    /// A hash of what client and server said in dialogue before TLS.
+    #[must_use]
+    pub fn said(&self) -> [u64; 2] {
+        self.said
     }
 
     /// Whether both sides have ended.
@@ -290,6 +303,13 @@ impl Flow {
         let missing = (part.length as usize).saturating_sub(part.octets.len().max(from));
         self.enter(cx);
         if !octets.is_empty() {
+            if self.conversation.is_compared(side) {
+                let [client, server] = &mut self.said;
+                let said = if side == Side::Client { client } else { server };
+                *said = octets.iter().fold(*said, |hash, it| {
+                    (hash ^ u64::from(*it)).wrapping_mul(FNV_PRIME)
+                });
+            }
             self.conversation.hear(Piece { octets, at }, cx.notes);
         }
         let is_compared = self.conversation.is_compared(side);

@@ -485,7 +485,7 @@ impl Imap {
             self.seen.has_logged_in = true;
         }
         let accepted = match asked {
-            Some(Asked::StartTls) => self.on_starttls(good, at, notes),
+            Some(Asked::StartTls) => self.on_starttls(word, at, notes),
             Some(Asked::Login) => {
                 if let Some((_, mut text)) = self.login.take() {
                     text.zeroize();
@@ -512,7 +512,7 @@ impl Imap {
         accepted
     }
 
-    fn on_starttls(&mut self, good: bool, at: At, notes: &mut Notes<'_>) -> bool {
+    fn on_starttls(&mut self, word: &[u8], at: At, notes: &mut Notes<'_>) -> bool {
         self.asked_in = None;
         if let Some(untagged) = self
             .seen
@@ -523,16 +523,17 @@ impl Imap {
             self.seen.untagged_note = true;
             notes.find("W310", untagged, "data without a tag before TLS");
         }
-        if good {
+        if word == b"OK" {
             notes.facts.upgrade = Upgrade::Accepted;
             return true;
         }
         notes.facts.upgrade = Upgrade::Refused;
         notes.facts.has_failed = true;
         notes.find("W301", at, "STARTTLS answered with NO or BAD");
-        if self.was_offered {
+        // NO may be a server's trouble; who does not know a command that was just offered may have been given another.
+        if self.was_offered && word == b"BAD" {
             notes.facts.is_stripped = true;
-            notes.find("W307", at, "STARTTLS offered, then answered with NO or BAD");
+            notes.find("W307", at, "STARTTLS offered, then answered with BAD");
         }
         false
     }

@@ -14,25 +14,32 @@
 //! | [`smtp`], [`imap`], [`pop3`] | what is said in clear, with the grammar of `wire` |
 //! | [`tls`], [`certificates`], [`fingerprint`] | hellos, chains, alerts |
 //! | [`login`], [`privacy`] | credentials: seen, judged, forgotten |
-//! | [`event`], [`summary`] | what is told |
+//! | [`log`] | logs of Postfix, Dovecot, Exim and Gatepost |
+//! | [`history`], [`compare`] | offers that were taken away: by what was before, by what another point saw |
+//! | [`event`], [`summary`], [`page`], [`evidence`] | what is told |
 //!
 //! Three rules hold everywhere. No secret leaves the parser: passwords and tokens are counted, never kept; names are hashed. A claim is no
 //! stronger than what was seen: what is missing, hidden or one-sided is told as such. Memory is bounded, whatever the packets say.
 
 pub mod certificates;
+pub mod compare;
 pub mod conversation;
 pub mod detect;
 pub mod event;
+pub mod evidence;
 pub mod file;
 pub mod fingerprint;
 pub mod flow;
 pub mod fragments;
+pub mod history;
 pub mod imap;
 pub mod ip;
 pub mod lines;
 pub mod link;
+pub mod log;
 pub mod login;
 pub mod notes;
+pub mod page;
 pub mod pop3;
 pub mod privacy;
 pub mod smtp;
@@ -49,9 +56,10 @@ use event::{Event, Finding, Session};
 use file::Packet;
 use flow::{Context, Flow};
 use fragments::Fragments;
+use history::History;
 use ip::{Datagram, Segment};
 use link::Payload;
-use notes::{Facts, Note, Notes, Side};
+use notes::{Facts, Note, Notes, Side, Upgrade};
 use privacy::Privacy;
 use table::{Key, Slot, Table};
 
@@ -83,6 +91,8 @@ pub struct Counters {
     pub not_mail: u64,
     /// Connections given up for want of memory.
     pub given_up: u64,
+    /// Packets that were lost before they came here, as the kernel says.
+    pub dropped: u64,
 }
 
 /// The engine.
@@ -102,6 +112,9 @@ pub struct Watcher {
     events: Vec<Event>,
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
+    history: History,
+    /// The fingerprint of a client's last hello to a server.
+    hellos: HashMap<(u128, u128), String>,
     now: u64,
     packet: u64,
 }
@@ -124,6 +137,8 @@ impl Watcher {
             scratch: Vec::new(),
             events: Vec::new(),
             failures: HashMap::new(),
+            history: History::default(),
+            hellos: HashMap::new(),
             now: 0,
             packet: 0,
         }
@@ -139,6 +154,17 @@ impl Watcher {
         self.table = Table::new(most);
     }
 
+    /// What servers offered in runs before this one.
+    pub fn remember(&mut self, history: History) {
+        self.history = history;
+    }
+
+    /// What is known of servers now.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
     /// The packets that follow are of another file, by its place in the list of files.
     pub fn begin_file(&mut self, file: u32) {
         self.file = file;
@@ -149,6 +175,11 @@ impl Watcher {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// So many packets were lost so far before they came here.
+    pub fn count_dropped(&mut self, dropped: u64) {
+        self.counters.dropped = dropped;
     }
 
     /// The events since the last call.
@@ -361,6 +392,30 @@ impl Watcher {
         }
     }
 
+    fn is_another_hello(&mut self, flow: &Flow) -> bool {
+        let Some(ja4) = flow.facts.tls.as_ref().and_then(|it| it.ja4.clone()) else {
+            return false;
+        };
+        if self.hellos.len() >= MOST_FAILURES {
+            self.hellos.clear();
+        }
+        let pair = (flow.client.0, flow.server.0);
+        let before = self.hellos.insert(pair, ja4.clone());
+        before.is_some_and(|it| it != ja4)
+    }
+
+    fn has_lost_its_offer(&mut self, flow: &Flow) -> bool {
+        let offers = match (flow.facts.protocol, flow.facts.upgrade) {
+            (_, Upgrade::Unknown) => return false,
+            (_, Upgrade::NotOffered) => false,
+            _ => true,
+        };
+        let Some(protocol) = flow.facts.protocol.filter(|_| !flow.facts.is_implicit) else {
+            return false;
+        };
+        self.history.note(flow.server, protocol, offers, flow.begun)
+    }
+
     fn end_session(&mut self, flow: &mut Flow) {
         if flow.facts.protocol.is_none() {
             self.counters.not_mail += 1;
@@ -373,6 +428,21 @@ impl Watcher {
             time: flow.begun,
         };
         let mut extra = Vec::new();
+        if self.has_lost_its_offer(flow) {
+            flow.facts.is_stripped = true;
+            extra.push((
+                "W307",
+                first,
+                "a server that used to offer STARTTLS does not any more",
+            ));
+        }
+        if self.is_another_hello(flow) {
+            extra.push((
+                "W512",
+                first,
+                "another fingerprint than in this client's last session with this server",
+            ));
+        }
         if let Some(cut) = flow.cut {
             extra.push((
                 "W902",

@@ -27,21 +27,15 @@ enum Asked {
 
 /// The tracker.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one thing seen or told once"
-)]
 pub struct Pop3 {
     client: Lines,
     server: Lines,
     outstanding: VecDeque<Asked>,
     is_greeted: bool,
-    has_timestamp: bool,
     /// The reply under way goes on to a dot.
     body: Option<Asked>,
     exchange: Option<Exchange>,
     asked_in: Option<u64>,
-    was_offered: bool,
     capabilities: Capabilities,
     has_read_note: bool,
     has_auth_note: bool,
@@ -60,11 +54,9 @@ impl Default for Pop3 {
             server: Lines::new(Side::Server),
             outstanding: VecDeque::new(),
             is_greeted: false,
-            has_timestamp: false,
             body: None,
             exchange: None,
             asked_in: None,
-            was_offered: false,
             capabilities: Capabilities::default(),
             has_read_note: false,
             has_auth_note: false,
@@ -269,7 +261,6 @@ impl Pop3 {
         }
         if !self.is_greeted {
             self.is_greeted = true;
-            self.has_timestamp = has_timestamp(line.octets);
             if self.outstanding.is_empty() {
                 return false;
             }
@@ -300,10 +291,6 @@ impl Pop3 {
                 notes.facts.upgrade = Upgrade::Refused;
                 notes.facts.has_failed = true;
                 notes.find("W301", line.at, "STLS answered with -ERR");
-                if self.was_offered {
-                    notes.facts.is_stripped = true;
-                    notes.find("W307", line.at, "STLS offered, then answered with -ERR");
-                }
             }
             Some(Asked::User) if !good => self.end_login(Ending::Rejected, notes),
             Some(Asked::Login) => {
@@ -345,7 +332,6 @@ impl Pop3 {
             return;
         }
         if self.capabilities.starttls {
-            self.was_offered = true;
             notes.facts.upgrade = notes.facts.upgrade.max(Upgrade::Offered);
         } else if notes.facts.upgrade == Upgrade::Unknown {
             notes.facts.upgrade = Upgrade::NotOffered;
@@ -368,13 +354,6 @@ fn is_keyword(word: &[u8]) -> bool {
 fn starts_with(line: &[u8], word: &[u8]) -> bool {
     line.get(..word.len())
         .is_some_and(|it| it.eq_ignore_ascii_case(word))
-}
-
-/// `<…@…>`, which offers APOP (RFC 1939 7).
-fn has_timestamp(line: &[u8]) -> bool {
-    let from = memchr::memchr(b'<', line);
-    from.and_then(|at| line.get(at..))
-        .is_some_and(|it| it.contains(&b'@') && it.contains(&b'>'))
 }
 
 /// What servers answer to a login, where the login itself was not seen.

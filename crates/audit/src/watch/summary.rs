@@ -15,7 +15,7 @@ use gatepost_wire::tls::names;
 /// The most clients that are listed.
 const MOST_LISTED: usize = 10_000;
 
-/// Who used clear text: client, server and its port, protocol.
+/// Who used clear text: client, server and its port, protocol [SUBM-07].
 type Pair = (u128, u128, u16, Protocol);
 
 /// What a client did in clear.
@@ -32,7 +32,7 @@ struct InClear {
 pub struct Summary {
     sessions: BTreeMap<(Protocol, Outcome), u64>,
     versions: BTreeMap<u16, u64>,
-    suites: BTreeMap<u16, u64>,
+    suites: BTreeMap<String, u64>,
     findings: BTreeMap<&'static str, u64>,
     clear: BTreeMap<Pair, InClear>,
     unlisted: u64,
@@ -56,7 +56,8 @@ impl Summary {
             if let Some(version) = tls.version {
                 *self.versions.entry(version).or_default() += 1;
             }
-            if let Some(suite) = tls.suite {
+            let suite = tls.suite.map(|it| names::suite_label(it).into_owned());
+            if let Some(suite) = suite.or_else(|| tls.suite_name.clone()) {
                 *self.suites.entry(suite).or_default() += 1;
             }
         }
@@ -98,11 +99,6 @@ impl Summary {
             .iter()
             .map(|it| (version_label(*it.0), it.1))
             .collect();
-        let suites: BTreeMap<_, _> = self
-            .suites
-            .iter()
-            .map(|it| (names::suite_label(*it.0), it.1))
-            .collect();
         let clear: Vec<Value> = self
             .clear
             .iter()
@@ -121,13 +117,72 @@ impl Summary {
             .collect();
         json!({
             "kind": "summary", "schema": SCHEMA,
-            "sessions": sessions, "tls_versions": versions, "tls_suites": suites, "findings": self.findings,
+            "sessions": sessions, "tls_versions": versions, "tls_suites": self.suites, "findings": self.findings,
             "clear_clients": clear, "clear_clients_unlisted": self.unlisted,
             "worst": self.worst.map(Severity::word),
             "packets": counters.packets, "octets": counters.octets, "flows": counters.flows,
             "not_mail": counters.not_mail, "cut_packets": counters.cut, "other_packets": counters.other,
-            "given_up": counters.given_up, "unknown_links": links,
+            "given_up": counters.given_up, "dropped": counters.dropped, "unknown_links": links,
         })
+    }
+
+    /// As OpenMetrics text.
+    #[must_use]
+    pub fn metrics(&self, counters: &Counters) -> String {
+        let mut text = String::from(
+            "# TYPE gatepost_watch_sessions counter\n# HELP gatepost_watch_sessions Mail sessions by outcome.\n",
+        );
+        for ((protocol, outcome), count) in &self.sessions {
+            let (protocol, outcome) = (protocol.word(), outcome.word());
+            let _ = writeln!(
+                text,
+                "gatepost_watch_sessions_total{{protocol=\"{protocol}\",outcome=\"{outcome}\"}} {count}"
+            );
+        }
+        text.push_str("# TYPE gatepost_watch_findings counter\n# HELP gatepost_watch_findings Findings by rule.\n");
+        for (id, count) in &self.findings {
+            let severity = crate::rules::find(id).map_or("info", |it| it.severity.word());
+            let _ = writeln!(
+                text,
+                "gatepost_watch_findings_total{{id=\"{id}\",severity=\"{severity}\"}} {count}"
+            );
+        }
+        text.push_str("# TYPE gatepost_watch_tls_versions counter\n# HELP gatepost_watch_tls_versions TLS sessions by version.\n");
+        for (version, count) in &self.versions {
+            let _ = writeln!(
+                text,
+                "gatepost_watch_tls_versions_total{{version=\"{}\"}} {count}",
+                version_label(*version)
+            );
+        }
+        for (name, help, count) in [
+            ("packets", "Packets read.", counters.packets),
+            ("octets", "Octets of packets read.", counters.octets),
+            ("connections", "Connections seen.", counters.flows),
+            (
+                "connections_not_mail",
+                "Connections that are not mail.",
+                counters.not_mail,
+            ),
+            (
+                "connections_given_up",
+                "Connections given up for want of memory.",
+                counters.given_up,
+            ),
+            ("packets_cut", "Packets cut short.", counters.cut),
+            (
+                "packets_dropped",
+                "Packets the kernel dropped.",
+                counters.dropped,
+            ),
+        ] {
+            let _ = writeln!(
+                text,
+                "# TYPE gatepost_watch_{name} counter\n# HELP gatepost_watch_{name} {help}\ngatepost_watch_{name}_total {count}"
+            );
+        }
+        text.push_str("# EOF\n");
+        text
     }
 
     /// As text for people.
@@ -151,7 +206,7 @@ impl Summary {
                 let _ = writeln!(text, "  {:<40} {count}", version_label(*version));
             }
             for (suite, count) in &self.suites {
-                let _ = writeln!(text, "  {:<40} {count}", names::suite_label(*suite));
+                let _ = writeln!(text, "  {suite:<40} {count}");
             }
         }
         if !self.clear.is_empty() {
@@ -192,6 +247,13 @@ impl Summary {
         );
         if counters.cut > 0 {
             let _ = writeln!(text, "{} packets were cut short", counters.cut);
+        }
+        if counters.dropped > 0 {
+            let _ = writeln!(
+                text,
+                "{} packets were dropped by the kernel",
+                counters.dropped
+            );
         }
         if counters.given_up > 0 {
             let _ = writeln!(

@@ -23,6 +23,8 @@ pub struct TlsFacts {
     pub version: Option<u16>,
     /// The suite agreed on.
     pub suite: Option<u16>,
+    /// The suite as a log names it, where its number is not known.
+    pub suite_name: Option<String>,
     /// The group of the key exchange.
     pub group: Option<u16>,
     /// The name the client asked for.

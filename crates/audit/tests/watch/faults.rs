@@ -246,3 +246,48 @@ fn many_connections_are_read_in_bounded_memory() {
     // The flood of openings did not push out what was half read.
     assert_eq!(told.ids(), ["W312"]);
 }
+
+#[test]
+fn a_server_that_stops_offering_is_missed() {
+    let dialogue = |offer: &str| {
+        format!(
+            "S: 220 mx\nC: EHLO c\nS: 250-mx\n+ 250-{offer}\n+ 250 8BITMIME\nC: QUIT\nS: 221 bye"
+        )
+    };
+    let mut capture = Capture::new();
+    for offer in ["STARTTLS", "STARTTLS", "STARTTLS", "PIPELINING"] {
+        let mut call = capture.call(25);
+        super::support::play(&mut capture, &mut call, &dialogue(offer));
+        capture.close(&mut call);
+    }
+    let told = watch(&capture);
+    assert_eq!(told.ids(), ["W307"]);
+    assert_eq!(told.sessions.last().unwrap().outcome.word(), "stripped");
+}
+
+#[test]
+fn two_points_that_disagree_are_told() {
+    use gatepost_audit::watch::compare::Point;
+    let here = connection(
+        25,
+        "S: 220 mx\nC: EHLO c\nS: 250-mx\n+ 250 STARTTLS\nC: QUIT\nS: 221 bye",
+    );
+    let there = connection(
+        25,
+        "S: 220 mx\nC: EHLO c\nS: 250-mx\n+ 250 XTARTTLS\nC: QUIT\nS: 221 bye",
+    );
+    let mut point = Point::default();
+    watch(&here).sessions.iter().for_each(|it| point.add(it));
+    let same: Vec<_> = watch(&here)
+        .sessions
+        .iter()
+        .flat_map(|it| point.compare(it))
+        .collect();
+    assert!(same.is_empty());
+    let differing: Vec<_> = watch(&there)
+        .sessions
+        .iter()
+        .flat_map(|it| point.compare(it))
+        .collect();
+    assert_eq!(differing.len(), 1);
+}

@@ -1,64 +1,51 @@
-//! `gatepost watch`: reads captures, prints what leaked.
+//! `gatepost watch`: reads captures, an interface, logs; prints what leaked.
 //!
-//! The engine (`audit::watch`) does all the judging; here stand files, standard output and the exit code.
+//! The engine (`audit::watch`) does all the judging; here stand files, sockets, standard output and the exit code.
 
 mod cli;
+mod filter;
 mod input;
+mod live;
+mod logs;
+mod output;
+mod packets;
+mod stop;
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::ArgMatches;
 use gatepost_audit::finding::Severity;
-use gatepost_audit::watch::Watcher;
 use gatepost_audit::watch::certificates::Judge;
-use gatepost_audit::watch::event::{Ends, Event, timestamp};
-use gatepost_audit::watch::file::{Reader, Step};
-use gatepost_audit::watch::notes::Protocol;
+use gatepost_audit::watch::history::History;
 use gatepost_audit::watch::privacy::Privacy;
-use gatepost_audit::watch::summary::Summary;
+use gatepost_audit::watch::{Counters, Watcher};
 use gatepost_trust::verify::Roots;
 
+use self::output::Output;
+use self::stop::Stop;
 use crate::exit::Failure;
 
 pub(crate) use cli::command;
-
-/// What is printed, and how.
-struct Output {
-    out: BufWriter<io::Stdout>,
-    json: bool,
-    files: Vec<String>,
-    summary: Summary,
-}
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let fail_on = given
         .get_one::<String>("fail-on")
         .and_then(|word| Severity::parse(word))
         .unwrap_or(Severity::Low);
-    let mut watcher = Watcher::new(privacy(given)?, judge(given)?);
-    if given.get_flag("ignore-vlan") {
-        watcher.ignore_vlan();
-    }
-    let mut output = Output {
-        out: BufWriter::with_capacity(1 << 16, io::stdout()),
-        json: given.get_flag("json"),
-        files: Vec::new(),
-        summary: Summary::default(),
-    };
+    let privacy = privacy(given)?;
+    let mut output = Output::new(given.get_flag("json"), given.contains_id("html"));
     let mut troubles = Vec::new();
-    for named in given.get_many::<PathBuf>("file").into_iter().flatten() {
-        let files = input::expand(named).map_err(|error| cannot_read(named, &error))?;
-        for file in files {
-            if let Err(failure) = read(&file, &mut watcher, &mut output) {
-                troubles.push(failure);
-            }
+    let stop = Stop::after(given.get_one::<u64>("seconds").copied(), lasts(given));
+    let counters = watch_packets(given, &privacy, &stop, &mut output, &mut troubles)?;
+    for named in given.get_many::<PathBuf>("log").into_iter().flatten() {
+        if let Err(failure) = logs::read(named, &privacy, &mut output) {
+            troubles.push(failure);
         }
     }
-    watcher.finish();
-    output.tell(&mut watcher)?;
-    output.finish(&watcher)?;
+    output.finish(&counters)?;
+    write_reports(given, &output, &counters)?;
     if output.summary.worst().is_some_and(|it| it >= fail_on) {
         for failure in troubles {
             eprintln!("gatepost: {failure}");
@@ -71,120 +58,79 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     troubles.into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Whether it goes on until it is stopped.
+fn lasts(given: &ArgMatches) -> bool {
+    given.contains_id("interface") || given.get_flag("follow")
+}
+
+/// Captures and an interface.
+fn watch_packets(
+    given: &ArgMatches,
+    privacy: &Privacy,
+    stop: &Stop,
+    output: &mut Output,
+    troubles: &mut Vec<Failure>,
+) -> Result<Counters, Failure> {
+    let mut watcher = Watcher::new(privacy.clone(), judge(given)?);
+    if given.get_flag("ignore-vlan") {
+        watcher.ignore_vlan();
+    }
+    let state = given.get_one::<PathBuf>("state");
+    if let Some(path) = state {
+        watcher.remember(history(path)?);
+    }
+    let mut packets = packets::Packets::new(given, watcher);
+    if let Some(path) = given.get_one::<PathBuf>("compare") {
+        packets.compare_with(path, privacy.clone())?;
+    }
+    if let Some(interface) = given.get_one::<String>("interface") {
+        live::watch(interface, given, stop, &mut packets, output)?;
+    }
+    for named in given.get_many::<PathBuf>("file").into_iter().flatten() {
+        packets.read_all(named, stop, output, troubles);
+    }
+    let watcher = packets.finish(output)?;
+    if let Some(path) = state {
+        replace(path, watcher.history().as_json().to_string().as_bytes())?;
+    }
+    Ok(watcher.counters().clone())
+}
+
+fn write_reports(given: &ArgMatches, output: &Output, counters: &Counters) -> Result<(), Failure> {
+    if let Some(path) = given.get_one::<PathBuf>("metrics") {
+        replace(path, output.summary.metrics(counters).as_bytes())?;
+    }
+    if let (Some(path), Some(page)) = (given.get_one::<PathBuf>("html"), &output.page) {
+        replace(path, page.html(&output.summary, counters).as_bytes())?;
+    }
+    Ok(())
+}
+
 fn cannot_read(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::local(format!("cannot read {}: {error}", path.display()))
 }
 
-fn read(path: &Path, watcher: &mut Watcher, output: &mut Output) -> Result<(), Failure> {
-    let mut source = input::open(path).map_err(|error| cannot_read(path, &error))?;
-    let number = u32::try_from(output.files.len()).unwrap_or(u32::MAX);
-    output.files.push(path.display().to_string());
-    watcher.begin_file(number);
-    let mut reader = Reader::new();
-    loop {
-        match reader.next().map_err(|error| cannot_read(path, &error))? {
-            Step::Packet(packet) => watcher.packet(&packet),
-            Step::NeedMore => {
-                output.tell(watcher)?;
-                let count =
-                    fill(&mut source, &mut reader).map_err(|error| cannot_read(path, &error))?;
-                if count == 0 {
-                    reader.end();
-                }
-            }
-            Step::End { cut } => {
-                if cut {
-                    eprintln!("gatepost: {}: the last record is cut off", path.display());
-                }
-                return output.tell(watcher);
-            }
-        }
-    }
+/// Writes a file beside the old one and puts it in its place, so that a reader never sees half of it.
+fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {
+    let cannot =
+        |error: io::Error| Failure::local(format!("cannot write {}: {error}", path.display()));
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    std::fs::write(&beside, octets).map_err(cannot)?;
+    std::fs::rename(&beside, path).map_err(cannot)
 }
 
-fn fill(source: &mut dyn Read, reader: &mut Reader) -> io::Result<usize> {
-    loop {
-        match source.read(reader.space()) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(count) => {
-                reader.filled(count);
-                return Ok(count);
-            }
-        }
-    }
-}
-
-impl Output {
-    /// Prints what has happened since the last call.
-    fn tell(&mut self, watcher: &mut Watcher) -> Result<(), Failure> {
-        if !watcher.has_events() {
-            return Ok(());
-        }
-        for event in watcher.take_events() {
-            match &event {
-                Event::Finding(it) => self.summary.add_finding(it),
-                Event::Session(it) => self.summary.add_session(it),
-            }
-            self.print(&event).map_err(|error| cannot_write(&error))?;
-        }
-        self.out.flush().map_err(|error| cannot_write(&error))
-    }
-
-    fn print(&mut self, event: &Event) -> io::Result<()> {
-        let name = |file: u32| self.files.get(file as usize).map_or("", String::as_str);
-        match event {
-            Event::Finding(it) if self.json => writeln!(self.out, "{}", it.as_json(name(it.file))),
-            Event::Session(it) if self.json => writeln!(self.out, "{}", it.as_json(name(it.file))),
-            Event::Session(_) => Ok(()),
-            Event::Finding(it) => {
-                let ends = it.ends.map_or(String::new(), |it| {
-                    format!("{} to {}", Ends::word(it.client), Ends::word(it.server))
-                });
-                let user = it.login.as_ref().and_then(|it| it.user.as_ref());
-                let user = user.map_or(String::new(), |it| {
-                    let name = it
-                        .name
-                        .clone()
-                        .unwrap_or_else(|| format!("user {}", it.hash));
-                    let domain = it.domain.as_ref().filter(|_| it.name.is_none());
-                    format!(
-                        ", {name}{}",
-                        domain.map_or(String::new(), |it| format!(" of {it}"))
-                    )
-                });
-                writeln!(
-                    self.out,
-                    "{} {:<8} {} {} {ends}: {}{user} ({}, packet {}, {} octet {})",
-                    timestamp(it.time),
-                    it.severity.word(),
-                    it.id,
-                    it.protocol.map_or("", Protocol::word),
-                    it.evidence,
-                    name(it.file),
-                    it.packet,
-                    it.side,
-                    it.offset
-                )
-            }
-        }
-    }
-
-    fn finish(&mut self, watcher: &Watcher) -> Result<(), Failure> {
-        let counters = watcher.counters();
-        let written = if self.json {
-            writeln!(self.out, "{}", self.summary.as_json(counters))
-        } else {
-            write!(self.out, "{}", self.summary.text(counters))
-        };
-        written
-            .and_then(|()| self.out.flush())
-            .map_err(|error| cannot_write(&error))
-    }
-}
-
-fn cannot_write(error: &io::Error) -> Failure {
-    Failure::local(format!("cannot write: {error}"))
+/// What earlier runs learnt of servers.
+fn history(path: &Path) -> Result<History, Failure> {
+    let octets = match std::fs::read(path) {
+        Ok(octets) => octets,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(History::default()),
+        Err(error) => return Err(cannot_read(path, &error)),
+    };
+    serde_json::from_slice(&octets)
+        .ok()
+        .and_then(|value| History::from_json(&value).ok())
+        .ok_or_else(|| Failure::usage(format!("{} is no state of gatepost watch", path.display())))
 }
 
 /// The key that hides names: random for this run, or kept in a file.
