@@ -38,9 +38,12 @@ pub const TARGETS: &[Target] = &[
     targets::clients::SIEVE,
     targets::sasl::EXCHANGE,
     targets::hello::READER,
+    targets::tls::STREAM,
     targets::inbox::LINES,
     targets::peer::JUDGE,
     targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::watch::FILE,
+    targets::watch::DIALOGUE,
 ];

@@ -3,6 +3,7 @@
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
+use crate::config_verb;
 use crate::directives::{DIRECTIVES, Directive, Kind};
 use crate::{client, keep};
 
@@ -15,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   gatepost send --from A --to B letter.txt         a message, over verified TLS or not at all
   gatepost fetch imaps://mail.example.org --user U --to mail
   gatepost connect smtp://mail.example.org         what a server says, shows and is; then talk to it
+  gatepost watch capture.pcap                      what leaks in captured packets
 
 Exit codes: 0 good, 1 findings, 2 wrong usage or configuration, 3 could not tell or do.";
 
@@ -28,8 +30,9 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve())
         .subcommand(account())
-        .subcommand(config())
         .subcommands(keep::commands())
+        .subcommand(config_verb::command())
+        .subcommand(crate::watch::command())
         .subcommands(client::commands())
 }
 
@@ -43,7 +46,8 @@ fn serve() -> Command {
         )
         .after_help(
             "Examples:\n  gatepost serve\n  gatepost serve --bind 127.0.0.1 --bind ::1 --port-offset 20000\n  \
-             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n\n\
+             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n  \
+             gatepost serve --upstream smtp://127.0.0.1:25 --upstream imap://127.0.0.1:143 --upstream pop3://127.0.0.1:110\n\n\
              Signals: SIGTERM and SIGINT end it in an orderly way within 10 seconds; SIGHUP reads the certificates again.",
         )
         .arg(file("config", "FILE", "Read directives from this TOML file (see gatepost config sample)"))
@@ -125,51 +129,6 @@ fn account() -> Command {
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
         )
         .subcommand(Command::new("password").about("Change an account's password").arg(address()).arg(password()))
-}
-
-fn config() -> Command {
-    Command::new("config")
-        .about("The configuration: sample, reference, what is in force")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(Command::new("sample").about("Print an annotated sample file"))
-        .subcommand(Command::new("reference").about("Print the reference page (Markdown)"))
-        .subcommand(
-            Command::new("explain")
-                .about("Print what is in force, and why")
-                .arg(file(
-                    "config",
-                    "FILE",
-                    "The TOML file; without it, the defaults",
-                )),
-        )
-        .subcommand(lint())
-}
-
-fn lint() -> Command {
-    Command::new("lint")
-        .about("Say what the lines of a Postfix main.cf really mean, and what to write instead")
-        .arg(
-            Arg::new("what")
-                .value_names(["KIND", "FILE"])
-                .num_args(1..=2)
-                .required(true)
-                .help("[postfix] and a file, a directory with main.cf, or - for standard input"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON"),
-        )
-        .arg(
-            Arg::new("fail-on")
-                .long("fail-on")
-                .value_name("SEVERITY")
-                .value_parser(["info", "low", "medium", "high", "critical"])
-                .default_value("high")
-                .help("End with 1 from this severity on"),
-        )
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -59,7 +59,25 @@ fn text(running: &Running, first: Option<&FirstAccount>) -> String {
             running.data().display(),
         ));
     }
-    text.push_str(&lines_to_copy(running, first));
+    if let Some(url) = running.web_url() {
+        text.push_str(&format!(
+            "\nWeb page  {url}\n          (the part behind # opens the mail: keep it to yourself)\n"
+        ));
+    }
+    if running.upstreams().is_empty() {
+        text.push_str(&lines_to_copy(running, first));
+    } else {
+        text.push_str("\nPassing sessions on to:\n");
+        for spec in running.upstreams() {
+            text.push_str(&format!(
+                "  {:<12} {} ({})\n",
+                spec.protocol.label(),
+                spec.place(),
+                spec.tls_words()
+            ));
+        }
+        text.push('\n');
+    }
     text
 }
 

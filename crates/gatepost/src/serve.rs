@@ -7,7 +7,9 @@ use std::time::Duration;
 use clap::ArgMatches;
 use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
+use gatepost_serve::services::SERVICES;
 use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
+use gatepost_serve::upstream::url::Spec;
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
@@ -40,6 +42,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         // Before the accounts: a password that is shown once must not be lost to a port that is taken.
         server.bind().map_err(start_failure)?;
         let first = ensure_accounts(&server, &wanted, by_default)?;
+        server.look().await;
         let running = server.start().map_err(start_failure)?;
         until_told(running, first.as_ref()).await
     })?;
@@ -118,7 +121,16 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         )));
     }
     let host = host_name(values.text("server.host"))?;
+    let upstreams = upstreams(values)?;
+    if !upstreams.is_empty() && !values.text("web.listen").is_empty() {
+        return Err(Failure::usage(
+            "the web page (web.listen, --web) shows the mailboxes kept here, and with upstreams there are none: leave one of them out",
+        ));
+    }
     Ok(Settings {
+        upstreams,
+        proxies: networks(values, "proxy.networks"),
+        proxied_services: service_names(values)?,
         data: PathBuf::from(values.text("server.data")),
         host,
         domains: values
@@ -146,6 +158,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
             _ => StrictNames::Implicit,
         },
         own_from_only: values.text("submission.from") == "login",
+        web: values.text("web.listen").parse().ok(),
         mx_requires_tls: values.text("smtp.tls") == "require",
         message_size: values.number("smtp.message_size"),
         quota: values.number("mailbox.quota"),
@@ -169,6 +182,25 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file,
     })
+}
+
+fn upstreams(values: &Values) -> Result<Vec<Spec>, Failure> {
+    let urls = values.list("gate.upstreams").iter();
+    urls.map(|url| Spec::parse(url).map_err(Failure::usage))
+        .collect()
+}
+
+fn service_names(values: &Values) -> Result<Vec<String>, Failure> {
+    let names = values.list("proxy.services");
+    let known = |name: &String| SERVICES.iter().any(|it| it.name == name);
+    if let Some(wrong) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = SERVICES.iter().map(|it| it.name).collect();
+        return Err(Failure::usage(format!(
+            "proxy.services: there is no service {wrong:?}; there are {}",
+            all.join(", ")
+        )));
+    }
+    Ok(names.to_vec())
 }
 
 fn count(values: &Values, name: &str) -> usize {
@@ -258,7 +290,14 @@ fn ensure_accounts(
     wanted: &Wanted,
     by_default: bool,
 ) -> Result<Option<FirstAccount>, Failure> {
-    let accounts = server.accounts();
+    let Some(accounts) = server.accounts() else {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        return Err(Failure::usage(
+            "with --upstream the accounts are the upstream's; leave out --account, or --upstream",
+        ));
+    };
     for (address, secret) in wanted {
         account::ensure(accounts, address, secret, server.quota())?;
     }

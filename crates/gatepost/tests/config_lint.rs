@@ -39,5 +39,80 @@ fn what_is_no_configuration_is_refused() {
         assert_eq!(output.status.code(), Some(3));
         assert!(output.stdout.is_empty());
     }
-    assert_eq!(lint(&["exim", name]).status.code(), Some(2));
+    assert_eq!(lint(&["sendmail", name]).status.code(), Some(2));
+}
+
+#[test]
+fn a_pipe_does_not_block_and_circles_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let made = Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    let output = lint(&["postfix", &path("pipe")]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("plain file"));
+    // Included, it is a finding, and so is a circle.
+    std::fs::write(
+        path("dovecot.conf"),
+        "ssl = required\n!include pipe\n!include dovecot.conf\n",
+    )
+    .unwrap();
+    let output = lint(&[&path("dovecot.conf"), "--json"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let ids: Vec<&str> = told["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["id"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids, ["DC-INCLUDE", "DC-INCLUDE-CIRCLE"]);
+}
+
+#[test]
+fn a_corrected_file_stands_beside_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("main.cf");
+    std::fs::write(&name, "# mine\nsmtpd_use_tls = yes\n").unwrap();
+    let output = lint(&[name.to_str().unwrap(), "--fix", "--fail-on", "critical"]);
+    assert_eq!(output.status.code(), Some(0));
+    let fixed = folder.path().join("main.cf.fixed");
+    assert_eq!(
+        std::fs::read_to_string(&fixed).unwrap(),
+        "# mine\nsmtpd_tls_security_level = may\n"
+    );
+    assert_eq!(
+        std::fs::read_to_string(&name).unwrap(),
+        "# mine\nsmtpd_use_tls = yes\n"
+    );
+    // It is not written over.
+    assert_eq!(
+        lint(&[name.to_str().unwrap(), "--fix"]).status.code(),
+        Some(3)
+    );
+}
+
+#[test]
+fn sarif_names_the_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("exim4.conf");
+    std::fs::write(&name, "tls_advertise_hosts =\n").unwrap();
+    let output = lint(&[folder.path().to_str().unwrap(), "--sarif"]);
+    assert_eq!(output.status.code(), Some(1));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let result = &told["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "EX-TLS-OFF");
+    assert_eq!(
+        result["locations"][0]["physicalLocation"]["region"]["startLine"],
+        1
+    );
+}
+
+#[test]
+fn our_own_configuration_is_judged_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().join("gatepost.toml");
+    std::fs::write(&name, "[login]\nclear_networks = [\"0.0.0.0/0\"]\n").unwrap();
+    let output = lint(&[name.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("GP-LOGIN-CLEAR"));
 }

@@ -18,17 +18,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gatepost_trust::certificates::ServiceTls;
+use gatepost_wire::passage::Passage;
 use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::{Fresh, Machine, Next, Why};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::client::Leg;
 use crate::connection::{Broken, Connection, Read};
 pub use crate::failure::{Blame, TlsFailure};
 use crate::handshake::Secured;
 use crate::handshake::server::{self, Failed};
 pub use crate::plaintext::VerbClass;
+use crate::splice::{self, Patience};
 
 /// The answer of a backend, on its way.
 pub type Answering<'a, A> = Pin<Box<dyn Future<Output = A> + Send + 'a>>;
@@ -47,8 +50,26 @@ pub trait Backend<M: Machine>: Send {
     /// The session begins anew inside TLS: forget what came of anything said before, a login too [SMTP-STARTTLS-05].
     fn upgraded(&mut self);
 
+    /// TLS is up: the session that begins now knows this of it.
+    fn secured(&mut self, _facts: &TlsFacts) {}
+
+    /// The session has handed its connection over ([`Why::HandedOver`]): what it is tied to. None: it is closed.
+    fn take_over(&mut self) -> Option<HandOver> {
+        None
+    }
+
     /// Something worth counting happened on the connection.
     fn event(&mut self, event: Event);
+}
+
+/// What a connection is tied to when its session has handed it over.
+pub struct HandOver {
+    /// The connection to the server behind this one.
+    pub leg: Leg,
+    /// Through what their words pass.
+    pub passage: Box<dyn Passage>,
+    /// How long both may be silent.
+    pub idle: Duration,
 }
 
 /// How the connection begins.
@@ -228,7 +249,10 @@ where
         Begin::Implicit(fresh) => {
             let limit = session.context.limits.implicit_handshake;
             match session.secure(Vec::new(), limit).await {
-                Ok(secured) => Box::new(begin(*fresh, secured)),
+                Ok(secured) => {
+                    session.backend.secured(&secured.facts);
+                    Box::new(begin(*fresh, secured))
+                }
                 Err(failed) => return session.failed_implicit(failed).await,
             }
         }
@@ -249,10 +273,21 @@ where
                 machine = match session.secure(first, limit).await {
                     Ok(secured) => {
                         session.connection.acknowledge();
+                        session.backend.secured(&secured.facts);
                         Box::new(begin(*fresh, secured))
                     }
                     Err(failed) => return session.failed_starttls(failed).await,
                 };
+            }
+            Turn::Close(Why::HandedOver) => {
+                let unread = machine.unread();
+                let output = std::mem::take(machine.output());
+                let Some(onward) = session.backend.take_over() else {
+                    return session.close(Why::Fault, output).await;
+                };
+                // The session is not needed any more, and its memory neither.
+                drop(machine);
+                return Box::pin(session.relay(onward, output, unread)).await;
             }
             Turn::Close(why) => return session.close(why, std::mem::take(machine.output())).await,
             Turn::Abort(why) => return (*session).abort(why),
@@ -270,6 +305,52 @@ fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> M {
 }
 
 impl<B> Session<'_, B> {
+    /// Ties the connection to the server behind this one, to the end of either.
+    async fn relay(
+        mut self: Box<Self>,
+        onward: HandOver,
+        mut output: Vec<u8>,
+        unread: Vec<u8>,
+    ) -> Ended {
+        let limit = self.context.limits.write;
+        if let Err(broken) = self.connection.write(&mut output, limit).await {
+            self.broken_noted(broken);
+            return (*self).abort(Why::Broken);
+        }
+        let HandOver {
+            leg,
+            mut passage,
+            idle,
+        } = onward;
+        let (mut upstream, answers) = leg.into_parts();
+        let patience = Patience { write: limit, idle };
+        let why = splice::run(
+            &mut self.connection,
+            &mut upstream,
+            passage.as_mut(),
+            (unread, answers),
+            patience,
+            self.shutdown.as_mut(),
+        )
+        .await;
+        let limits = (self.context.limits.linger, Duration::ZERO);
+        match why {
+            // Its end was told on; the rest of the goodbye is ours.
+            Why::Quit | Why::PeerClosed | Why::UpstreamClosed | Why::Shutdown => {
+                upstream.finish(Vec::new(), limits).await;
+                self.close(why, Vec::new()).await
+            }
+            // What was under way is not complete, and must not look so: no closing alert on either side.
+            _ => (*self).abort(why),
+        }
+    }
+
+    fn broken_noted(&mut self, broken: Broken) {
+        if let Broken::Tls(failure) = broken {
+            self.tls_failure = Some(failure);
+        }
+    }
+
     /// Runs a session until it upgrades or ends.
     async fn converse<M: Machine>(&mut self, machine: &mut M) -> Turn
     where

@@ -238,6 +238,7 @@ mod tests {
                 verified: None,
             }),
             login: Some(("a@example.org".into(), "PLAIN")),
+            upstream: None,
             login_failures: 2,
             messages: (1, 2),
             octets: (3, 4),

@@ -13,6 +13,18 @@ pub enum Protocol {
     Pop3,
 }
 
+impl Protocol {
+    /// Its name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
+}
+
 /// A service: a protocol on a port in a TLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Service {

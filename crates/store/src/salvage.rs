@@ -305,10 +305,10 @@ fn name_all(
     )?;
     let mut named = Vec::new();
     for (mailbox, uids) in lost {
-        let names: Option<(String, String)> = query
+        let found: Option<(String, String)> = query
             .query_row([mailbox], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let (account, name) = names.unwrap_or_else(|| ("?".into(), format!("mailbox {mailbox}")));
+        let (account, name) = found.unwrap_or_else(|| ("?".into(), format!("mailbox {mailbox}")));
         named.extend(uids.iter().map(|uid| {
             let place = Place {
                 account: account.clone(),

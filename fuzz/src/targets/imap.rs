@@ -88,6 +88,7 @@ pub fn session(data: &[u8]) {
         starttls: input.flags & 4 == 0,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         append_limit: 10_000,
+        offer: None,
         limits: Limits::default(),
     });
     let begin = |now| match input.flags & 2 {

@@ -15,6 +15,8 @@ pub mod pop3;
 pub mod proxy;
 pub mod sasl;
 pub mod smtp;
+pub mod tls;
+pub mod watch;
 
 /// The password of every account.
 const PASSWORD: &str = "pencil";
@@ -31,6 +33,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
         AccountAsk::Login(Attempt::Password { user, password, .. }) => {
             judge(&user, password.expose() == PASSWORD)
         }
+        AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
         AccountAsk::Login(Attempt::Scram { user, proven, .. }) => judge(&user, proven),
     }
 }

@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::failure::Failure;
 use super::hello::HelloMemory;
+use super::leg::Leg;
 use super::words::ClearWords;
 use super::{CrlSource, Dialogue};
 use crate::connection::{Broken, Connection, Read};
@@ -280,6 +281,23 @@ impl<M: Dialogue> Session<M> {
     /// Whether a byte came back after the hello; none before it was sent.
     pub(super) fn answered(&self) -> Option<bool> {
         self.inner.answered
+    }
+
+    /// Gives up the session and keeps its connection: TLS stays as it is. None when the session is not in the middle of its
+    /// dialogue, or has something to say still.
+    pub fn hand_over(mut self) -> Option<Leg> {
+        let channel = self.channel();
+        self.forget_evidence();
+        let Phase::Talk(machine) = &mut self.inner.phase else {
+            return None;
+        };
+        let silent = machine.output().is_empty() && self.inner.output.is_empty();
+        if !silent || self.inner.failure.is_some() {
+            return None;
+        }
+        let unread = machine.unread();
+        let connection = self.inner.connection.take()?;
+        Some(Leg::new(connection, unread, channel))
     }
 
     /// Closes the connection, whatever the session is at: with `close_notify` inside TLS, without a farewell of the protocol.

@@ -386,7 +386,7 @@ fn return_path(path: &ReversePath) -> Vec<u8> {
 }
 
 /// An id that was never given before: the time in milliseconds and a count, in 13 characters.
-fn new_id() -> Box<str> {
+pub(crate) fn new_id() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now()

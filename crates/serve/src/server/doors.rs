@@ -12,12 +12,15 @@ use super::error::StartError;
 use crate::log::Log;
 use crate::services::{SERVICES, Service};
 use crate::settings::Settings;
+use crate::web::Token;
 
 /// The sockets of a server, bound and not yet accepted from.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) services: Vec<(Service, Vec<TcpListener>)>,
     pub(super) metrics: Option<TcpListener>,
+    /// The web page's socket, and its token: found out before anything is promised.
+    pub(super) web: Option<(TcpListener, Token)>,
 }
 
 impl Sockets {
@@ -26,6 +29,9 @@ impl Sockets {
         let mut inherited = inherited()?;
         let mut services = Vec::new();
         for service in SERVICES {
+            if !settings.serves(service.protocol) {
+                continue;
+            }
             let port = service
                 .port
                 .checked_add(settings.port_offset)
@@ -44,7 +50,18 @@ impl Sockets {
             listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))
         };
         let metrics = settings.metrics.map(bind_metrics).transpose()?;
-        Ok(Self { services, metrics })
+        let bind_web = |address| {
+            Ok((
+                bind_web(address)?,
+                Token::ensure(&settings.data).map_err(StartError::WebToken)?,
+            ))
+        };
+        let web = settings.web.map(bind_web).transpose()?;
+        Ok(Self {
+            services,
+            metrics,
+            web,
+        })
     }
 
     /// The addresses listened on.
@@ -54,6 +71,14 @@ impl Sockets {
         let distinct: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
         distinct.into_iter().collect()
     }
+}
+
+/// Mail in clear text stays on this machine.
+fn bind_web(address: SocketAddr) -> Result<TcpListener, StartError> {
+    if !address.ip().is_loopback() {
+        return Err(StartError::WebNotLoopback(address));
+    }
+    listen::bind(address).map_err(|error| StartError::Bind("web", address, error))
 }
 
 fn inherited() -> Result<BTreeMap<u16, Vec<TcpListener>>, StartError> {

@@ -9,4 +9,5 @@
 pub mod ask;
 pub mod client;
 pub mod mutf7;
+pub mod relay;
 pub mod server;

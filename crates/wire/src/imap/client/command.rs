@@ -82,14 +82,6 @@ fn plain(line: Vec<u8>) -> Result<Vec<u8>, Failure> {
     Ok(line)
 }
 
-/// The verb of a raw command, in upper case.
-pub(super) fn verb(line: &[u8]) -> Vec<u8> {
-    let mut words = line
-        .split(u8::is_ascii_whitespace)
-        .filter(|it| !it.is_empty());
-    words.next().unwrap_or_default().to_ascii_uppercase()
-}
-
 /// A mailbox's name or pattern, quoted.
 fn name(mailbox: &str) -> Result<String, Failure> {
     quote(&mutf7::encode(mailbox)).ok_or(Failure::Misuse)

@@ -53,6 +53,9 @@ pub struct Config {
     pub greeting: Box<str>,
     /// Whether TLS can be offered: on a listener in clear, that STLS is announced and works.
     pub starttls: bool,
+    /// What CAPA lists before login instead of what the maildrop behind this session can do: a gate's list, of what its upstream
+    /// offers [GW-01]. Logins and TLS are announced by this session's own state in any case.
+    pub offer: Option<Box<[Box<str>]>>,
     /// The mechanisms allowed for logins; USER and PASS go with PLAIN.
     pub mechanisms: Vec<Mechanism>,
     /// Limits.
@@ -241,6 +244,9 @@ impl Machine for Server {
                 let step = exchange.answer(answer);
                 self.follow(exchange, step);
             }
+            (State::Judging(exchange), Answer::HandOver { account }) => {
+                self.hand_over(exchange, account);
+            }
             (State::Opening, Answer::Opened(result)) => self.opened(result),
             (State::Updating, Answer::Updated(result)) => {
                 match result {
@@ -269,6 +275,10 @@ impl Machine for Server {
 
     fn peer_closed(&mut self, clean: bool) {
         self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        self.inbox.take()
     }
 
     fn upgrade(mut self) -> (Fresh, Leftover) {

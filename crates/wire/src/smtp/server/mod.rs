@@ -24,7 +24,7 @@ mod state;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use self::config::{Config, Peer, Role, TlsPolicy};
+pub use self::config::{Config, Offers, Peer, Role, TlsPolicy};
 use self::core::{Core, Counters};
 pub use self::limits::Limits;
 use self::state::{Rest, Skip, State, Turn};
