@@ -219,7 +219,7 @@ fn a_good_store_has_no_findings_while_it_is_used() {
             (account, "Archive".into()),
             false,
             done,
-        )
+        );
     })
     .unwrap();
     let report = examine(folder.path());

@@ -72,8 +72,8 @@ pub(crate) fn set_flag(flags: &mut Flags, name: &str) {
         "\\deleted" => flags.deleted = true,
         "\\draft" => flags.draft = true,
         _ if is_keyword(name) => {
-            let known = |other: &Box<str>| other.eq_ignore_ascii_case(name);
-            if !flags.keywords.iter().any(known) {
+            let mut known = flags.keywords.iter();
+            if !known.any(|other| other.eq_ignore_ascii_case(name)) {
                 flags.keywords.insert(name.into());
             }
         }

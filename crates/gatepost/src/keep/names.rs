@@ -65,16 +65,8 @@ fn unescape(name: &str) -> String {
             .filter(|_| *first == b'%')
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match hex {
-            Some(octet) => {
-                octets.push(octet);
-                rest = &after[2..];
-            }
-            None => {
-                octets.push(*first);
-                rest = after;
-            }
-        }
+        octets.push(hex.unwrap_or(*first));
+        rest = if hex.is_some() { &after[2..] } else { after };
     }
     String::from_utf8_lossy(&octets).into_owned()
 }

@@ -60,6 +60,7 @@ pub(crate) struct Listing {
 
 /// Lists a source. The source itself may be a symbolic link.
 pub(crate) fn list(root: &Path) -> std::io::Result<Listing> {
+    let root = &fs::canonicalize(root)?;
     let facts = fs::metadata(root)?;
     let mut listing = Listing::default();
     if facts.is_dir() {
@@ -266,18 +267,7 @@ impl Source {
     ) -> Result<(), E> {
         let shown = entry.path.display().to_string();
         let refused = |why| Read1::Refused(shown.clone(), why);
-        // The source may also be named by a link; only what stands in it may not be one.
-        let Ok(file) = open(&entry.path).or_else(|error| match entry.folder.is_empty() {
-            true if entry.form != Form::Maildir => File::open(fs::canonicalize(&entry.path)?)
-                .and_then(|file| {
-                    if file.metadata()?.is_file() {
-                        Ok(file)
-                    } else {
-                        Err(error)
-                    }
-                }),
-            _ => Err(error),
-        }) else {
+        let Ok(file) = open(&entry.path) else {
             return take(refused("cannot be opened"));
         };
         let modified = file
@@ -356,7 +346,7 @@ impl Source {
         if self.notes_of == folder {
             return;
         }
-        self.notes_of = folder.to_owned();
+        folder.clone_into(&mut self.notes_of);
         self.keywords.clear();
         self.flags.clear();
         if entry.form == Form::Maildir {

@@ -188,10 +188,10 @@ impl Target {
         match self.format {
             Format::Eml => self.replace(FLAGS, &self.notes)?,
             _ if !self.keywords.is_empty() => {
-                let lines = self.keywords.iter().enumerate();
-                let text: String = lines
-                    .map(|(index, name)| format!("{index} {name}\n"))
-                    .collect();
+                let mut text = String::new();
+                for (index, name) in self.keywords.iter().enumerate() {
+                    text.push_str(&format!("{index} {name}\n"));
+                }
                 self.replace("dovecot-keywords", &text)?;
             }
             _ => {}
