@@ -85,7 +85,7 @@ fn hop(value: &str) -> Hop {
         words.next().map(shown)
     };
     let (from, by, with) = (word("from"), word("by"), word("with"));
-    let channel = channel(&from, &by, &with, &comments);
+    let channel = channel(from.as_deref(), by.as_deref(), with.as_deref(), &comments);
     Hop {
         from,
         by,
@@ -124,13 +124,8 @@ fn shown(word: &str) -> String {
         .collect()
 }
 
-fn channel(
-    from: &Option<String>,
-    by: &Option<String>,
-    with: &Option<String>,
-    comments: &str,
-) -> Channel {
-    let with = with.as_deref().unwrap_or_default().to_ascii_uppercase();
+fn channel(from: Option<&str>, by: Option<&str>, with: Option<&str>, comments: &str) -> Channel {
+    let with = with.unwrap_or_default().to_ascii_uppercase();
     let comments = comments.to_ascii_uppercase();
     // RFC 3848, RFC 6531 4.3: S for TLS, A for a login.
     let says_so = matches!(
@@ -144,9 +139,8 @@ fn channel(
     {
         return Channel::Encrypted;
     }
-    let is_local = |it: &Option<String>| {
-        it.as_deref()
-            .is_some_and(|it| it.eq_ignore_ascii_case("localhost") || it.starts_with("localhost."))
+    let is_local = |it: Option<&str>| {
+        it.is_some_and(|it| it.eq_ignore_ascii_case("localhost") || it.starts_with("localhost."))
     };
     let is_own = from.is_some() && from == by;
     let from_itself = comments.contains("[127.0.0.1]")

@@ -27,10 +27,6 @@ enum Asked {
 
 /// The tracker.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is one thing seen or told once"
-)]
 pub struct Pop3 {
     client: Lines,
     server: Lines,
