@@ -96,7 +96,7 @@ fn print(chain: &[Hop], as_json: bool) {
         return;
     }
     for it in chain {
-        let word = |it: &Option<String>| it.clone().unwrap_or_else(|| "-".to_owned());
+        let word = |it: &Option<String>| it.as_deref().unwrap_or("-").to_owned();
         println!(
             "{:<10} {} to {}, with {}",
             it.channel.word(),

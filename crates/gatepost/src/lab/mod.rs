@@ -73,7 +73,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         .copied()
         .unwrap_or_default();
     let bind = given
-        .get_many::<String>("bind")
+        .get_many::<String>("server.bind")
         .and_then(|mut it| it.next().cloned())
         .unwrap_or_else(|| "127.0.0.1".to_owned());
     let folder = given
