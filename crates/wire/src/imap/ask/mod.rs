@@ -12,9 +12,7 @@ use std::sync::Arc;
 use imap_types::body::BodyStructure;
 use imap_types::envelope::Envelope;
 
-pub use self::criteria::{
-    Criterion, Found, SortBy, SortKey, SystemFlag, Threaded, Threading,
-};
+pub use self::criteria::{Criterion, Found, SortBy, SortKey, SystemFlag, Threaded, Threading};
 use crate::sasl::{AccountAnswer, AccountAsk};
 
 /// A message's UID in its mailbox, from 1.

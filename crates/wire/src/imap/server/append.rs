@@ -83,14 +83,13 @@ impl Mailbox {
         announced: Announced,
     ) -> Step {
         let tag = &command.tag;
-        let checked = self
-            .destination(command)
-            .map_err(Wrong::from)
-            .and_then(|(mailbox, replaces, cursor)| {
+        let checked = self.destination(command).map_err(Wrong::from).and_then(
+            |(mailbox, replaces, cursor)| {
                 let prefix = prefix(cursor, self.enabled.utf8)?;
                 check(io, announced)?;
                 Ok((mailbox, replaces, prefix))
-            });
+            },
+        );
         let (mailbox, replaces, prefix) = match checked {
             Ok(checked) => checked,
             Err(Wrong(reply, bad)) => {

@@ -208,12 +208,7 @@ impl Mailbox {
         self.put(Ask::Changes { since }, Job::Changes(after));
     }
 
-    pub(super) fn changed(
-        &mut self,
-        io: &mut Io,
-        after: After,
-        result: Result<Changes, Refusal>,
-    ) {
+    pub(super) fn changed(&mut self, io: &mut Io, after: After, result: Result<Changes, Refusal>) {
         let expunge = match &after {
             After::Reply(ending) => ending.expunge,
             After::Idle(_) => true,

@@ -3,8 +3,8 @@
 
 use super::arguments::Bad;
 use super::cursor::Cursor;
-use super::window::Window;
 use super::table::Verb;
+use super::window::Window;
 use crate::imap::ask::ModSeq;
 
 /// Items found.

@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use super::io::Io;
-use super::list::List;
 use super::job::Job;
+use super::list::List;
 use super::mailbox::Mailbox;
 use super::status::StatusItems;
 use super::table::Verb;

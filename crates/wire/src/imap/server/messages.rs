@@ -12,9 +12,7 @@ use super::reply;
 use super::search::{self, Return, Telling};
 use super::table::Verb;
 use super::view::Set;
-use crate::imap::ask::{
-    Ask, Changed, Copied, Criterion, Found, Refusal, Rows, StoreOutcome, Uid,
-};
+use crate::imap::ask::{Ask, Changed, Copied, Criterion, Found, Refusal, Rows, StoreOutcome, Uid};
 use crate::session::Why;
 
 /// How many messages one COPY or MOVE may name.

@@ -196,7 +196,9 @@ fn events(
             "MESSAGENEW" => {
                 events.message_new = true;
                 let mut ahead = *cursor;
-                if let (Some(enabled), true) = (selected, ahead.eat(b' ') && ahead.peek() == Some(b'(')) {
+                if let (Some(enabled), true) =
+                    (selected, ahead.eat(b' ') && ahead.peek() == Some(b'('))
+                {
                     *cursor = ahead;
                     plan = Some(items(cursor, enabled)?);
                 }
@@ -415,11 +417,7 @@ impl Mailbox {
         };
         let before = std::mem::take(&mut notify.watched);
         let selected = self.view.as_ref().map(|view| &*view.name);
-        notify.watched = before.tell(
-            &mut io.output,
-            overview,
-            (&notify, self.enabled, selected),
-        );
+        notify.watched = before.tell(&mut io.output, overview, (&notify, self.enabled, selected));
         self.notify = Some(notify);
     }
 

@@ -261,7 +261,10 @@ mod tests {
             by: SortBy::Subject,
             reverse: false,
         };
-        assert_eq!(read("(REVERSE DATE subject)"), Ok(vec![reverse_date, subject]));
+        assert_eq!(
+            read("(REVERSE DATE subject)"),
+            Ok(vec![reverse_date, subject])
+        );
         for bad in ["()", "(REVERSE)", "(FROB)", "DATE", "(DATE  TO)", "(DATE"] {
             assert_eq!(read(bad), Err(Bad::Syntax), "{bad}");
         }

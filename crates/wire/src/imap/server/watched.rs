@@ -33,7 +33,10 @@ impl Watched {
             let known = Known {
                 exists: mailbox.exists,
                 subscribed: mailbox.subscribed,
-                id: status.as_ref().map(|it| it.mailbox_id.clone()).unwrap_or_default(),
+                id: status
+                    .as_ref()
+                    .map(|it| it.mailbox_id.clone())
+                    .unwrap_or_default(),
                 uidnext: status.as_ref().map_or(0, |it| it.uidnext),
                 messages: status.as_ref().map_or(0, |it| it.messages),
                 modseq: status.as_ref().map_or(0, |it| it.highest_modseq),
@@ -147,9 +150,14 @@ fn is_told(was: &Known, is: &Status, events: Events) -> bool {
         return events.about_messages();
     }
     let came = is.uidnext != was.uidnext;
-    let went = is.messages != was.messages.saturating_add(is.uidnext.saturating_sub(was.uidnext));
+    let went = is.messages
+        != was
+            .messages
+            .saturating_add(is.uidnext.saturating_sub(was.uidnext));
     let flags = is.highest_modseq != was.modseq && !came && !went;
-    (came && events.message_new) || (went && events.message_expunge) || (flags && events.flag_change)
+    (came && events.message_new)
+        || (went && events.message_expunge)
+        || (flags && events.flag_change)
 }
 
 /// What RFC 5465 5.1 to 5.3 want told of a mailbox that is not selected.
@@ -172,7 +180,10 @@ pub(super) fn tell_status(
         reply::put(out, format_args!(" UNSEEN {}", status.unseen));
     }
     if enabled.condstore {
-        reply::put(out, format_args!(" HIGHESTMODSEQ {}", status.highest_modseq));
+        reply::put(
+            out,
+            format_args!(" HIGHESTMODSEQ {}", status.highest_modseq),
+        );
     }
     out.extend_from_slice(b")\r\n");
 }

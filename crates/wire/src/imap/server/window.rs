@@ -88,7 +88,9 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for bad in ["1", "1:", ":1", "0:1", "1:-1", "-1:1", "1:*", "a:b", "1:2:3", "+1:2"] {
+        for bad in [
+            "1", "1:", ":1", "0:1", "1:-1", "-1:1", "1:*", "a:b", "1:2:3", "+1:2",
+        ] {
             assert_eq!(window(bad), Err(Bad::Syntax), "{bad}");
         }
     }
