@@ -68,6 +68,13 @@ impl Folder {
         self.messages.iter().find(|it| it.uid == uid)
     }
 
+    /// The modification sequence of this mailbox alone.
+    fn highest(&self) -> ModSeq {
+        let messages = self.messages.iter().map(|it| it.modseq);
+        let vanished = self.vanished.iter().map(|it| it.1);
+        messages.chain(vanished).max().unwrap_or(1)
+    }
+
     fn remove(&mut self, uids: &[Uid], modseq: ModSeq) {
         self.messages.retain(|it| !uids.contains(&it.uid));
         self.vanished.extend(uids.iter().map(|uid| (*uid, modseq)));
@@ -216,7 +223,11 @@ impl Access {
             Ask::Watch { .. } => Answer::Done,
             Ask::Overview => {
                 let status = |it: Mailbox| {
-                    let status = status(world, &it.name).ok();
+                    let mut status = status(world, &it.name).ok();
+                    if let (Some(status), Some(folder)) = (&mut status, world.folders.get(&it.name))
+                    {
+                        status.highest_modseq = folder.highest();
+                    }
                     (it, status)
                 };
                 Answer::Overview(Ok(list(world).into_iter().map(status).collect()))
@@ -544,7 +555,7 @@ fn datum(message: &Message, item: &Item) -> Datum {
         .map_or(content.len(), |at| at + 4);
     match item {
         Item::Flags | Item::ModSeq => Datum::InRow,
-        Item::InternalDate => Datum::Date(message.date),
+        Item::InternalDate | Item::SaveDate => Datum::Date(message.date),
         Item::Size | Item::BinarySize { .. } => Datum::Number(content.len() as u64),
         Item::EmailId => Datum::ObjectId(format!("M{}", message.uid).into()),
         Item::Section(section) if !section.part.is_empty() => Datum::Nil,
@@ -566,7 +577,6 @@ fn datum(message: &Message, item: &Item) -> Datum {
         },
         Item::Binary { part, .. } if part.is_empty() => Datum::Bytes(content.clone()),
         Item::Binary { .. } => Datum::UnknownEncoding,
-        Item::SaveDate => Datum::Date(message.date),
         Item::Preview => Datum::Bytes(content[split..].trim_ascii().to_vec()),
         Item::Envelope | Item::BodyStructure { .. } => Datum::Nil,
     }
@@ -645,7 +655,7 @@ fn mentions_modseq(criteria: &Criterion) -> bool {
 fn matches(message: &Message, criteria: &Criterion) -> bool {
     let text = String::from_utf8_lossy(&message.content).to_lowercase();
     match criteria {
-        Criterion::All => true,
+        Criterion::All | Criterion::Older(_) | Criterion::SavedSince(_) => true,
         Criterion::And(all) => all.iter().all(|it| matches(message, it)),
         Criterion::Or(one, other) => matches(message, one) || matches(message, other),
         Criterion::Not(one) => !matches(message, one),
@@ -663,7 +673,6 @@ fn matches(message: &Message, criteria: &Criterion) -> bool {
         }
         Criterion::Larger(size) => message.content.len() as u64 > *size,
         Criterion::Smaller(size) => (message.content.len() as u64) < *size,
-        Criterion::Older(_) | Criterion::SavedSince(_) => true,
         Criterion::Younger(_) | Criterion::SavedBefore(_) | Criterion::SavedOn(_) => false,
         Criterion::ModSeq(modseq) => message.modseq >= *modseq,
         Criterion::EmailId(id) => **id == format!("M{}", message.uid),

@@ -418,6 +418,7 @@ async fn mailboxes_are_administered_for_one_account_only() {
     assert_eq!(ann.answer(delete("Play")).await, Answer::Checked(Ok(())));
     let status = |mailbox: &str| Ask::Status {
         mailbox: mailbox.into(),
+        deleted_size: false,
     };
     assert_eq!(
         ann.answer(status("Play")).await,

@@ -196,8 +196,8 @@ mod tests {
 
     #[test]
     fn other_octets_are_refused() {
-        let mut it = Deflate::new(Vec::new(), b"b NOOP\r\n".to_vec());
-        assert!((0..3).any(|_| it.inflate() == Err(Torn)));
+        let mut it = Deflate::new(Vec::new(), vec![0xFF; 8]);
+        assert_eq!(it.inflate(), Err(Torn));
         // A stream that ends.
         let mut ended = Deflate::new(Vec::new(), vec![3, 0]);
         assert_eq!(ended.inflate(), Err(Torn));

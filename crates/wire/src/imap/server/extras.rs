@@ -20,8 +20,11 @@ pub(super) struct Extras {
     pub(super) preview: bool,
 }
 
+/// Notes that an item was found.
+type Note = fn(&mut Extras);
+
 /// The items by their names. LAZY lets a server answer NIL rather than work; we work, and answer.
-const ITEMS: [(&str, fn(&mut Extras)); 5] = [
+const ITEMS: [(&str, Note); 5] = [
     ("EMAILID", |it| it.email_id = true),
     ("THREADID", |it| it.thread_id = true),
     ("SAVEDATE", |it| it.save_date = true),

@@ -142,7 +142,7 @@ impl Io {
     }
 
     /// What is to be written.
-    pub(super) fn to_write(&mut self) -> &mut Vec<u8> {
+    pub(super) fn outgoing(&mut self) -> &mut Vec<u8> {
         match &mut self.deflate {
             Some(deflate) => &mut deflate.packed,
             None => &mut self.output,

@@ -388,6 +388,10 @@ impl Mailbox {
 
 /// How the outcome of a STORE is told.
 #[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent wish of the client"
+)]
 pub(super) struct Quiet {
     /// UID STORE.
     pub(super) by_uid: bool,

@@ -220,7 +220,7 @@ impl Server {
     fn wait(&mut self, now: Instant) -> Next<Ask> {
         let appending = matches!(&self.state, State::Mailbox(mailbox) if mailbox.is_appending());
         let before_login = !matches!(self.state, State::Mailbox(_));
-        if !self.io.output.is_empty() || !self.io.to_write().is_empty() {
+        if !self.io.output.is_empty() || !self.io.outgoing().is_empty() {
             return Next::Write;
         }
         self.io.rest();
@@ -292,7 +292,7 @@ impl Machine for Server {
     }
 
     fn output(&mut self) -> &mut Vec<u8> {
-        self.io.to_write()
+        self.io.outgoing()
     }
 
     fn news(&mut self) {

@@ -12,7 +12,7 @@ use super::io::{Command, Io};
 use super::job::{After, Job};
 use super::mailbox::Mailbox;
 use super::table::Verb;
-use super::view::Set;
+use super::view::{Set, View};
 use super::watched::Watched;
 use crate::imap::ask::{self, Ask, Refusal, Status};
 
@@ -357,17 +357,23 @@ impl Mailbox {
 
     /// Whether there is something to be told though no command is under way.
     pub(super) fn has_unasked(&self, io: &Io) -> bool {
-        let selected = self.view.is_some() && !self.is_muted();
         self.notify.is_some()
-            && ((io.news && selected) || self.has_overview_due(io))
+            && (self.has_news_here(io) || self.has_overview_due(io))
             && io.is_between_commands()
             && io.leaving.is_none()
     }
 
+    /// Whether there is something to be told of the selected mailbox.
+    fn has_news_here(&self, io: &Io) -> bool {
+        let gone = |view: &View| self.expunges_at_once() && view.has_vanished();
+        let view = self.view.as_deref().filter(|_| !self.is_muted());
+        view.is_some_and(|view| io.news || gone(view))
+    }
+
     /// Tells it.
     pub(super) fn tell_unasked(&mut self, io: &mut Io) {
-        let selected = self.view.is_some() && !self.is_muted();
-        if std::mem::take(&mut io.news) && selected {
+        if self.has_news_here(io) {
+            io.news = false;
             self.fetch_changes(After::Nothing);
         } else {
             self.ask_overview(io, None);

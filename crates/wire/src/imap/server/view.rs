@@ -191,6 +191,11 @@ impl View {
         gone
     }
 
+    /// Whether the client is still to be told that messages are gone.
+    pub(super) fn has_vanished(&self) -> bool {
+        !self.vanished.is_empty()
+    }
+
     /// Whether the client has been told of a message and not of its end.
     pub(super) fn knows(&self, uid: Uid) -> bool {
         self.uids.binary_search(&uid).is_ok()
