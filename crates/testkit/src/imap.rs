@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use gatepost_wire::imap::ask::{
     Answer, Append, Ask, Changed, Changes, Copied, Criterion, Datum, FlagChange, Flags, Found,
-    InternalDate, Item, Mailbox, ModSeq, Refusal, Row, Rows, SectionText, Selected, SpecialUse,
-    Status, StoreOutcome, SystemFlag, Uid,
+    InternalDate, Item, Mailbox, ModSeq, Quota, Refusal, Row, Rows, SectionText, Selected, SortBy,
+    SortKey, SpecialUse, Status, StoreOutcome, SystemFlag, Threaded, Uid,
 };
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt};
 
@@ -90,7 +90,8 @@ pub struct Maildrop(Rc<RefCell<World>>);
 pub struct Access {
     maildrop: Maildrop,
     selected: Option<String>,
-    append: Option<(Append, Vec<u8>)>,
+    /// The messages being appended, the last one perhaps not whole.
+    append: Vec<(Append, Vec<u8>)>,
 }
 
 impl Default for Maildrop {
@@ -136,8 +137,20 @@ impl Maildrop {
         Access {
             maildrop: self.clone(),
             selected: None,
-            append: None,
+            append: Vec::new(),
         }
+    }
+
+    /// Keeps mail in a mailbox that a client has not opened.
+    pub fn deliver_to(&self, mailbox: &str, content: &[u8]) {
+        let mut world = self.0.borrow_mut();
+        let modseq = world.bump();
+        let date = InternalDate {
+            unix: 0,
+            offset_minutes: 0,
+        };
+        let folder = world.folder(mailbox);
+        folder.add(Flags::default(), date, content.to_vec(), modseq);
     }
 
     /// From now on reading a stored message gives less than was asked for.
@@ -191,7 +204,23 @@ impl Access {
                 self.append(world, ask)
             }
             Ask::List => Answer::Mailboxes(Ok(list(world))),
-            Ask::Status { mailbox } => Answer::Status(status(world, &mailbox)),
+            Ask::Status { mailbox, .. } => Answer::Status(status(world, &mailbox)),
+            Ask::Quota { mailbox } => {
+                let there = mailbox.is_none_or(|it| world.folders.contains_key(&it));
+                let quota = Quota {
+                    used: 10_241,
+                    limit: Some(512 * 1024),
+                };
+                Answer::Quota(there.then_some(quota).ok_or(Refusal::NoSuchMailbox))
+            }
+            Ask::Watch { .. } => Answer::Done,
+            Ask::Overview => {
+                let status = |it: Mailbox| {
+                    let status = status(world, &it.name).ok();
+                    (it, status)
+                };
+                Answer::Overview(Ok(list(world).into_iter().map(status).collect()))
+            }
             Ask::Create {
                 mailbox,
                 special_use,
@@ -267,6 +296,26 @@ impl Access {
             Ask::Search { criteria, among } => {
                 Answer::Found(Ok(search(world, &name, &criteria, &among)))
             }
+            Ask::Sort {
+                by,
+                criteria,
+                among,
+            } => {
+                let mut found = search(world, &name, &criteria, &among);
+                sort(world.folder(&name), &by, &mut found.uids);
+                Answer::Found(Ok(found))
+            }
+            Ask::Thread {
+                criteria, among, ..
+            } => {
+                // Every second message replies to the one before.
+                let found = search(world, &name, &criteria, &among).uids;
+                let threads = found.iter().enumerate().map(|(at, uid)| Threaded {
+                    uid: Some(*uid),
+                    depth: u32::from(at % 2 == 1),
+                });
+                Answer::Threads(Ok(threads.collect()))
+            }
             Ask::Store {
                 uids,
                 change,
@@ -295,16 +344,22 @@ impl Access {
 
     fn append(&mut self, world: &mut World, ask: Ask) -> Answer {
         match ask {
-            Ask::AppendBegin(append) => Answer::Checked(if append.mailbox == "Full" {
-                Err(Refusal::OverQuota)
-            } else if world.folders.contains_key(&append.mailbox) {
-                self.append = Some((append, Vec::new()));
-                Ok(())
-            } else {
-                Err(Refusal::NoSuchMailbox)
-            }),
+            Ask::AppendBegin(append) => {
+                let refusal = if append.mailbox == "Full" {
+                    Some(Refusal::OverQuota)
+                } else if world.folders.contains_key(&append.mailbox) {
+                    None
+                } else {
+                    Some(Refusal::NoSuchMailbox)
+                };
+                match refusal {
+                    None => self.append.push((append, Vec::new())),
+                    Some(_) => self.append.clear(),
+                }
+                Answer::Checked(refusal.map_or(Ok(()), Err))
+            }
             Ask::AppendContent(octets) => {
-                let (_, content) = self.append.as_mut().expect("an append has begun");
+                let (_, content) = self.append.last_mut().expect("an append has begun");
                 content.extend_from_slice(&octets);
                 Answer::Checked(if content.starts_with(b"refuse") {
                     Err(Refusal::Unavailable)
@@ -312,23 +367,36 @@ impl Access {
                     Ok(())
                 })
             }
-            Ask::AppendCommit => {
-                let (append, content) = self.append.take().expect("an append has begun");
-                assert_eq!(content.len() as u64, append.size, "all of the message came");
-                let modseq = world.bump();
-                let date = append.date.unwrap_or(InternalDate {
-                    unix: 0,
-                    offset_minutes: 0,
-                });
-                let folder = world.folder(&append.mailbox);
-                let uid = folder.add(append.flags, date, content, modseq);
-                Answer::Appended(Ok((folder.uidvalidity, uid)))
-            }
+            Ask::AppendCommit => Answer::Appended(self.keep(world)),
             _ => {
-                self.append = None;
+                self.append.clear();
                 Answer::Done
             }
         }
+    }
+
+    fn keep(&mut self, world: &mut World) -> Result<(u32, Vec<Uid>), Refusal> {
+        let (mut uidvalidity, mut uids) = (0, Vec::new());
+        for (append, content) in std::mem::take(&mut self.append) {
+            assert_eq!(content.len() as u64, append.size, "all of the message came");
+            let modseq = world.bump();
+            if let (Some(old), Some(name)) = (append.replaces, &self.selected) {
+                let folder = world.folder(name);
+                if folder.get(old).is_none() {
+                    return Err(Refusal::Expunged);
+                }
+                folder.remove(&[old], modseq);
+            }
+            let date = append.date.unwrap_or(InternalDate {
+                unix: 0,
+                offset_minutes: 0,
+            });
+            let folder = world.folder(&append.mailbox);
+            uids.push(folder.add(append.flags, date, content, modseq));
+            uidvalidity = folder.uidvalidity;
+        }
+        assert!(!uids.is_empty(), "an append has begun");
+        Ok((uidvalidity, uids))
     }
 }
 
@@ -376,6 +444,7 @@ fn status(world: &World, mailbox: &str) -> Result<Status, Refusal> {
         uidvalidity: folder.uidvalidity,
         highest_modseq: world.modseq,
         mailbox_id: format!("F{}", folder.uidvalidity).into(),
+        deleted_size: Some(0),
     })
 }
 
@@ -497,7 +566,9 @@ fn datum(message: &Message, item: &Item) -> Datum {
         },
         Item::Binary { part, .. } if part.is_empty() => Datum::Bytes(content.clone()),
         Item::Binary { .. } => Datum::UnknownEncoding,
-        Item::Envelope | Item::BodyStructure { .. } | Item::SaveDate => Datum::Nil,
+        Item::SaveDate => Datum::Date(message.date),
+        Item::Preview => Datum::Bytes(content[split..].trim_ascii().to_vec()),
+        Item::Envelope | Item::BodyStructure { .. } => Datum::Nil,
     }
 }
 
@@ -530,6 +601,24 @@ fn search(world: &mut World, name: &str, criteria: &Criterion, among: &[Uid]) ->
         modseq: matching.iter().map(|it| it.modseq).max(),
     }
     .only_if(mentions_modseq(criteria))
+}
+
+/// By size or by the whole text, which is as good as by subject.
+fn sort(folder: &Folder, by: &[SortKey], uids: &mut [Uid]) {
+    uids.sort_by(|one, other| {
+        let (one, other) = (folder.get(*one), folder.get(*other));
+        let mut order = std::cmp::Ordering::Equal;
+        for key in by {
+            let next = match key.by {
+                SortBy::Size => one
+                    .map(|it| it.content.len())
+                    .cmp(&other.map(|it| it.content.len())),
+                _ => one.map(|it| &it.content).cmp(&other.map(|it| &it.content)),
+            };
+            order = order.then(if key.reverse { next.reverse() } else { next });
+        }
+        order
+    });
 }
 
 trait OnlyIf {
@@ -574,6 +663,8 @@ fn matches(message: &Message, criteria: &Criterion) -> bool {
         }
         Criterion::Larger(size) => message.content.len() as u64 > *size,
         Criterion::Smaller(size) => (message.content.len() as u64) < *size,
+        Criterion::Older(_) | Criterion::SavedSince(_) => true,
+        Criterion::Younger(_) | Criterion::SavedBefore(_) | Criterion::SavedOn(_) => false,
         Criterion::ModSeq(modseq) => message.modseq >= *modseq,
         Criterion::EmailId(id) => **id == format!("M{}", message.uid),
         other => panic!("the mailbox of the tests does not search by {other:?}"),
