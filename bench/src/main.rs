@@ -8,6 +8,7 @@
 //! A peer that is not installed is named as skipped. Nothing is ever filled in.
 
 mod bare;
+mod client;
 mod dns;
 mod fault;
 mod handshake;
@@ -62,6 +63,8 @@ enum What {
     Start,
     /// DNSSEC validation and DANE decisions.
     Dns,
+    /// Sending, fetching, and the round trips of one cold send.
+    Client,
     /// The bare loop, as a server of its own (the harness starts it).
     #[command(hide = true)]
     BareLoop(bare::Options),
@@ -193,6 +196,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Dns) {
         dns::measure(bench, report);
+    }
+    if wanted(What::Client) {
+        client::measure(bench, report);
     }
     Ok(())
 }

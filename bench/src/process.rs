@@ -44,6 +44,15 @@ pub(crate) fn own_cpu() -> Duration {
     TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
+/// CPU time of the children this process has waited for.
+pub(crate) fn waited_cpu() -> Duration {
+    let ticks = fs::read_to_string("/proc/self/stat")
+        .ok()
+        .and_then(|stat| parse_stat(&stat))
+        .map_or(0, |row| row.ticks - row.own);
+    TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX))
+}
+
 /// Memory held now by `root` and its descendants.
 pub(crate) fn memory(root: u32) -> Memory {
     let mut sum = Memory::default();

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use base64::Engine;
@@ -18,7 +19,7 @@ use rustls::ClientConfig;
 use crate::Bench;
 use crate::fault::Fault;
 use crate::load::{self, Outcome};
-use crate::peer::gatepost::{PASSWORD, account, accounts};
+use crate::peer::gatepost::{ACCOUNTS, PASSWORD, account, accounts};
 use crate::peer::{gatepost, postfix};
 use crate::report::{Figure, Goal, Report};
 use crate::sample::Sample;
@@ -196,6 +197,31 @@ fn submit(bench: &Bench<'_>, server: u32, port: u16, connections: u32) -> Result
         |index| Sender::open(index, port, &client),
         step,
     )
+}
+
+/// Puts `messages` into the mailbox of the first account, by eight connections.
+pub(crate) fn fill(bench: &Bench<'_>, port: u16, messages: u32) -> Result<(), Fault> {
+    let client = tls::load_client(&bench.identity, tls::provider(Group::X25519))?;
+    let (client, filler) = (&client, &filler());
+    let next = &AtomicU64::new(0);
+    let work = |number: u32| {
+        let mut sender = Sender::open(number * ACCOUNTS, port, client)?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= u64::from(messages) {
+                return Ok(());
+            }
+            sender.send(number, filler)?;
+        }
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|number| scope.spawn(move || work(number)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or(Err(Fault::Late("a load thread"))))
+    })
 }
 
 impl Sender {

@@ -23,6 +23,7 @@ PROGRAMS = {
     "postfix": "postfix",
     "dovecot": "dovecot-imapd",
     "knotd": "knot",
+    "chromedriver": "chromium-driver",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
 WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd"]}

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import attacks  # noqa: F401  (registers its cases)
 import clients  # noqa: F401
+import configs  # noqa: F401
 import fetchers  # noqa: F401
+import gate  # noqa: F401
 import install
+import keeping  # noqa: F401
 import life  # noqa: F401
 import ours  # noqa: F401
 import servers  # noqa: F401
+import web  # noqa: F401
 import world
 
 

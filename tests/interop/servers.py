@@ -127,7 +127,7 @@ class Foreign:
 class Dovecot(Foreign):
     """IMAP, POP3, LMTP, and logins for a submission server."""
 
-    def __init__(self, world):
+    def __init__(self, world, more=lambda ports: ""):
         super().__init__(world, "dovecot")
         self.ports = {name: free_port() for name in ("imap", "imaps", "pop3", "pop3s", "lmtp", "auth")}
         self.client_certificate = certificate_of(self.folder, ADDRESS)
@@ -185,6 +185,7 @@ service auth {{
 service stats {{
   chroot =
 }}
+{more(self.ports)}
 """)
         process = self.start("dovecot", "-F", "-c", config)
         for number in self.ports.values():
@@ -194,9 +195,11 @@ service stats {{
 class Postfix(Foreign):
     """Submission with STARTTLS and implicit TLS; delivers to Dovecot by LMTP."""
 
-    def __init__(self, world, dovecot):
+    def __init__(self, world, dovecot, more=None):
+        """`more`: names of further services, each with the options of its smtpd."""
         super().__init__(world, "postfix")
-        self.ports = {"submission": free_port(), "submissions": free_port()}
+        more = more or {}
+        self.ports = {name: free_port() for name in ("submission", "submissions", *more)}
         config, queue, data = (self.folder / name for name in ("etc", "queue", "data"))
         self.config = config
         for path in (config, queue, data):
@@ -240,7 +243,8 @@ smtpd_recipient_restrictions = permit_sasl_authenticated, reject
             ))
         (config / "master.cf").write_text(
             f"127.0.0.1:{self.ports['submission']} inet n - n - - smtpd -o smtpd_tls_security_level=encrypt\n"
-            f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n{services}")
+            f"127.0.0.1:{self.ports['submissions']} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n"
+            + "".join(f"127.0.0.1:{self.ports[name]} inet n - n - - smtpd {options}\n" for name, options in more.items()) + services)
         process = self.start("postfix", "-c", config, "start-fg")
         for number in self.ports.values():
             listens(number, process, self.log)

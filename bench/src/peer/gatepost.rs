@@ -90,6 +90,11 @@ impl Seed {
         Ok(seed)
     }
 
+    /// The program under test.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Starts the program on `data`.
     pub(crate) fn start_in(&self, machine: &Machine, data: &Path) -> Result<Gatepost, Fault> {
         let ready = data.with_extension("ready");

@@ -3,9 +3,10 @@
 //! | module | holds |
 //! |---|---|
 //! | [`finding`] | severity, status, place, finding: the words every report uses |
-//! | [`rules`] | the rule table, which is data (`rules.tsv`) |
-//! | [`report`] | findings as text and as JSON |
-//! | [`postfix`] | main.cf: reading and judging |
+//! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
+//! | [`report`] | findings as text, as JSON and as SARIF |
+//! | [`config`] | configurations of mail servers: reading, judging, correcting |
+//! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 #![cfg_attr(
@@ -13,7 +14,8 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)
 )]
 
+pub mod config;
 pub mod finding;
-pub mod postfix;
 pub mod report;
 pub mod rules;
+pub mod watch;

@@ -1,4 +1,6 @@
-//! The rule table. Rules are data, so that a report, a page and a test read the same sentence.
+//! The rule table. Rules are data, so that a report, a page and a test read the same sentence. Each part of the audit keeps its own
+//! rows in `rules/PART.tsv`: `id`, `severity`, `source`, `text`, and then, where there is one to give whatever the target, `fix`, and
+//! the `versions` of the program the rule is about. Ids are unique over all files.
 
 use std::sync::LazyLock;
 
@@ -13,20 +15,40 @@ pub struct Rule {
     pub severity: Severity,
     /// Where that is written.
     pub source: &'static str,
-    /// What the line really means.
+    /// What it really means, and why it matters.
     pub text: &'static str,
+    /// What to do, where that is the same for every target.
+    pub fix: Option<&'static str>,
+    /// The versions of the program it is about, such as `Postfix 3.9`; none for all.
+    pub versions: Option<&'static str>,
 }
 
-static TABLE: LazyLock<Vec<Rule>> =
-    LazyLock::new(|| include_str!("rules.tsv").lines().filter_map(row).collect());
+/// The rows of every part.
+const FILES: &[&str] = &[
+    include_str!("rules/config.tsv"),
+    include_str!("rules/watch.tsv"),
+];
+
+static TABLE: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    FILES
+        .iter()
+        .flat_map(|file| file.lines().filter_map(row))
+        .collect()
+});
 
 fn row(line: &'static str) -> Option<Rule> {
+    if line.starts_with('#') {
+        return None;
+    }
     let mut cells = line.split('\t');
+    let optional = |cell: Option<&'static str>| cell.filter(|text| !text.is_empty());
     Some(Rule {
         id: cells.next()?,
         severity: Severity::parse(cells.next()?)?,
         source: cells.next()?,
         text: cells.next()?,
+        fix: optional(cells.next()),
+        versions: optional(cells.next()),
     })
 }
 
@@ -44,11 +66,25 @@ pub fn find(id: &str) -> Option<&'static Rule> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn every_row_is_a_rule() {
-        assert_eq!(
-            super::all().len() + 1,
-            include_str!("rules.tsv").lines().count()
-        );
+        let rows = FILES.iter().flat_map(|file| file.lines());
+        let rows = rows.filter(|line| !line.starts_with('#') && !line.is_empty());
+        assert_eq!(all().len(), rows.count());
+    }
+
+    #[test]
+    fn no_id_stands_twice_and_every_rule_has_words_and_a_source() {
+        let mut seen = std::collections::HashSet::new();
+        for rule in all() {
+            assert!(seen.insert(rule.id), "{} stands twice", rule.id);
+            assert!(
+                !rule.source.is_empty() && !rule.text.is_empty(),
+                "{}",
+                rule.id
+            );
+        }
     }
 }

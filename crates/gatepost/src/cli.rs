@@ -3,17 +3,20 @@
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, Command};
 
-use crate::client;
+use crate::config_verb;
 use crate::directives::{DIRECTIVES, Directive, Kind};
+use crate::{client, keep};
 
 const EXAMPLES: &str = "Examples:
   gatepost serve                                   a mail server in this folder, ports + 10000
   gatepost serve --port-offset 0 --bind 0.0.0.0    on the real ports, reachable from everywhere
   gatepost account add anna@example.org            an account more, beside a running server
+  gatepost backup /backup/gatepost                 all mail and accounts, beside a running server
   gatepost config sample > gatepost.toml           every directive, explained
   gatepost send --from A --to B letter.txt         a message, over verified TLS or not at all
   gatepost fetch imaps://mail.example.org --user U --to mail
   gatepost connect smtp://mail.example.org         what a server says, shows and is; then talk to it
+  gatepost watch capture.pcap                      what leaks in captured packets
 
 Exit codes: 0 good, 1 findings, 2 wrong usage or configuration, 3 could not tell or do.";
 
@@ -27,7 +30,9 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve())
         .subcommand(account())
-        .subcommand(config())
+        .subcommand(config_verb::command())
+        .subcommand(crate::watch::command())
+        .subcommands(keep::commands())
         .subcommands(client::commands())
 }
 
@@ -41,7 +46,8 @@ fn serve() -> Command {
         )
         .after_help(
             "Examples:\n  gatepost serve\n  gatepost serve --bind 127.0.0.1 --bind ::1 --port-offset 20000\n  \
-             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n\n\
+             gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n  \
+             gatepost serve --upstream smtp://127.0.0.1:25 --upstream imap://127.0.0.1:143 --upstream pop3://127.0.0.1:110\n\n\
              Signals: SIGTERM and SIGINT end it in an orderly way within 10 seconds; SIGHUP reads the certificates again.",
         )
         .arg(file("config", "FILE", "Read directives from this TOML file (see gatepost config sample)"))
@@ -69,6 +75,8 @@ fn flag(directive: &'static Directive) -> Arg {
     );
     let name = directive.flag.unwrap_or_default();
     let repeat = if list { "; repeatable" } else { "" };
+    // As it would be typed behind the flag, not as it stands in the file.
+    let default = directive.default.trim_matches(['[', ']']).replace('"', "");
     Arg::new(directive.name)
         .long(name)
         .value_name(directive.kind.placeholder())
@@ -77,16 +85,12 @@ fn flag(directive: &'static Directive) -> Arg {
         } else {
             ArgAction::Set
         })
-        .help(format!(
-            "{} [default: {}{repeat}]",
-            directive.short, directive.default
-        ))
+        .help(format!("{} [default: {default}{repeat}]", directive.short))
         .long_help(format!(
-            "{}.\n{}\nTakes {} [default: {}{repeat}]",
+            "{}.\n{}\nTakes {} [default: {default}{repeat}]",
             directive.short,
             directive.long,
-            directive.kind.expected(),
-            directive.default
+            directive.kind.expected_of_flag(),
         ))
 }
 
@@ -125,51 +129,6 @@ fn account() -> Command {
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do not ask")),
         )
         .subcommand(Command::new("password").about("Change an account's password").arg(address()).arg(password()))
-}
-
-fn config() -> Command {
-    Command::new("config")
-        .about("The configuration: sample, reference, what is in force")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(Command::new("sample").about("Print an annotated sample file"))
-        .subcommand(Command::new("reference").about("Print the reference page (Markdown)"))
-        .subcommand(
-            Command::new("explain")
-                .about("Print what is in force, and why")
-                .arg(file(
-                    "config",
-                    "FILE",
-                    "The TOML file; without it, the defaults",
-                )),
-        )
-        .subcommand(lint())
-}
-
-fn lint() -> Command {
-    Command::new("lint")
-        .about("Say what the lines of a Postfix main.cf really mean, and what to write instead")
-        .arg(
-            Arg::new("what")
-                .value_names(["KIND", "FILE"])
-                .num_args(1..=2)
-                .required(true)
-                .help("[postfix] and a file, a directory with main.cf, or - for standard input"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print JSON"),
-        )
-        .arg(
-            Arg::new("fail-on")
-                .long("fail-on")
-                .value_name("SEVERITY")
-                .value_parser(["info", "low", "medium", "high", "critical"])
-                .default_value("high")
-                .help("End with 1 from this severity on"),
-        )
 }
 
 fn file(name: &'static str, value: &'static str, help: &'static str) -> Arg {

@@ -153,7 +153,7 @@ impl Values {
             text: format!(
                 "--{} takes {}",
                 directive.flag.unwrap_or_default(),
-                directive.kind.expected()
+                directive.kind.expected_of_flag()
             ),
         })?;
         self.0.insert(directive.name, (value, Origin::Flag));

@@ -84,6 +84,25 @@ impl Kind {
             }
         }
     }
+
+    /// The same behind a flag, where nothing is quoted and a list is the flag given several times.
+    pub(crate) fn expected_of_flag(self) -> String {
+        match self {
+            Self::Text => "a name".into(),
+            Self::Path => "a path".into(),
+            Self::Texts => "a name such as example.org; give the flag again for each".into(),
+            Self::Mechanisms => {
+                "SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN or LOGIN; give the flag again for each"
+                    .into()
+            }
+            Self::Addresses => {
+                "an IP address such as 127.0.0.1 or ::1; give the flag again for each".into()
+            }
+            Self::Networks => "a network such as 192.0.2.0/24; give the flag again for each".into(),
+            Self::Socket => "an address and port such as 127.0.0.1:9925".into(),
+            plain => plain.expected().replace('"', ""),
+        }
+    }
 }
 
 /// One directive.
@@ -144,6 +163,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("tls.chains", Kind::Texts, "[]", "PEM files with a certificate and its intermediates, leaf first; empty: the local CA",
         "Several are chosen from by the name the client asks for, and by key type (ECDSA before RSA). The first one is the default. Files are read again on SIGHUP and when they change.").flag("tls-chain"),
     directive("tls.keys", Kind::Texts, "[]", "PEM files with the private keys, in the order of tls.chains", "").flag("tls-key"),
+    directive("tls.strict_names", Kind::Choice(&["implicit", "always", "never"]), "\"implicit\"", "Where a client that asks for a server name without a certificate here is refused",
+        "\"implicit\": on the ports for implicit TLS, while STARTTLS answers with the default certificate. Clients that send no name, and port 25 always, get the default certificate."),
     directive("smtp.tls", Kind::Choice(&["may", "require"]), "\"may\"", "TLS on port 25: offered, or required before MAIL",
         "RFC 3207 section 4 asks public mail servers not to require it: senders without TLS are then refused with 530 5.7.0.").flag("smtp-tls"),
     directive(
@@ -154,6 +175,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
         "Recipients then cannot see from where your users send.",
     ),
     directive("smtp.message_size", Kind::Size(64 * 1024), "\"50 MiB\"", "The largest message accepted, by SMTP and by IMAP APPEND", ""),
+    directive("submission.from", Kind::Choice(&["any", "login"]), "\"any\"", "Whose address the From field of a submitted message may hold",
+        "The envelope's sender must always be the login's own address. With \"login\" the From field must be too, so that nobody's mail shows a colleague's name: 550 5.7.1 otherwise."),
     directive("mailbox.quota", Kind::Size(0), "\"10 GiB\"", "The most a new account may keep; gatepost account quota changes it",
         "Beyond it delivery is put off with 452 4.2.2 and APPEND refused with NO [OVERQUOTA]."),
     directive("mailbox.disk_floor", Kind::Size(0), "\"100 MiB\"", "Refuse new mail when less than this is free on the disk",
@@ -175,7 +198,22 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     ),
     directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
         "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
+    directive("gate.upstreams", Kind::Texts, "[]", "Servers to pass sessions on to, as URLs; empty: the mailboxes are here",
+        "smtp://, submission://, imap:// and pop3:// are in clear, for servers on this machine only (or with ?tls=none); with +starttls, and as smtps://, submissions://, imaps:// and pop3s://, the server is verified. Only services with an upstream are opened; submission goes to the smtp:// one unless there is one for it. Parameters: tls, ca, name, pin, client-cert, proxy=v1|v2, xclient, received, timeout, weight (see docs/gate.md).").flag("upstream"),
+    directive("egress.listen", Kind::Texts, "[]", "Addresses and ports at which devices hand in mail that leaves through egress.upstream; empty: none",
+        "For printers, scanners and old programs that cannot do TLS: give the address of a network they are alone in, such as \"192.0.2.1:25\". What they send travels readable to here, and verified from here on."),
+    directive("egress.networks", Kind::Networks, "[]", "Networks of those devices; others are not answered", ""),
+    directive("egress.upstream", Kind::Text, "\"\"", "Where their mail goes: a URL as in gate.upstreams, with TLS",
+        "Such as submissions://mail.example.org."),
+    directive("egress.user", Kind::Text, "\"\"", "The name to log in there with; empty: without a login", ""),
+    directive("egress.password_file", Kind::Path, "\"\"", "The file whose first line is its password", ""),
+    directive("egress.senders", Kind::Texts, "[]", "Sender addresses the devices may use, or @domain; all others are refused: 550 5.7.1", ""),
+    directive("proxy.networks", Kind::Networks, "[]", "Networks of proxies: their connections must begin with a PROXY header, version 1 or 2",
+        "The client is then the one the header names, for logs, limits and logins. From other networks no header is looked for. List nobody you do not trust to say who your clients are.").flag("proxy-from"),
+    directive("proxy.services", Kind::Texts, "[]", "Services those proxies connect to, by name; empty: all", ""),
     directive("log.format", Kind::Choice(&["human", "json"]), "\"human\"", "One line per session end, for people or for machines", "").flag("log"),
+    directive("web.listen", Kind::Socket, "\"\"", "Show the mail on a web page, and as JSON, at http://ADDRESS:PORT; empty: off",
+        "For those who test their programs. Loopback addresses only; the page wants the token in the data folder, and serve prints its whole address.").flag("web"),
     directive("metrics.listen", Kind::Socket, "\"\"", "Serve OpenMetrics at http://ADDRESS:PORT/metrics; empty: off",
         "Clear text and without a password: keep it on loopback or a network of your own.").flag("metrics"),
 ];

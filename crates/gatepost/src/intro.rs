@@ -59,7 +59,25 @@ fn text(running: &Running, first: Option<&FirstAccount>) -> String {
             running.data().display(),
         ));
     }
-    text.push_str(&lines_to_copy(running, first));
+    if let Some(url) = running.web_url() {
+        text.push_str(&format!(
+            "\nWeb page  {url}\n          (the part behind # opens the mail: keep it to yourself)\n"
+        ));
+    }
+    if running.upstreams().is_empty() {
+        text.push_str(&lines_to_copy(running, first));
+    } else {
+        text.push_str("\nPassing sessions on to:\n");
+        for spec in running.upstreams() {
+            text.push_str(&format!(
+                "  {:<12} {} ({})\n",
+                spec.protocol.label(),
+                spec.place(),
+                spec.tls_words()
+            ));
+        }
+        text.push('\n');
+    }
     text
 }
 
@@ -84,9 +102,9 @@ fn lines_to_copy(running: &Running, first: Option<&FirstAccount>) -> String {
     let address = first.map_or("ADDRESS", |first| first.address);
     format!(
         "\nLook:  openssl s_client -connect {host}:{smtp} -starttls smtp{cafile}\n\
-         Send:  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl{cacert} --ssl-reqd smtp://{host}:{submission} \
+         Send:  printf 'Subject: hello\\r\\n\\r\\nIt works.\\r\\n' | curl -sS{cacert} --ssl-reqd smtp://{host}:{submission} \
          --user {address} --mail-from {address} --mail-rcpt {address} -T -\n\
-         Read:  curl{cacert} 'imaps://{host}:{imaps}/INBOX;MAILINDEX=1' --user {address}\n\
+         Read:  curl -sS{cacert} 'imaps://{host}:{imaps}/INBOX;MAILINDEX=1' --user {address}\n\
          Thunderbird:  IMAP {host} port {imaps} SSL/TLS, SMTP {host} port {submissions} SSL/TLS, normal password, user {address}{import}\n\n",
         smtp = port("smtp"),
         submission = port("submission"),

@@ -4,13 +4,15 @@ mod account;
 mod cli;
 mod client;
 mod config;
-mod config_lint;
 mod config_verb;
 mod directives;
 mod exit;
+mod explain_caps;
 mod intro;
+mod keep;
 mod password;
 mod serve;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
+        Some(("watch", given)) => watch::run(given),
+        Some((verb, given)) if keep::has(verb) => keep::run(verb, given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),
         _ => Err(exit::Failure::usage("no such verb; see gatepost --help")),
     };

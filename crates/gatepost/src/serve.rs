@@ -7,7 +7,10 @@ use std::time::Duration;
 use clap::ArgMatches;
 use gatepost_net::network::Network;
 use gatepost_serve::server::{Running, Server, StartError};
-use gatepost_serve::settings::{LogFormat, Settings};
+use gatepost_serve::services::SERVICES;
+use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
+use gatepost_serve::upstream::egress;
+use gatepost_serve::upstream::url::{self, Spec};
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
@@ -40,6 +43,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         // Before the accounts: a password that is shown once must not be lost to a port that is taken.
         server.bind().map_err(start_failure)?;
         let first = ensure_accounts(&server, &wanted, by_default)?;
+        server.look().await;
         let running = server.start().map_err(start_failure)?;
         until_told(running, first.as_ref()).await
     })?;
@@ -118,7 +122,17 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         )));
     }
     let host = host_name(values.text("server.host"))?;
+    let upstreams = upstreams(values)?;
+    if !upstreams.is_empty() && !values.text("web.listen").is_empty() {
+        return Err(Failure::usage(
+            "the web page (web.listen, --web) shows the mailboxes kept here, and with upstreams there are none: leave one of them out",
+        ));
+    }
     Ok(Settings {
+        upstreams,
+        egress: egress(values)?,
+        proxies: networks(values, "proxy.networks"),
+        proxied_services: service_names(values)?,
         data: PathBuf::from(values.text("server.data")),
         host,
         domains: values
@@ -140,6 +154,13 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
             .map(PathBuf::from)
             .zip(keys.iter().map(PathBuf::from))
             .collect(),
+        strict_names: match values.text("tls.strict_names") {
+            "always" => StrictNames::Always,
+            "never" => StrictNames::Never,
+            _ => StrictNames::Implicit,
+        },
+        own_from_only: values.text("submission.from") == "login",
+        web: values.text("web.listen").parse().ok(),
         mx_requires_tls: values.text("smtp.tls") == "require",
         message_size: values.number("smtp.message_size"),
         quota: values.number("mailbox.quota"),
@@ -163,6 +184,76 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file,
     })
+}
+
+fn upstreams(values: &Values) -> Result<Vec<Spec>, Failure> {
+    let urls = values.list("gate.upstreams").iter();
+    urls.map(|url| Spec::parse(url).map_err(Failure::usage))
+        .collect()
+}
+
+/// The way out for devices. What would make it a way out for everybody is an error.
+fn egress(values: &Values) -> Result<Option<egress::Settings>, Failure> {
+    let listen = values.list("egress.listen");
+    if listen.is_empty() {
+        return Ok(None);
+    }
+    let need = |name: &str, why: &str| Failure::usage(format!("egress.listen needs {name}: {why}"));
+    let parse = |text: &String| {
+        let wrong = || {
+            need(
+                "addresses with ports",
+                &format!("{text:?} is none; write \"192.0.2.1:25\""),
+            )
+        };
+        text.parse().map_err(|_| wrong())
+    };
+    let listen = listen.iter().map(parse).collect::<Result<_, _>>()?;
+    let networks = networks(values, "egress.networks");
+    let senders = values.list("egress.senders").to_vec();
+    if networks.is_empty() {
+        return Err(need("egress.networks", "else everybody could send"));
+    }
+    if senders.is_empty() || senders.iter().any(|it| !it.contains('@')) {
+        return Err(need(
+            "egress.senders",
+            "addresses such as \"printer@example.org\", or \"@example.org\"",
+        ));
+    }
+    let upstream = Spec::parse(values.text("egress.upstream")).map_err(Failure::usage)?;
+    if matches!(upstream.tls, url::Tls::May) || upstream.level == url::Level::Encrypt {
+        return Err(need(
+            "a verified egress.upstream",
+            "leave out tls=may or tls=encrypt",
+        ));
+    }
+    let user = values.text("egress.user");
+    let login = if user.is_empty() {
+        None
+    } else {
+        let file = PathBuf::from(values.text("egress.password_file"));
+        Some((user.to_owned(), password::from_file(&file)?))
+    };
+    Ok(Some(egress::Settings {
+        listen,
+        networks,
+        upstream,
+        login,
+        senders,
+    }))
+}
+
+fn service_names(values: &Values) -> Result<Vec<String>, Failure> {
+    let names = values.list("proxy.services");
+    let known = |name: &String| SERVICES.iter().any(|it| it.name == name);
+    if let Some(wrong) = names.iter().find(|name| !known(name)) {
+        let all: Vec<&str> = SERVICES.iter().map(|it| it.name).collect();
+        return Err(Failure::usage(format!(
+            "proxy.services: there is no service {wrong:?}; there are {}",
+            all.join(", ")
+        )));
+    }
+    Ok(names.to_vec())
 }
 
 fn count(values: &Values, name: &str) -> usize {
@@ -252,7 +343,14 @@ fn ensure_accounts(
     wanted: &Wanted,
     by_default: bool,
 ) -> Result<Option<FirstAccount>, Failure> {
-    let accounts = server.accounts();
+    let Some(accounts) = server.accounts() else {
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        return Err(Failure::usage(
+            "with --upstream the accounts are the upstream's; leave out --account, or --upstream",
+        ));
+    };
     for (address, secret) in wanted {
         account::ensure(accounts, address, secret, server.quota())?;
     }

@@ -136,8 +136,9 @@ impl Connection {
         });
     }
 
-    /// Acknowledges at once what was received. After STARTTLS the client speaks next; one whose socket holds small writes
-    /// back until the last one is acknowledged (Nagle) would wait for our kernel's delayed acknowledgement, 40 ms.
+    /// Acknowledges at once what was received. A peer whose socket holds small writes back until the last one is acknowledged
+    /// (Nagle) would wait for our kernel's delayed acknowledgement, 40 ms: the client behind STARTTLS, which speaks next, and
+    /// a server that writes its replies one by one.
     pub(crate) fn acknowledge(&self) {
         // Only a matter of speed: where it cannot be had, the session is the same.
         let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
@@ -315,8 +316,21 @@ impl Connection {
         while let Poll::Ready(Ok(Read::Some)) = self.read_by(read, sink) {}
     }
 
+    /// Whether the socket may take something; else asks to be woken.
+    pub(crate) fn poll_can_write(&self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.stream.poll_write_ready(cx).map_err(Broken::from)
+    }
+
+    /// Says that nothing more will be said: with the closing alert inside TLS, and to the network. The peer is still heard. What
+    /// the socket does not take at once is lost with the connection, which then looks cut off.
+    pub(crate) fn end_speech(&mut self) {
+        if self.seal_farewell(&[]).is_ok() && matches!(self.flush(), Ok(true)) {
+            let _ = SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
+        }
+    }
+
     /// Writes what the socket takes now. True when all is written. Frees `output` when it is used up.
-    fn push(&mut self, output: &mut Vec<u8>) -> Result<bool, Broken> {
+    pub(crate) fn push(&mut self, output: &mut Vec<u8>) -> Result<bool, Broken> {
         let mut taken = 0;
         let mut flushed = true;
         while flushed && taken < output.len() {
@@ -383,7 +397,7 @@ impl Connection {
 
     /// The same when the runtime has said that the socket takes something; through the runtime, so that it learns when it does
     /// not any more.
-    fn flush_ready(&mut self) -> Result<bool, Broken> {
+    pub(crate) fn flush_ready(&mut self) -> Result<bool, Broken> {
         while !self.pending.is_empty() {
             match self.stream.try_write(&self.pending) {
                 Ok(sent) => {

@@ -18,17 +18,20 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gatepost_trust::certificates::ServiceTls;
+use gatepost_wire::passage::Passage;
 use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::{Fresh, Machine, Next, Why};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{sleep_until, timeout};
 
+use crate::client::Leg;
 use crate::connection::{Broken, Connection, Read};
 pub use crate::failure::{Blame, TlsFailure};
 use crate::handshake::Secured;
 use crate::handshake::server::{self, Failed};
 pub use crate::plaintext::VerbClass;
+use crate::splice::{self, Patience};
 
 /// The answer of a backend, on its way.
 pub type Answering<'a, A> = Pin<Box<dyn Future<Output = A> + Send + 'a>>;
@@ -47,8 +50,26 @@ pub trait Backend<M: Machine>: Send {
     /// The session begins anew inside TLS: forget what came of anything said before, a login too [SMTP-STARTTLS-05].
     fn upgraded(&mut self);
 
+    /// TLS is up: the session that begins now knows this of it.
+    fn secured(&mut self, _facts: &TlsFacts) {}
+
+    /// The session has handed its connection over ([`Why::HandedOver`]): what it is tied to. None: it is closed.
+    fn take_over(&mut self) -> Option<HandOver> {
+        None
+    }
+
     /// Something worth counting happened on the connection.
     fn event(&mut self, event: Event);
+}
+
+/// What a connection is tied to when its session has handed it over.
+pub struct HandOver {
+    /// The connection to the server behind this one.
+    pub leg: Leg,
+    /// Through what their words pass.
+    pub passage: Box<dyn Passage>,
+    /// How long both may be silent.
+    pub idle: Duration,
 }
 
 /// How the connection begins.
@@ -162,7 +183,35 @@ where
         handshake: None,
         tls_failure: None,
     };
-    drive(Box::new(session), start)
+    drive_and_relay(Box::new(session), start)
+}
+
+/// The session, and then, in the place of its future, the relay it may have handed its connection over to.
+async fn drive_and_relay<M, B>(session: Box<Session<'_, B>>, start: Begin<M>) -> Ended
+where
+    M: Machine + Send,
+    M::Fresh: Send,
+    B: Backend<M>,
+{
+    match drive(session, start).await {
+        Outcome::Ended(ended) => ended,
+        Outcome::Handed(handed) => relay(handed).await,
+    }
+}
+
+/// What came of a session.
+enum Outcome<'a, B> {
+    Ended(Ended),
+    Handed(Box<Handed<'a, B>>),
+}
+
+/// A connection that was handed over.
+struct Handed<'a, B> {
+    session: Box<Session<'a, B>>,
+    onward: HandOver,
+    output: Vec<u8>,
+    /// What the client has said beyond the session, and what the upstream has.
+    begun: (Vec<u8>, Vec<u8>),
 }
 
 /// Waits for a change, without marking it seen. False when nobody is left who could make one.
@@ -211,7 +260,7 @@ struct Session<'a, B> {
     tls_failure: Option<TlsFailure>,
 }
 
-async fn drive<M, B>(mut session: Box<Session<'_, B>>, start: Begin<M>) -> Ended
+async fn drive<M, B>(mut session: Box<Session<'_, B>>, start: Begin<M>) -> Outcome<'_, B>
 where
     M: Machine + Send,
     M::Fresh: Send,
@@ -228,8 +277,11 @@ where
         Begin::Implicit(fresh) => {
             let limit = session.context.limits.implicit_handshake;
             match session.secure(Vec::new(), limit).await {
-                Ok(secured) => Box::new(begin(*fresh, secured)),
-                Err(failed) => return session.failed_implicit(failed).await,
+                Ok(secured) => {
+                    session.backend.secured(&secured.facts);
+                    Box::new(begin(*fresh, secured))
+                }
+                Err(failed) => return Outcome::Ended(session.failed_implicit(failed).await),
             }
         }
     };
@@ -242,21 +294,87 @@ where
                 session.backend.upgraded();
                 let first = match leftover.into_handshake() {
                     Ok(first) => first,
-                    Err(injection) => return (*session).injected(injection.octets),
+                    Err(injection) => {
+                        return Outcome::Ended((*session).injected(injection.octets));
+                    }
                 };
                 let fresh = Box::new(fresh);
                 let limit = session.context.limits.starttls_handshake;
                 machine = match session.secure(first, limit).await {
                     Ok(secured) => {
                         session.connection.acknowledge();
+                        session.backend.secured(&secured.facts);
                         Box::new(begin(*fresh, secured))
                     }
-                    Err(failed) => return session.failed_starttls(failed).await,
+                    Err(failed) => return Outcome::Ended(session.failed_starttls(failed).await),
                 };
             }
-            Turn::Close(why) => return session.close(why, std::mem::take(machine.output())).await,
-            Turn::Abort(why) => return (*session).abort(why),
+            Turn::Close(Why::HandedOver) => {
+                let unread = machine.unread();
+                let output = std::mem::take(machine.output());
+                let Some(onward) = session.backend.take_over() else {
+                    return Outcome::Ended(session.close(Why::Fault, output).await);
+                };
+                return Outcome::Handed(Box::new(Handed {
+                    session,
+                    onward,
+                    output,
+                    begun: (unread, Vec::new()),
+                }));
+            }
+            Turn::Close(why) => {
+                let output = std::mem::take(machine.output());
+                return Outcome::Ended(session.close(why, output).await);
+            }
+            Turn::Abort(why) => return Outcome::Ended((*session).abort(why)),
         }
+    }
+}
+
+/// Ties the connection to the server behind this one, to the end of either.
+async fn relay<B>(mut handed: Box<Handed<'_, B>>) -> Ended {
+    let limit = handed.session.context.limits.write;
+    let Handed {
+        session, output, ..
+    } = &mut *handed;
+    if let Err(broken) = session.connection.write(output, limit).await {
+        if let Broken::Tls(failure) = broken {
+            session.tls_failure = Some(failure);
+        }
+        return (*handed.session).abort(Why::Broken);
+    }
+    let Handed {
+        session,
+        onward,
+        begun,
+        ..
+    } = &mut *handed;
+    begun.1 = onward.leg.take_unread();
+    let patience = Patience {
+        write: limit,
+        idle: onward.idle,
+    };
+    let why = splice::run(
+        &mut session.connection,
+        onward.leg.connection(),
+        onward.passage.as_mut(),
+        begun,
+        patience,
+        session.shutdown.as_mut(),
+    )
+    .await;
+    let Handed {
+        session, onward, ..
+    } = *handed;
+    match why {
+        // Its end was told on; the rest of the goodbye is ours.
+        Why::Quit | Why::PeerClosed | Why::UpstreamClosed | Why::Shutdown => {
+            let limits = (session.context.limits.linger, Duration::ZERO);
+            Box::pin(onward.leg.into_connection().finish(Vec::new(), limits)).await;
+            Box::pin(session.close(why, Vec::new())).await
+        }
+        // What was under way is not complete, and must not look so: no closing alert on either side.
+        _ => (*session).abort(why),
     }
 }
 

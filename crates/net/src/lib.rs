@@ -23,4 +23,5 @@ pub mod listen;
 pub mod network;
 mod plaintext;
 pub mod policy_host;
+mod splice;
 pub mod systemd;

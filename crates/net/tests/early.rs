@@ -84,6 +84,7 @@ fn pop3_session() -> pop3::server::Server {
     let config = pop3::server::Config {
         host: "mail.example".into(),
         greeting: "ready".into(),
+        offer: None,
         starttls: true,
         mechanisms: Vec::new(),
         limits: pop3::server::Limits::default(),

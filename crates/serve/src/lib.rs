@@ -6,8 +6,10 @@
 //! | [`server`] | open, start, run, stop |
 //! | [`services`] | the services and their ports |
 //! | [`mailbox`] | the backends that put sessions onto the embedded store |
+//! | [`upstream`] | the backends that pass sessions on to another server |
 //! | [`log`] | one structured line per session end |
 //! | [`metrics`] | counters and their page |
+//! | [`web`] | a page for those who test their programs |
 
 pub mod log;
 pub mod mailbox;
@@ -15,3 +17,5 @@ pub mod metrics;
 pub mod server;
 pub mod services;
 pub mod settings;
+pub mod upstream;
+pub mod web;

@@ -30,6 +30,8 @@ pub struct SessionLine {
     pub tls: Option<TlsFacts>,
     /// The account and the mechanism of a login.
     pub login: Option<(Box<str>, &'static str)>,
+    /// At a gate: the upstream, and how words travelled to it (`Clear`, `Encrypted`, `Verified(by)`).
+    pub upstream: Option<Box<(String, String)>>,
     /// Logins refused [IMAP-TLS-17].
     pub login_failures: u32,
     /// Messages taken in and given out.
@@ -72,6 +74,10 @@ impl SessionLine {
             })),
             "account": self.login.as_ref().map(|(account, _)| account),
             "mechanism": self.login.as_ref().map(|(_, mechanism)| mechanism),
+            "upstream": self.upstream.as_deref().map(|(server, channel)| json!({
+                "server": server,
+                "channel": channel,
+            })),
             "login_failures": self.login_failures,
             "messages_in": self.messages.0,
             "messages_out": self.messages.1,
@@ -100,6 +106,9 @@ impl SessionLine {
         }
         if let Some((account, mechanism)) = &self.login {
             line.push_str(&format!(" {account} {mechanism}"));
+        }
+        if let Some((server, channel)) = self.upstream.as_deref() {
+            line.push_str(&format!(" upstream={server} {channel}"));
         }
         if self.login_failures > 0 {
             line.push_str(&format!(" login_failures={}", self.login_failures));
@@ -266,6 +275,7 @@ mod tests {
                 verified: None,
             }),
             login: Some(("me@gatepost.test".into(), "SCRAM-SHA-256")),
+            upstream: None,
             login_failures: 0,
             messages: (0, 2),
             octets: (100, 2000),

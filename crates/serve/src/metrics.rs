@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +30,7 @@ pub struct Metrics {
     failures: Family<Labels<1>, Counter>,
     messages: Family<Labels<2>, Counter>,
     octets: Family<Labels<2>, Counter>,
+    certificates: Family<[(&'static str, String); 1], Gauge>,
 }
 
 impl Metrics {
@@ -45,6 +46,7 @@ impl Metrics {
             failures: Family::default(),
             messages: Family::default(),
             octets: Family::default(),
+            certificates: Family::default(),
             registry: Registry::default(),
         };
         registry.register("sessions_open", "Sessions open now", this.open.clone());
@@ -74,6 +76,11 @@ impl Metrics {
             "octets",
             "Octets received and sent inside sessions",
             this.octets.clone(),
+        );
+        registry.register(
+            "certificate_not_after_seconds",
+            "End of the certificate in use, in seconds since 1970, by its file",
+            this.certificates.clone(),
         );
         Self { registry, ..this }
     }
@@ -110,6 +117,16 @@ impl Metrics {
                 .get_or_create(&[service, ("way", way)])
                 .inc_by(octets);
         }
+    }
+
+    /// The certificate of this file, which the configuration names, is in use until then.
+    pub fn certificate_ends(&self, file: &str, end: SystemTime) {
+        let seconds = end.duration_since(UNIX_EPOCH).map_or(0, |since| {
+            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+        });
+        self.certificates
+            .get_or_create(&[("file", file.to_owned())])
+            .set(seconds);
     }
 
     /// A session begins.
@@ -206,6 +223,7 @@ mod tests {
         metrics.opened("imaps");
         metrics.event("imaps", "starttls_injection");
         metrics.login_failures("imaps", 2);
+        metrics.certificate_ends("cert.pem", UNIX_EPOCH + Duration::from_secs(1_800_000_000));
         metrics.session_ended(&SessionLine {
             service: "imaps",
             client: "127.0.0.1:1".parse().unwrap(),
@@ -220,6 +238,7 @@ mod tests {
                 verified: None,
             }),
             login: Some(("a@example.org".into(), "PLAIN")),
+            upstream: None,
             login_failures: 2,
             messages: (1, 2),
             octets: (3, 4),

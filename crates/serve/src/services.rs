@@ -13,6 +13,26 @@ pub enum Protocol {
     Pop3,
 }
 
+/// The way out for devices ([`crate::upstream::egress`]): on addresses and ports of its own, and only where it is asked for.
+pub const EGRESS: Service = Service {
+    name: "egress",
+    port: 25,
+    protocol: Protocol::Smtp,
+    implicit_tls: false,
+};
+
+impl Protocol {
+    /// Its name.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Submission => "submission",
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
+}
+
 /// A service: a protocol on a port in a TLS mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Service {

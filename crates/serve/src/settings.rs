@@ -7,6 +7,22 @@ use std::time::Duration;
 use gatepost_net::network::Network;
 use gatepost_wire::sasl::Mechanism;
 
+use crate::services::Protocol;
+use crate::upstream::egress;
+use crate::upstream::url::Spec;
+
+/// Where a client that asks for a name without a certificate here is refused [CONF-02].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StrictNames {
+    /// On the ports for implicit TLS.
+    #[default]
+    Implicit,
+    /// On every port but 25.
+    Always,
+    /// Nowhere: the default certificate answers.
+    Never,
+}
+
 /// Everything a server needs to know to start.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -24,6 +40,12 @@ pub struct Settings {
     pub postmaster: Option<String>,
     /// Certificate chain and key files; none: the local CA's.
     pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// Where an unknown server name is refused [CONF-02]; port 25 never does.
+    pub strict_names: StrictNames,
+    /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
+    pub own_from_only: bool,
+    /// Where the web page listens; a loopback address.
+    pub web: Option<SocketAddr>,
     /// Whether port 25 refuses MAIL without TLS [CONF-01]; the default is no.
     pub mx_requires_tls: bool,
     /// Whether `Received:` fields of submitted mail leave out the client [RECV-05].
@@ -52,8 +74,27 @@ pub struct Settings {
     pub log: LogFormat,
     /// Where OpenMetrics are served.
     pub metrics: Option<SocketAddr>,
+    /// Servers to pass sessions on to; none: the mailboxes are here.
+    pub upstreams: Vec<Spec>,
+    /// The way out for devices, if there is one.
+    pub egress: Option<egress::Settings>,
+    /// Networks of proxies, whose connections begin with a PROXY header.
+    pub proxies: Vec<Network>,
+    /// The services they reach, by name; none: all.
+    pub proxied_services: Vec<String>,
     /// The file to write when every listener accepts.
     pub ready_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Whether a service is opened: at a gate, if there is an upstream for it.
+    pub fn serves(&self, protocol: Protocol) -> bool {
+        let fits = |spec: &Spec| {
+            spec.protocol == protocol
+                || (protocol == Protocol::Submission && spec.protocol == Protocol::Smtp)
+        };
+        self.upstreams.is_empty() || self.upstreams.iter().any(fits)
+    }
 }
 
 /// How session lines look.

@@ -34,8 +34,15 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         port_offset,
         postmaster: None,
         certificates: Vec::new(),
+        strict_names: gatepost_serve::settings::StrictNames::Implicit,
+        own_from_only: false,
+        web: None,
         mx_requires_tls: false,
         hide_client: false,
+        upstreams: Vec::new(),
+        egress: None,
+        proxies: Vec::new(),
+        proxied_services: Vec::new(),
         message_size: 50 << 20,
         quota: 1 << 30,
         disk_floor: 0,
@@ -56,9 +63,10 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
 fn start(data: &Path) -> Running {
     for port_offset in (20_000..60_000).step_by(1_009) {
         let server = Server::open(settings(data, port_offset)).unwrap();
-        if server.accounts().find(ACCOUNT).unwrap().is_none() {
+        if server.accounts().unwrap().find(ACCOUNT).unwrap().is_none() {
             server
                 .accounts()
+                .unwrap()
                 .add(ACCOUNT, &record(PASSWORD).unwrap(), None)
                 .unwrap();
         }

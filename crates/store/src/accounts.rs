@@ -186,7 +186,8 @@ impl Accounts {
     }
 }
 
-fn find(db: &Connection, address: &str) -> Result<Option<Account>, Error> {
+/// The account of an address.
+pub(crate) fn find(db: &Connection, address: &str) -> Result<Option<Account>, Error> {
     let mut query = db.prepare_cached(
         "SELECT id, address, salt, iterations, stored_key, server_key, quota FROM accounts WHERE address = ?1",
     )?;

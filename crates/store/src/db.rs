@@ -121,6 +121,15 @@ fn migrate(db: &mut Connection, steps: &[&str]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Refuses a database that a newer program wrote.
+pub(crate) fn refuse_newer(db: &Connection) -> Result<(), Error> {
+    if version(db)? > STEPS.len() {
+        Err(Error::Newer)
+    } else {
+        Ok(())
+    }
+}
+
 fn version(db: &Connection) -> Result<usize, Error> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     usize::try_from(version).map_err(|_| Error::Damaged)
@@ -150,6 +159,38 @@ pub(crate) fn server_secret(db: &Connection) -> Result<[u8; 32], Error> {
         [],
         |row| row.get(0),
     )?)
+}
+
+/// Keeps the server from removing segment files, while another process copies or verifies them.
+///
+/// What is read belongs to one state of the database; a file that this state names must be there until the last one was read.
+/// The server only frees space later for it.
+#[derive(Debug)]
+pub(crate) struct Hold(#[expect(dead_code, reason = "held, not read")] File);
+
+impl Hold {
+    /// Waits until no removal is under way, and keeps further ones off until it is dropped.
+    pub(crate) fn take(dir: &Path) -> Result<Self, Error> {
+        let file = open_file(dir, "hold")?;
+        file.lock_shared()?;
+        Ok(Self(file))
+    }
+
+    /// For whoever removes: nothing when files are held.
+    pub(crate) fn remover(dir: &Path) -> Option<Self> {
+        let file = open_file(dir, "hold").ok()?;
+        file.try_lock().ok().map(|()| Self(file))
+    }
+}
+
+/// Keeps every other server out of the folder. The lock is the operating system's: it ends with the process.
+pub(crate) fn take_lock(dir: &Path) -> Result<File, Error> {
+    let file = open_file(dir, "lock")?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
 }
 
 /// Lets account commands come in between the server's transactions.

@@ -41,6 +41,16 @@ impl Spool {
         })
     }
 
+    /// For messages that stay in memory: touches no folder, which is the running server's.
+    pub(crate) fn in_memory(dir: &Path, options: Options) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            folder: dir.join("spool"),
+            next: AtomicU64::new(0),
+            options,
+        }
+    }
+
     /// Whether so many more octets leave enough of the disk free.
     pub(crate) fn check_space(&self, octets: u64) -> Result<(), Error> {
         check_space(&self.dir, &self.options, octets)

@@ -6,7 +6,9 @@
 //!   DIR/segments/     bodies: append-only files, large messages each in a file of their own
 //!   DIR/spool/        large messages while they come in
 //!   DIR/lock          held by the one process that serves the mail
-//!   DIR/turn          held by an account command while it writes
+//!   DIR/turn          held by an account command or an import while it writes
+//!   DIR/import        held by the one import that brings mail in
+//!   DIR/hold          held by a backup, a check or an export: the server removes no segment meanwhile
 //! ```
 //!
 //! - [`Store`] is the server's: reads block and return, writes are queued, made durable in groups by one thread, and then
@@ -22,10 +24,13 @@
 //! Refused: a second server on one folder, a folder written by a newer version, messages that would leave less than
 //! [`Options::min_free`] of the disk, mailbox names that cannot be told to every client.
 //!
-//! For a backup, copy `segments/` after `store.db` (with the database's own backup): what is there and not in the database is
-//! removed at the next start, the other way round it would be missed.
+//! Beside the server, from other processes: [`backup`] and [`restore`] copy the whole, [`check`] finds damage and repairs it,
+//! [`Beside`] brings mail in and [`Reading`] reads it.
 
 mod accounts;
+mod backup;
+mod beside;
+mod check;
 mod db;
 mod error;
 mod flags;
@@ -36,13 +41,18 @@ mod ops;
 mod pieces;
 mod read;
 mod record;
+mod repair;
 mod rows;
+mod salvage;
 mod segments;
 mod store;
 mod types;
 mod writer;
 
 pub use accounts::Accounts;
+pub use backup::{Copies, Progress, backup, restore};
+pub use beside::{Arrival, Beside, Mark, Reading};
+pub use check::{Finding, Found, Harm, Place, Report, check, is_store};
 pub use error::{Blame, Error, Fault};
 pub use incoming::Incoming;
 pub use listen::Subscription;

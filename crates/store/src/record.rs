@@ -22,6 +22,8 @@ const BLOCK_U64: u64 = BLOCK as u64;
 const MAGIC: [u8; 4] = *b"GPm1";
 /// Octets of a checksum.
 const SUM: u64 = 4;
+/// Blocks that [`verify`] reads at once.
+const PIECE_BLOCKS: usize = 16;
 
 /// Adds up a body's size and checksums while its octets pass.
 #[derive(Debug, Default)]
@@ -78,9 +80,46 @@ fn header(size: u64, sums: u32) -> [u8; HEADER] {
 }
 
 /// Octets a record takes in its file.
-#[cfg(test)]
 pub(crate) fn length(size: u64) -> u64 {
-    HEADER as u64 + size + size.div_ceil(BLOCK_U64) * SUM
+    (HEADER as u64)
+        .saturating_add(size)
+        .saturating_add(size.div_ceil(BLOCK_U64).saturating_mul(SUM))
+}
+
+/// Verifies a whole record: the header, every checksum, every octet of the content.
+pub(crate) fn verify(file: &File, position: u64, size: u64) -> Result<(), Error> {
+    if size <= BLOCK_U64 {
+        return read_small(file, position, size).map(drop);
+    }
+    let content = position.checked_add(HEADER as u64).ok_or(Error::Damaged)?;
+    let sums_at = content.checked_add(size).ok_or(Error::Damaged)?;
+    // Before anything of this size is asked for: a size that the file cannot have is damage, not a reason to use memory.
+    let end = position.checked_add(length(size)).ok_or(Error::Damaged)?;
+    if end > file.metadata()?.len() {
+        return Err(Error::Damaged);
+    }
+    let mut sums = vec![0; to_usize(size.div_ceil(BLOCK_U64) * SUM)?];
+    read_exactly(file, &mut sums, sums_at)?;
+    let mut head = [0; HEADER];
+    read_exactly(file, &mut head, position)?;
+    if head != header(size, crc32fast::hash(&sums)) {
+        return Err(Error::Damaged);
+    }
+    let last = (size - 1) / BLOCK_U64;
+    for first in (0..=last).step_by(PIECE_BLOCKS) {
+        let to = last.min(first + PIECE_BLOCKS as u64 - 1);
+        read_blocks(file, position, size, (first, to))?;
+    }
+    Ok(())
+}
+
+/// What is left of a body, verified or not: as many octets as the file has of it.
+pub(crate) fn remains(file: &File, position: u64, size: u64) -> Result<Vec<u8>, Error> {
+    let begin = position.checked_add(HEADER as u64).ok_or(Error::Damaged)?;
+    let there = file.metadata()?.len().saturating_sub(begin).min(size);
+    let mut octets = vec![0; to_usize(there)?];
+    read_exactly(file, &mut octets, begin)?;
+    Ok(octets)
 }
 
 /// Reads octets `offset` to `offset + length` (or to the end) of the body whose record begins at `position`.
@@ -180,7 +219,7 @@ fn to_usize(value: u64) -> Result<usize, Error> {
 mod tests {
     use std::io::Write;
 
-    use super::{BLOCK, HEADER, Sums, length, read};
+    use super::{BLOCK, HEADER, Sums, length, read, verify};
     use crate::Error;
 
     fn body(size: usize) -> Vec<u8> {
@@ -257,6 +296,7 @@ mod tests {
     fn one_changed_octet_is_noticed() {
         for size in [300, BLOCK * 2] {
             let good = record(&body(size), 4096);
+            assert_eq!(verify(&file(&good), 0, size as u64), Ok(()));
             for at in [0, 5, 13, 17, HEADER, HEADER + size / 2, HEADER + size] {
                 // Pieces of a large body are verified by their own checksums, without the header.
                 if size > BLOCK && at < HEADER {
@@ -264,6 +304,7 @@ mod tests {
                 }
                 let mut bad = good.clone();
                 bad[at] ^= 1;
+                assert_eq!(verify(&file(&bad), 0, size as u64), Err(Error::Damaged));
                 let got = read(&file(&bad), 0, size as u64, 0, u32::MAX);
                 assert_eq!(got, Err(Error::Damaged), "size {size}, octet {at}");
             }

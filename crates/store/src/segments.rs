@@ -26,11 +26,13 @@ use crate::{BodyRef, Error, record};
 /// Open segment files kept for reading.
 const OPEN_FILES: usize = 32;
 
-fn folder(dir: &Path) -> PathBuf {
+/// The folder of the segments.
+pub(crate) fn folder(dir: &Path) -> PathBuf {
     dir.join("segments")
 }
 
-fn path(folder: &Path, id: i64) -> PathBuf {
+/// The file of a segment.
+pub(crate) fn path(folder: &Path, id: i64) -> PathBuf {
     folder.join(format!("{id:010}.seg"))
 }
 
@@ -88,6 +90,39 @@ impl Segments {
         Ok(segments)
     }
 
+    /// Segments for another process beside the server: a file of its own, which the server never appends to. Nothing is put in
+    /// step: that is the server's.
+    pub(crate) fn beside(dir: &Path, limit: u64) -> Result<Self, Error> {
+        let folder = folder(dir);
+        make_folder(&folder)?;
+        Ok(Self {
+            folder,
+            tail: None,
+            adopted: Vec::new(),
+            folder_changed: false,
+            limit,
+            #[cfg(test)]
+            break_sync: Arc::default(),
+        })
+    }
+
+    /// [`Segments::begin`] for another process. The server may have removed our file since the last transaction, if every
+    /// message in it was expunged.
+    pub(crate) fn begin_beside(&mut self, db: &Connection) -> Result<(), Error> {
+        if let Some(tail) = &self.tail {
+            let length = i64::try_from(tail.length).map_err(|_| Error::Damaged)?;
+            let mut query = db.prepare_cached(
+                "SELECT 1 FROM segments WHERE id = ?1 AND length = ?2 AND live > 0",
+            )?;
+            if tail.length < self.limit && query.exists([tail.id, length])? {
+                return Ok(());
+            }
+        }
+        db.prepare_cached("INSERT INTO segments (shared) VALUES (0)")?
+            .execute([])?;
+        self.make_tail(db.last_insert_rowid())
+    }
+
     /// The newest shared segment, its torn end cut off. One that is too short is left alone: its bodies are damaged, and
     /// reading them says so. One that is missing has no bodies.
     fn find_tail(&self, db: &Connection) -> Result<Option<Tail>, Error> {
@@ -138,7 +173,10 @@ impl Segments {
         }
         db.prepare_cached("INSERT INTO segments (shared) VALUES (1)")?
             .execute([])?;
-        let id = db.last_insert_rowid();
+        self.make_tail(db.last_insert_rowid())
+    }
+
+    fn make_tail(&mut self, id: i64) -> Result<(), Error> {
         // A file of this number can only be left over from a transaction that failed.
         let path = path(&self.folder, id);
         let file = fs::OpenOptions::new()

@@ -1,7 +1,7 @@
 //! The store: what its callers see of it.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
@@ -13,7 +13,7 @@ use gatepost_wire::imap::ask::{
 };
 use gatepost_wire::secret::Secret;
 
-use crate::db::{Turn, make_folder, open_file, open_writer, server_secret};
+use crate::db::{Turn, make_folder, open_writer, server_secret, take_lock};
 use crate::incoming::{Sealed, Spool};
 use crate::listen::Listeners;
 use crate::ops::{self, Work};
@@ -82,7 +82,11 @@ impl Store {
         let accounts = Accounts::open(dir)?.with_readers(readers);
         let db = open_writer(dir)?;
         let secret = Secret::new(server_secret(&db)?);
+        let turn = Turn::open(dir)?;
+        // Not while another process (an import) has put a file in place and not yet named it in the database.
+        let taken = turn.take()?;
         let segments = Segments::open(dir, &db, options.segment_size)?;
+        drop(taken);
         let spool = Arc::new(Spool::open(dir, options)?);
         let bodies = Arc::new(Bodies::new(dir));
         let listeners = Arc::new(Listeners::default());
@@ -93,7 +97,7 @@ impl Store {
             listeners: Arc::clone(&listeners),
             options,
             dir: dir.to_path_buf(),
-            turn: Turn::open(dir)?,
+            turn,
             lock: Arc::clone(&lock),
         })?;
         let (sealer, sealings) = channel::<Sealing>();
@@ -456,15 +460,5 @@ impl Store {
             Some(jobs) => jobs.send(job(0, run, done)),
             None => done(Err(Error::Fault(Fault::Closed))),
         }
-    }
-}
-
-/// Keeps every other server out of the folder. The lock is the operating system's: it ends with the process.
-fn take_lock(dir: &Path) -> Result<File, Error> {
-    let file = open_file(dir, "lock")?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked),
-        Err(TryLockError::Error(error)) => Err(error.into()),
     }
 }

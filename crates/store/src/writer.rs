@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use crate::db::{Turn, now};
+use crate::db::{Hold, Turn, now};
 use crate::listen::{Listeners, Place};
 use crate::ops::{self, Work};
 use crate::rows::MailboxRow;
@@ -286,11 +286,15 @@ impl State {
             segments,
             bodies,
             listeners,
+            dir,
             ..
         } = &mut self.writer;
         // Read before sweeping: whoever is told finds the files of what was removed gone.
         let version = data_version(db).unwrap_or(self.seen_version);
-        if let Ok(dead) = segments.sweep(db)
+        // Not while another process copies the segments.
+        let may_remove = Hold::remover(dir);
+        if may_remove.is_some()
+            && let Ok(dead) = segments.sweep(db)
             && !dead.is_empty()
         {
             segments.delete(&dead);

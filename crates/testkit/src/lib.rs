@@ -1,5 +1,6 @@
 //! What the tests of several crates share.
 //!
+//! - [`capture`] makes captures of packets.
 //! - [`delay`] stands on the path and takes its time.
 //! - [`dns_lab`] runs real name servers with signed zones.
 //! - [`hostile`] is a scripted server and whoever stands on the path to it.
@@ -11,6 +12,7 @@
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 
+pub mod capture;
 pub mod delay;
 pub mod dns_lab;
 pub mod hostile;

@@ -206,6 +206,15 @@ fn a_short_lived_certificate_needs_no_status() {
     };
     assert_eq!(of(10), "PKIX");
     assert_eq!(of(11), "E-CERT-STATUS-UNKNOWN");
+    // A list at hand that names it counts all the same.
+    let family = Family::with(|it| it.not_after = (now() + DAY).into());
+    let lists = [
+        family.root.crl(&[]),
+        family.middle.crl(&[&family.leaf.serial]),
+    ];
+    for mode in [RevocationMode::Hard, RevocationMode::Soft] {
+        assert_eq!(word(&family.judged(mode, &lists)), "E-CERT-REVOKED");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@
 //! | [`tls`] | the ClientHello, read before a TLS engine sees it | RFC 9846 4.1.2, RFC 6066 3, RFC 7301 |
 //! | [`smtp`], [`imap`], [`pop3`] | commands, replies and the sessions of each protocol, server and client | RFC 5321, RFC 9051, RFC 1939 |
 //! | [`sieve`] | the client of `ManageSieve` | RFC 5804 |
+//! | [`passage`] | bytes of a logged-in session that pass through a gate | |
 //! | [`proxy`] | the PROXY header: for whom a connection is made | haproxy's `proxy-protocol.txt` |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -30,6 +31,7 @@ pub mod calendar;
 pub mod client;
 pub mod imap;
 pub mod inbox;
+pub mod passage;
 pub mod pop3;
 pub mod proxy;
 pub mod sasl;

@@ -50,6 +50,11 @@ pub trait Machine: Sized {
     /// The peer will send nothing more. `clean` is false when TLS was cut off without its closing alert.
     fn peer_closed(&mut self, clean: bool);
 
+    /// After [`Why::HandedOver`]: what was received and not understood. It is the next owner's.
+    fn unread(&mut self) -> Vec<u8> {
+        Vec::new()
+    }
+
     /// Gives up the session for the upgrade: the buffer, the peer's words and the state are consumed at once.
     /// To be called after [`Next::Upgrade`], when the output has been written.
     fn upgrade(self) -> (Self::Fresh, Leftover);
@@ -120,6 +125,13 @@ pub enum Why {
     Fault,
     /// A client's session failed; its `failure()` says how.
     Failed,
+    /// The session is over and the connection is not: whoever stands behind the session takes it, with what
+    /// [`Machine::unread`] gives. A driver that cannot hand a connection over closes it.
+    HandedOver,
+    /// The server behind a gate has ended the session, in an orderly way.
+    UpstreamClosed,
+    /// The connection to the server behind a gate broke.
+    UpstreamBroken,
 }
 
 impl Why {
@@ -143,6 +155,9 @@ impl Why {
             Self::Gone => "gone",
             Self::Fault => "fault",
             Self::Failed => "failed",
+            Self::HandedOver => "handed_over",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamBroken => "upstream_broken",
         }
     }
 }

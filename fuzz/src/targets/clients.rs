@@ -242,6 +242,7 @@ fn imap_session(data: &[u8]) {
             Command::Append {
                 mailbox: "x".into(),
                 flags: String::new(),
+                date: None,
                 octets: 6,
             },
             Command::Fetch {

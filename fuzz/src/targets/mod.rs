@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 
 pub mod clients;
+pub mod config;
 pub mod dns;
 pub mod hello;
 pub mod imap;
@@ -15,6 +16,8 @@ pub mod pop3;
 pub mod proxy;
 pub mod sasl;
 pub mod smtp;
+pub mod tls;
+pub mod watch;
 
 /// The password of every account.
 const PASSWORD: &str = "pencil";
@@ -31,6 +34,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
         AccountAsk::Login(Attempt::Password { user, password, .. }) => {
             judge(&user, password.expose() == PASSWORD)
         }
+        AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
         AccountAsk::Login(Attempt::Scram { user, proven, .. }) => judge(&user, proven),
     }
 }

@@ -55,6 +55,7 @@ pub fn session(data: &[u8]) {
     let config = Arc::new(Config {
         host: "mail.gatepost.test".into(),
         greeting: "Gatepost".into(),
+        offer: None,
         starttls: input.flags & 4 == 0,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),

@@ -34,7 +34,8 @@ fn parts(time: SystemTime) -> Parts {
     }
 }
 
-fn month_name(month: i64) -> &'static str {
+/// The name of a month, from 1.
+pub(crate) fn month_name(month: i64) -> &'static str {
     let index = usize::try_from(month - 1).unwrap_or_default();
     MONTHS.get(index).copied().unwrap_or("Jan")
 }

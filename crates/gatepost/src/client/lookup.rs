@@ -1,7 +1,7 @@
 //! What DNS is asked for a connection: TLSA records for DANE, the policy for MTA-STS, SRV records for finding servers. Answers are
 //! validated here (DNSSEC); a resolver is only the way to them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -109,7 +109,19 @@ fn broken(host: &str, port: u16, status: Status) -> Failure {
     }
 }
 
-/// The addresses of a server, where a resolver was named; none: the system is asked when it is dialled.
+/// What the names of this machine stand for.
+pub(crate) const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+];
+
+/// Whether a name means this machine and no other (RFC 6761 6.3). The system's resolver may ask the network for `x.localhost`, and a
+/// password that may stay unencrypted here must not follow the answer.
+pub(crate) fn is_local(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+/// The addresses of a server, where a resolver was named or none is needed; none: the system is asked when it is dialled.
 pub(crate) async fn addresses(
     settings: &Settings,
     url: &Url,
@@ -122,9 +134,13 @@ pub(crate) async fn addresses(
         .resolve
         .iter()
         .any(|it| it.host == *host && it.port == port);
-    // RFC 6761 6.3: names of this machine are not asked for.
-    let here = host == "localhost" || host.ends_with(".localhost");
-    if settings.dns.is_none() || settings.socks5.is_some() || said || here {
+    if said || settings.socks5.is_some() {
+        return Ok(Vec::new());
+    }
+    if is_local(host) {
+        return Ok(LOOPBACK.to_vec());
+    }
+    if settings.dns.is_none() {
         return Ok(Vec::new());
     }
     let (resolver, asked, now) = (resolver(settings)?, name(host)?, SystemTime::now());

@@ -5,27 +5,29 @@
 
 mod cert;
 mod connect;
-mod date;
+pub(crate) mod date;
 mod discover;
 mod fetch;
-mod flags;
+pub(crate) mod flags;
 mod home;
-mod kinds;
-mod login;
-mod lookup;
+pub(crate) mod kinds;
+pub(crate) mod login;
+pub(crate) mod lookup;
 mod network;
 mod pin;
-mod progress;
-mod reach;
+pub(crate) mod progress;
+pub(crate) mod reach;
 mod reached;
 mod secret;
 mod send;
-mod settings;
+pub(crate) mod settings;
 mod terms;
 mod text;
 mod tlsa;
-mod trouble;
-mod url;
+pub(crate) mod trouble;
+pub(crate) mod url;
+
+use std::io::Write as _;
 
 use clap::{ArgMatches, Command};
 
@@ -85,6 +87,7 @@ pub(crate) fn has(verb: &str) -> bool {
 
 /// Runs one of them.
 pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
+    end_when_output_fails();
     match verb {
         "send" => send::run(given),
         "fetch" => fetch::run(given),
@@ -93,6 +96,26 @@ pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
         "tlsa" => tlsa::run(given),
         _ => cert::run(given),
     }
+}
+
+/// Results that nobody takes (a closed pipe, a full disk) end the program in the words and with the code of any other failure,
+/// not in a panic: printing has no other way to tell.
+fn end_when_output_fails() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<String>().map_or("", String::as_str);
+        if let Some(cause) = text.strip_prefix("failed printing to std") {
+            let cause = cause.split_once(": ").map_or(cause, |(_, cause)| cause);
+            // Standard error may be what cannot be written to.
+            let _ = writeln!(
+                std::io::stderr(),
+                "gatepost: the results could not be written: {cause}"
+            );
+            std::process::exit(3);
+        }
+        before(panic);
+    }));
 }
 
 #[cfg(test)]

@@ -5,13 +5,12 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::ArgMatches;
 use gatepost_net::client::{self, Channel, Failure as NetFailure, Options, Session};
-use gatepost_trust::tlsa::Tlsa;
+use gatepost_trust::tlsa::{Tlsa, TlsaSet};
 use gatepost_trust::verify::{ClientTls, Demand, RevocationMode, Terms, VerifiedBy};
 use gatepost_wire::client::{Deadlines, Entry, Mode, Recorder, Seed};
 use gatepost_wire::imap::client as imap;
@@ -82,6 +81,8 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
 enum Strictness {
     /// As the settings say.
     AsAsked,
+    /// Encrypted at least, with a verdict, and then a conversation if the verdict is good enough.
+    Showing,
     /// Encrypted at least, with a verdict: for looking at a server.
     Looking,
     /// The same, without the pins, which are about to be changed.
@@ -129,7 +130,7 @@ pub(crate) async fn open_to_show<M: Kind>(
     url: &Url,
     hello: &str,
 ) -> Result<Result<Open<M>, Refusal>, Failure> {
-    attempt(settings, url, hello, Strictness::Looking).await
+    attempt(settings, url, hello, Strictness::Showing).await
 }
 
 async fn attempt<M: Kind>(
@@ -145,7 +146,11 @@ async fn attempt<M: Kind>(
     let mut refused: Option<Refusal> = None;
     for door in doors {
         let place = url.place(door.port);
+        if matches!(strictness, Strictness::AsAsked | Strictness::Showing) {
+            terms::refuse_to_pass_over_pins(settings, url, door)?;
+        }
         let records = lookup::records(settings, url, door).await?;
+        let door = raised(settings, door, records.as_deref());
         let terms = relaxed(
             terms::terms(settings, url, door, records.as_ref())?,
             strictness,
@@ -154,7 +159,7 @@ async fn attempt<M: Kind>(
             eprintln!("gatepost: connecting to {place} ({})", door.tls.label());
         }
         let recorder = Recorder::new();
-        let here = is_here(settings, url);
+        let here = is_here(settings, url, door.port);
         let beginning = beginning(settings, url, door, here, &recorder, hello);
         let seeds = [seed()?, seed()?];
         let tries = Cell::new(0);
@@ -229,21 +234,34 @@ fn refusal(
 }
 
 /// Whether the server is on this machine, by the address that will be connected to and not by its name alone.
-fn is_here(settings: &Settings, url: &Url) -> bool {
-    let said = settings.resolve.iter().find(|it| match &url.host {
-        Host::Name(name) => it.host == *name,
-        Host::Ip(address) => it.host == address.to_string(),
-    });
+fn is_here(settings: &Settings, url: &Url, port: u16) -> bool {
+    let is_host = |said: &str| match &url.host {
+        Host::Name(name) => said == name,
+        Host::Ip(address) => said == address.to_string(),
+    };
+    let mut said = settings.resolve.iter();
+    let said = said.find(|it| it.port == port && is_host(&it.host));
     let address = match (&url.host, said) {
         (_, Some(said)) => Some(said.address),
         (Host::Ip(address), None) => Some(*address),
-        // RFC 6761 6.3: these names mean this machine and no other.
-        (Host::Name(name), None) if name == "localhost" || name.ends_with(".localhost") => {
-            Some(IpAddr::from([127, 0, 0, 1]))
-        }
+        // No resolver is asked for these names.
+        (Host::Name(name), None) if lookup::is_local(name) => Some(lookup::LOOPBACK[0]),
         (Host::Name(_), None) => None,
     };
     settings.socks5.is_none() && address.is_some_and(|it| it.to_canonical().is_loopback())
+}
+
+/// Where the domain itself asks for verified TLS, and the user had it looked up, there is nothing opportunistic about it.
+/// [DANE-04] [CONF-08]
+fn raised(settings: &Settings, door: Door, records: Option<&TlsaSet>) -> Door {
+    let asks = records.is_some_and(|it| !it.is_empty()) || settings.verify.has(Way::Sts);
+    match door.tls {
+        Tls::Opportunistic if asks => Door {
+            tls: Tls::StartTls,
+            ..door
+        },
+        _ => door,
+    }
 }
 
 fn relaxed(mut terms: Terms, strictness: Strictness) -> Terms {
@@ -529,4 +547,57 @@ pub(crate) fn published(url: &Url, port: u16, given: &ArgMatches) -> Result<Vec<
 /// Whether a way needs DNS before connecting.
 pub(crate) fn needs_records(settings: &Settings) -> bool {
     settings.verify.has(Way::Dane)
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_trust::tlsa::Usages;
+
+    use super::super::send;
+    use super::*;
+
+    fn settings(words: &[&str]) -> Settings {
+        let all = ["send", "--from", "a@b.test", "--to", "c@d.test"];
+        let given = send::command().try_get_matches_from([&all[..], words].concat());
+        Settings::read(&given.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_here_by_the_address_that_is_connected_to() {
+        // [MUA-05]
+        let here = |host: &str, port, words: &[&str]| {
+            let url = Url::parse(&format!("imap://{host}")).unwrap();
+            is_here(&settings(words), &url, port)
+        };
+        assert!(here("localhost", 143, &[]) && here("mail.localhost", 143, &[]));
+        assert!(here("127.0.0.2", 143, &[]) && here("[::1]", 143, &[]));
+        assert!(!here("mail.test", 143, &[]) && !here("192.0.2.1", 143, &[]));
+        let moved = [
+            "--resolve",
+            "localhost:143:192.0.2.1",
+            "--resolve",
+            "mail.test:144:127.0.0.1",
+        ];
+        assert!(!here("localhost", 143, &moved) && here("localhost", 144, &moved));
+        assert!(!here("mail.test", 143, &moved) && here("mail.test", 144, &moved));
+        assert!(!here("localhost", 143, &["--socks5", "proxy.test"]));
+    }
+
+    #[test]
+    fn what_the_domain_asks_for_is_not_opportunistic() {
+        // [DANE-04]
+        let door = Door {
+            port: 25,
+            tls: Tls::Opportunistic,
+        };
+        let tls = |words: &[&str], records: &[Tlsa]| {
+            let records = TlsaSet::new(records, Usages::All);
+            raised(&settings(words), door, Some(&records)).tls
+        };
+        let record: Tlsa = format!("3 1 1 {}", "00".repeat(32)).parse().unwrap();
+        assert_eq!(tls(&[], &[]), Tls::Opportunistic);
+        assert_eq!(tls(&[], &[record]), Tls::StartTls);
+        let sts = ["--verify", "sts", "--domain", "d.test"];
+        assert_eq!(tls(&sts, &[]), Tls::StartTls);
+    }
 }

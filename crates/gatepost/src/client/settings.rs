@@ -353,7 +353,7 @@ impl Settings {
         // [MUA-05] [CONF-08]
         let here = match &url.host {
             Host::Ip(address) => address.is_loopback(),
-            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            Host::Name(name) => super::lookup::is_local(name),
         };
         if self.tls == Some(Tls::Off) && !here && !self.dangers.clear_login {
             return wrong(format!(

@@ -127,6 +127,30 @@ fn pins(settings: &Settings, url: &Url, port: u16) -> Result<Option<PinSet>, Fai
     Ok(pins)
 }
 
+/// Pins are a condition of every connection to the server they are for: what would pass over them is refused, before it is made.
+/// [CONF-12] [PIN-02]
+pub(crate) fn refuse_to_pass_over_pins(
+    settings: &Settings,
+    url: &Url,
+    door: Door,
+) -> Result<(), Failure> {
+    let flag = match door.tls {
+        Tls::Off => "--tls off",
+        Tls::Opportunistic => "--tls opportunistic",
+        Tls::Implicit | Tls::StartTls if settings.verify.is_none() => "--verify none",
+        Tls::Implicit | Tls::StartTls => return Ok(()),
+    };
+    match pins(settings, url, door.port)? {
+        Some(pins) if !pins.report_only => Err(Failure::usage(format!(
+            "there are pins for {}, and {flag} would go on without them; leave it out, or leave out the pins (those that are kept: gatepost \
+             pin remove {})",
+            url.place(door.port),
+            url.place(door.port)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// The user's file of pins.
 pub(crate) fn pin_file() -> Result<PinFile, Failure> {
     let text = home::read(PINS)?.unwrap_or_default();

@@ -72,6 +72,7 @@
 pub mod dial;
 mod failure;
 mod hello;
+mod leg;
 mod open;
 mod session;
 mod words;
@@ -88,6 +89,7 @@ pub use crate::failure::TlsFailure;
 pub use failure::Failure;
 pub use gatepost_wire::client::{Blame, ExitClass};
 pub use hello::HelloMemory;
+pub use leg::{Leg, LegFailure};
 pub use open::open;
 pub use session::{Channel, Limits, Options, Session, Traffic};
 pub use words::{ClearWords, WordsClass};

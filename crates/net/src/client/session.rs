@@ -15,6 +15,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::failure::Failure;
 use super::hello::HelloMemory;
+use super::leg::Leg;
 use super::words::ClearWords;
 use super::{CrlSource, Dialogue};
 use crate::connection::{Broken, Connection, Read};
@@ -282,6 +283,23 @@ impl<M: Dialogue> Session<M> {
         self.inner.answered
     }
 
+    /// Gives up the session and keeps its connection: TLS stays as it is. None when the session is not in the middle of its
+    /// dialogue, or has something to say still.
+    pub fn hand_over(mut self) -> Option<Leg> {
+        let channel = self.channel();
+        self.forget_evidence();
+        let Phase::Talk(machine) = &mut self.inner.phase else {
+            return None;
+        };
+        let silent = machine.output().is_empty() && self.inner.output.is_empty();
+        if !silent || self.inner.failure.is_some() {
+            return None;
+        }
+        let unread = machine.unread();
+        let connection = self.inner.connection.take()?;
+        Some(Leg::new(connection, unread, channel))
+    }
+
     /// Closes the connection, whatever the session is at: with `close_notify` inside TLS, without a farewell of the protocol.
     /// After [`Self::next`] has returned none there is nothing left to close.
     pub async fn finish(mut self) -> Traffic {
@@ -368,7 +386,16 @@ impl<M: Dialogue> Inner<M> {
         else {
             return Err(Failure::Broken);
         };
-        let hear = poll_fn(|cx| connection.poll_hear(cx, &mut |bytes| machine.receive(bytes)));
+        let mut first = true;
+        let hear = poll_fn(|cx| {
+            let heard = connection.poll_hear(cx, &mut |bytes| machine.receive(bytes));
+            // A server that writes its replies to pipelined commands one by one, with Nagle's algorithm, holds each back
+            // until we acknowledge the one before: our kernel's delay, 40 ms, for every message.
+            if heard.is_pending() && mem::take(&mut first) {
+                connection.acknowledge();
+            }
+            heard
+        });
         let heard = tokio::select! {
             biased;
             heard = hear => heard,

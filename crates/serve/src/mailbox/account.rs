@@ -148,6 +148,8 @@ impl AccountKeeper {
 
     async fn judge(self: &Arc<Self>, attempt: Attempt, client: IpAddr) -> Judged {
         let (user, mechanism) = match &attempt {
+            // Nobody here can judge a token, and no session here offers to take one.
+            Attempt::Token { .. } => return Judged::only(AccountAnswer::Unavailable),
             Attempt::Password {
                 user, mechanism, ..
             }
@@ -171,6 +173,7 @@ impl AccountKeeper {
         };
         let right = match attempt {
             Attempt::Scram { proven, .. } => proven,
+            Attempt::Token { .. } => false,
             Attempt::Password { password, .. } => self.password_fits(user, password, record).await,
         };
         let now = Instant::now();

@@ -56,6 +56,8 @@ pub struct Config {
     /// The largest message taken, in octets. The store must allow a little more, for the fields this server adds
     /// ([`smtp::ADDED_LIMIT`]).
     pub message_size: u64,
+    /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
+    pub own_from_only: bool,
 }
 
 /// What all backends share.
@@ -79,6 +81,10 @@ pub struct Shared {
 pub struct Summary {
     /// Who is logged in.
     pub login: Option<Login>,
+    /// Who is logged in at the server behind this one, and by which mechanism here.
+    pub passed_login: Option<(Box<str>, &'static str)>,
+    /// The server behind this one, and how words travelled to it.
+    pub upstream: Option<Box<(String, String)>>,
     /// Logins refused.
     pub login_failures: u32,
     /// Messages taken.
@@ -200,14 +206,14 @@ impl std::fmt::Debug for Faults {
 }
 
 impl Summary {
-    fn note(&mut self, event: Event) {
+    pub(crate) fn note(&mut self, event: Event) {
         if self.events.len() < 4 {
             self.events.push(event);
         }
     }
 
     /// A limit of the server was hit. Each is counted once a session: a client that tries again is still one client.
-    fn limit(&mut self, word: &'static str) {
+    pub(crate) fn limit(&mut self, word: &'static str) {
         if !self.limits.contains(&word) {
             self.limits.push(word);
         }

@@ -20,7 +20,9 @@ use gatepost_wire::session::Machine;
 use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::header::HeaderScan;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
+use mail_parser::{HeaderName, HeaderValue, MessageParser};
 
+use super::account::Login;
 use super::directory::{Owner, is_own};
 use super::{Recorded, Shared, Summary, date};
 
@@ -234,6 +236,7 @@ impl SmtpBackend {
                     transaction.content = Some(content);
                     return Ok(());
                 }
+                self.shared.may_be_from(held, self.summary.login.as_ref())?;
                 content.release(&self.shared.config.host)
             }
         };
@@ -245,7 +248,8 @@ impl SmtpBackend {
     async fn commit(&mut self) -> Result<Box<str>, Refusal> {
         let transaction = self.transaction.take().ok_or(Refusal::Fault)?;
         let mut content = transaction.content.ok_or(Refusal::Fault)?;
-        if content.held.is_some() {
+        if let Some(held) = &content.held {
+            self.shared.may_be_from(held, self.summary.login.as_ref())?;
             let octets = content.release(&self.shared.config.host);
             content = content.write(&self.shared, octets).await?;
         }
@@ -265,6 +269,43 @@ impl SmtpBackend {
         self.summary.messages_in += 1;
         Ok(content.id)
     }
+}
+
+impl Shared {
+    /// [SUBM-04] the From field of a submitted message, where it has to be the login's own. A header too long to be held is not
+    /// judged but refused: what was not read is not the login's.
+    fn may_be_from(&self, held: &Held, login: Option<&Login>) -> Result<(), Refusal> {
+        if !self.config.own_from_only {
+            return Ok(());
+        }
+        let login = login.ok_or(Refusal::SenderNotAuthorized)?;
+        let whole = held.scan.ended() || held.octets.len() <= HELD_LIMIT;
+        let own = whole && is_from(&held.octets, &login.address);
+        own.then_some(()).ok_or(Refusal::SenderNotAuthorized)
+    }
+}
+
+/// Whether every mailbox of every From field of this header is the account's own, and there is one.
+fn is_from(header: &[u8], account: &str) -> bool {
+    let Some(header) = MessageParser::new()
+        .with_minimal_headers()
+        .parse_headers(header)
+    else {
+        return false;
+    };
+    let mut mailboxes = header
+        .headers()
+        .iter()
+        .filter(|field| field.name == HeaderName::From)
+        .flat_map(|field| match &field.value {
+            HeaderValue::Address(addresses) => addresses.iter().collect(),
+            _ => Vec::new(),
+        })
+        .peekable();
+    let own = |text: &str| {
+        ForwardPath::parse(&format!("<{text}>")).is_ok_and(|path| is_own(&path.0, account))
+    };
+    mailboxes.peek().is_some() && mailboxes.all(|it| it.address.as_deref().is_some_and(own))
 }
 
 impl Content {
@@ -345,7 +386,7 @@ fn return_path(path: &ReversePath) -> Vec<u8> {
 }
 
 /// An id that was never given before: the time in milliseconds and a count, in 13 characters.
-fn new_id() -> Box<str> {
+pub(crate) fn new_id() -> Box<str> {
     const DIGITS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now()

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use gatepost_trust::certificates::{Options, ServiceTls};
+use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
 use gatepost_trust::identity::Identity;
 use gatepost_trust::local_ca;
 use gatepost_trust::profile::{self, Mode};
@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::error::StartError;
 use crate::log::Log;
-use crate::services::{Protocol, SERVICES, Service};
-use crate::settings::Settings;
+use crate::metrics::Metrics;
+use crate::services::{EGRESS, Protocol, SERVICES, Service};
+use crate::settings::{Settings, StrictNames};
 
 /// How often the files are looked at. A renewed certificate is in use this soon.
 const LOOK: Duration = Duration::from_secs(10);
@@ -30,6 +31,7 @@ pub(super) struct Certificates {
     source: Source,
     services: BTreeMap<&'static str, Arc<ServiceTls>>,
     log: Log,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,11 @@ enum Source {
 type Stamps = Vec<Option<SystemTime>>;
 
 impl Certificates {
-    pub(super) fn open(settings: &Settings, log: Log) -> Result<Self, StartError> {
+    pub(super) fn open(
+        settings: &Settings,
+        log: Log,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartError> {
         let source = if settings.certificates.is_empty() {
             let names = vec![settings.host.clone()];
             let files = local_ca::ensure(&settings.data, &names, SystemTime::now())
@@ -64,11 +70,11 @@ impl Certificates {
                 host: settings.host.clone(),
             }
         };
-        let identities = source.load(&log)?;
+        let identities = source.load(&log, &metrics)?;
         let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let mut services = BTreeMap::new();
-        for service in SERVICES {
-            let tls = ServiceTls::new(options(service, plus), &identities)
+        for service in SERVICES.into_iter().chain([EGRESS]) {
+            let tls = ServiceTls::new(options(service, plus, settings.strict_names), &identities)
                 .map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));
         }
@@ -76,6 +82,7 @@ impl Certificates {
             source,
             services,
             log,
+            metrics,
         })
     }
 
@@ -99,16 +106,16 @@ impl Certificates {
         mut stopping: watch::Receiver<bool>,
     ) {
         let mut stamps = self.source.stamps();
-        let mut judged = Instant::now();
+        let mut judged = Judged::now();
         loop {
             let ordered = tokio::select! {
                 order = orders.recv() => order.is_some(),
                 () = tokio::time::sleep(LOOK) => false,
                 _ = stopping.changed() => return,
             };
-            let due = judged.elapsed() >= JUDGE;
+            let due = judged.is_stale(Instant::now(), SystemTime::now());
             if due {
-                judged = Instant::now();
+                judged = Judged::now();
                 self.renew();
             }
             let now = self.source.stamps();
@@ -133,7 +140,7 @@ impl Certificates {
     /// What is good is taken over by all services; files that are not good leave everything as it is. A certificate that ends
     /// soon or has ended is named in the log each time [CERT-02].
     fn reload(&self) {
-        match self.source.load(&self.log) {
+        match self.source.load(&self.log, &self.metrics) {
             Ok(identities) => {
                 for tls in self.services.values() {
                     if tls.replace(&identities).is_err() {
@@ -155,6 +162,30 @@ impl Certificates {
     }
 }
 
+/// When the certificates were last judged, by both clocks: the steady one stands still while a machine sleeps, and the other
+/// jumps when it is set.
+#[derive(Debug, Clone, Copy)]
+struct Judged {
+    steady: Instant,
+    clock: SystemTime,
+}
+
+impl Judged {
+    fn now() -> Self {
+        Self {
+            steady: Instant::now(),
+            clock: SystemTime::now(),
+        }
+    }
+
+    fn is_stale(self, steady: Instant, clock: SystemTime) -> bool {
+        let forwards = clock.duration_since(self.clock).unwrap_or_default();
+        let backwards = self.clock.duration_since(clock).unwrap_or_default();
+        let passed = steady.saturating_duration_since(self.steady);
+        passed >= JUDGE || forwards.max(backwards) >= JUDGE
+    }
+}
+
 impl Source {
     fn files(&self) -> Vec<(PathBuf, PathBuf)> {
         match self {
@@ -163,7 +194,7 @@ impl Source {
         }
     }
 
-    fn load(&self, log: &Log) -> Result<Vec<Arc<Identity>>, StartError> {
+    fn load(&self, log: &Log, metrics: &Metrics) -> Result<Vec<Arc<Identity>>, StartError> {
         let host = match self {
             Self::Local { .. } => None,
             Self::Files { host, .. } => Some(host.as_str()),
@@ -173,9 +204,12 @@ impl Source {
             // Only the default certificate has to cover the server's own name; others are chosen by theirs.
             let host = host.filter(|_| index == 0);
             let (identity, warnings) = Identity::load(chain, key, host, SystemTime::now())
-                .map_err(StartError::Certificate)?;
+                .map_err(|error| StartError::Certificate(chain.clone(), error))?;
+            let file = chain.display();
+            // [CERT-02] an alarm can be set on the end long before the log begins to warn
+            metrics.certificate_ends(&file.to_string(), identity.not_after());
             for warning in warnings {
-                log.notice("certificate_warning", &warning.to_string());
+                log.notice("certificate_warning", &format!("{file}: {warning}"));
             }
             identities.push(Arc::new(identity));
         }
@@ -197,7 +231,7 @@ impl Source {
 }
 
 /// `plus`: whether logins may be bound to the TLS connection.
-fn options(service: Service, plus: bool) -> Options {
+fn options(service: Service, plus: bool, strict: StrictNames) -> Options {
     let tls_service = match service.protocol {
         Protocol::Smtp => profile::Service::Smtp,
         Protocol::Submission => profile::Service::Submission,
@@ -210,8 +244,50 @@ fn options(service: Service, plus: bool) -> Options {
         Mode::StartTls
     };
     let usual = Options::default_for(tls_service, mode);
+    let unknown_name = match strict {
+        StrictNames::Implicit => usual.unknown_name,
+        StrictNames::Always => UnknownName::Refuse,
+        StrictNames::Never => UnknownName::FallBack,
+    };
     Options {
         bindings: plus && usual.bindings,
+        unknown_name,
         ..usual
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that slept over the end of a certificate, and a clock that was set
+    #[test]
+    fn certificates_are_judged_anew_when_either_clock_has_moved_on() {
+        let judged = Judged::now();
+        let (steady, clock) = (judged.steady, judged.clock);
+        assert!(!judged.is_stale(steady + JUDGE / 2, clock + JUDGE / 2));
+        assert!(judged.is_stale(steady + JUDGE, clock));
+        assert!(judged.is_stale(steady, clock + JUDGE));
+        assert!(judged.is_stale(steady, clock - JUDGE));
+    }
+
+    /// [CONF-02] the switch, which port 25 does not follow (`trust::certificates`)
+    #[test]
+    fn strict_names_are_a_choice() {
+        let refuses = |strict| {
+            SERVICES
+                .into_iter()
+                .filter(|service| {
+                    options(*service, true, strict).unknown_name == UnknownName::Refuse
+                })
+                .map(|service| service.name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            refuses(StrictNames::Implicit),
+            ["submissions", "imaps", "pop3s"]
+        );
+        assert_eq!(refuses(StrictNames::Always).len(), SERVICES.len());
+        assert!(refuses(StrictNames::Never).is_empty());
     }
 }

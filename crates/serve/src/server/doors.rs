@@ -1,6 +1,7 @@
 //! What a server needs of the machine before it can accept: sockets and file descriptors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use gatepost_net::listen;
@@ -9,14 +10,17 @@ use tokio::net::TcpListener;
 
 use super::error::StartError;
 use crate::log::Log;
-use crate::services::{SERVICES, Service};
+use crate::services::{EGRESS, SERVICES, Service};
 use crate::settings::Settings;
+use crate::web::Token;
 
 /// The sockets of a server, bound and not yet accepted from.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) services: Vec<(Service, Vec<TcpListener>)>,
     pub(super) metrics: Option<TcpListener>,
+    /// The web page's socket, and its token: found out before anything is promised.
+    pub(super) web: Option<(TcpListener, Token)>,
 }
 
 impl Sockets {
@@ -25,6 +29,9 @@ impl Sockets {
         let mut inherited = inherited()?;
         let mut services = Vec::new();
         for service in SERVICES {
+            if !settings.serves(service.protocol) {
+                continue;
+            }
             let port = service
                 .port
                 .checked_add(settings.port_offset)
@@ -35,6 +42,14 @@ impl Sockets {
             };
             services.push((service, sockets));
         }
+        if let Some(egress) = &settings.egress {
+            let bind = |address: &SocketAddr| {
+                listen::bind(*address)
+                    .map_err(|error| StartError::Bind(EGRESS.name, *address, error))
+            };
+            let sockets: Result<_, _> = egress.listen.iter().map(bind).collect();
+            services.push((EGRESS, sockets?));
+        }
         // A socket nobody accepts from would let clients connect and wait for ever.
         if let Some((port, _)) = inherited.pop_first() {
             return Err(StartError::Unwanted(port, settings.port_offset));
@@ -43,7 +58,18 @@ impl Sockets {
             listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))
         };
         let metrics = settings.metrics.map(bind_metrics).transpose()?;
-        Ok(Self { services, metrics })
+        let bind_web = |address| {
+            Ok((
+                bind_web(address)?,
+                Token::ensure(&settings.data).map_err(StartError::WebToken)?,
+            ))
+        };
+        let web = settings.web.map(bind_web).transpose()?;
+        Ok(Self {
+            services,
+            metrics,
+            web,
+        })
     }
 
     /// The addresses listened on.
@@ -53,6 +79,14 @@ impl Sockets {
         let distinct: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
         distinct.into_iter().collect()
     }
+}
+
+/// Mail in clear text stays on this machine.
+fn bind_web(address: SocketAddr) -> Result<TcpListener, StartError> {
+    if !address.ip().is_loopback() {
+        return Err(StartError::WebNotLoopback(address));
+    }
+    listen::bind(address).map_err(|error| StartError::Bind("web", address, error))
 }
 
 fn inherited() -> Result<BTreeMap<u16, Vec<TcpListener>>, StartError> {
@@ -70,11 +104,24 @@ fn bind_addresses(
     port: u16,
 ) -> Result<Vec<TcpListener>, StartError> {
     let distinct: BTreeSet<&IpAddr> = settings.bind.iter().collect();
-    let bind = |address: &IpAddr| {
-        let address = SocketAddr::new(*address, port);
-        listen::bind(address).map_err(|error| StartError::Bind(service.name, address, error))
-    };
-    distinct.into_iter().map(bind).collect()
+    let mut sockets = Vec::new();
+    // The wildcards first: whoever they cover is then named as covered.
+    let (wide, narrow): (Vec<&IpAddr>, Vec<&IpAddr>) =
+        distinct.into_iter().partition(|it| it.is_unspecified());
+    for address in wide.iter().chain(&narrow) {
+        let covered = wide
+            .iter()
+            .any(|it| it != address && it.is_ipv4() == address.is_ipv4());
+        let address = SocketAddr::new(**address, port);
+        match listen::bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if covered && error.kind() == io::ErrorKind::AddrInUse => {
+                return Err(StartError::Overlap(service.name, address));
+            }
+            Err(error) => return Err(StartError::Bind(service.name, address, error)),
+        }
+    }
+    Ok(sockets)
 }
 
 /// File descriptors that are not connections: database, segments, spool, listeners, log.

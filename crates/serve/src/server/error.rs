@@ -8,19 +8,29 @@ use std::path::PathBuf;
 use gatepost_trust::identity::IdentityError;
 use gatepost_trust::local_ca::LocalCaError;
 
+use crate::web::TokenError;
+
 /// Why a server does not start.
 #[derive(Debug)]
 pub enum StartError {
     /// The data folder's store cannot be opened.
     Store(PathBuf, gatepost_store::Error),
-    /// A configured certificate cannot be used.
-    Certificate(IdentityError),
+    /// An upstream cannot be used as it is described.
+    Upstream(String),
+    /// The certificate in this chain file, with its key, cannot be used.
+    Certificate(PathBuf, IdentityError),
     /// The local CA cannot be made or read.
     LocalCa(LocalCaError),
     /// The TLS library lacks what the profile needs.
     Tls,
     /// A port cannot be had.
     Bind(&'static str, SocketAddr, io::Error),
+    /// A port cannot be had because another of the configured addresses covers it.
+    Overlap(&'static str, SocketAddr),
+    /// The web page would be reachable from other machines, in clear.
+    WebNotLoopback(SocketAddr),
+    /// The web page has no token.
+    WebToken(TokenError),
     /// A standard port plus the offset is beyond 65535.
     PortOffset(u16),
     /// The sockets handed over by the service manager cannot be used.
@@ -36,7 +46,12 @@ impl StartError {
     pub const fn is_configuration(&self) -> bool {
         matches!(
             self,
-            Self::Certificate(..) | Self::PortOffset(_) | Self::Unwanted(..)
+            Self::Upstream(_)
+                | Self::Certificate(..)
+                | Self::WebNotLoopback(_)
+                | Self::Overlap(..)
+                | Self::PortOffset(_)
+                | Self::Unwanted(..)
         )
     }
 }
@@ -49,7 +64,8 @@ impl fmt::Display for StartError {
                 "cannot open the mail store in {}: {error}",
                 folder.display()
             ),
-            Self::Certificate(error) => error.fmt(f),
+            Self::Upstream(text) => f.write_str(text),
+            Self::Certificate(chain, error) => write!(f, "{}: {error}", chain.display()),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")
             }
@@ -62,6 +78,9 @@ impl fmt::Display for StartError {
                     io::ErrorKind::AddrInUse if *service == "metrics" => {
                         f.write_str("; another program has this port: choose another one with --metrics")
                     }
+                    io::ErrorKind::AddrInUse if *service == "web" => {
+                        f.write_str("; another program has this port: choose another one with --web")
+                    }
                     io::ErrorKind::AddrInUse => f.write_str("; another program has this port: stop it, or choose another --port-offset"),
                     io::ErrorKind::PermissionDenied => {
                         f.write_str("; ports under 1024 need a right (see contrib/systemd), or choose another --port-offset")
@@ -70,6 +89,16 @@ impl fmt::Display for StartError {
                     _ => Ok(()),
                 }
             }
+            Self::Overlap(service, address) => write!(
+                f,
+                "cannot listen on {address} for {service}: another --bind covers that address; leave one of them out"
+            ),
+            Self::WebNotLoopback(address) => write!(
+                f,
+                "the web page shows mail in clear and listens on loopback only, not on {address}; take 127.0.0.1, and reach it \
+                 from elsewhere through ssh -L"
+            ),
+            Self::WebToken(error) => error.fmt(f),
             Self::PortOffset(offset) => write!(
                 f,
                 "with --port-offset {offset} a port is beyond 65535; the greatest offset is 64540"

@@ -9,6 +9,7 @@
 mod certificates;
 mod doors;
 mod error;
+mod proxied;
 mod session;
 
 use std::net::IpAddr;
@@ -27,6 +28,10 @@ use crate::mailbox::{self, account::AccountKeeper};
 use crate::metrics::{self, Metrics};
 use crate::services::Service;
 use crate::settings::Settings;
+use crate::upstream::Gate;
+use crate::upstream::egress::Egress;
+use crate::upstream::url::Spec;
+use crate::web::{Token, Web};
 
 use certificates::Certificates;
 use doors::Sockets;
@@ -37,7 +42,8 @@ use session::Listener;
 #[derive(Debug)]
 pub struct Server {
     settings: Arc<Settings>,
-    store: Store,
+    behind: Behind<Store>,
+    egress: Option<Arc<Egress>>,
     certificates: Certificates,
     log: Log,
     metrics: Arc<Metrics>,
@@ -45,11 +51,21 @@ pub struct Server {
     sockets: Option<Sockets>,
 }
 
+/// What stands behind the sessions.
+#[derive(Debug, Clone)]
+pub(crate) enum Behind<M = Arc<mailbox::Shared>, G = Arc<Gate>> {
+    /// The mailboxes here.
+    Mailbox(M),
+    /// Other servers.
+    Gate(G),
+}
+
 /// What all sessions share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
-    pub(crate) backends: Arc<mailbox::Shared>,
+    pub(crate) behind: Behind,
+    pub(crate) egress: Option<Arc<Egress>>,
     pub(crate) log: Log,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -60,6 +76,7 @@ pub struct Running {
     shared: Arc<Shared>,
     services: Vec<Listening>,
     addresses: Vec<IpAddr>,
+    web_url: Option<String>,
     certificates: Arc<Certificates>,
     shutdown: watch::Sender<bool>,
     /// Every session holds the sending half; it is closed when the last one has ended.
@@ -85,27 +102,48 @@ impl Server {
     /// What is wrong with them, in words for the operator.
     pub fn open(settings: Settings) -> Result<Self, StartError> {
         let log = Log::to_stderr(settings.log);
-        let options = gatepost_store::Options {
-            min_free: settings.disk_floor,
-            max_message: settings.message_size + mailbox::smtp::ADDED_LIMIT,
-            ..Default::default()
+        let metrics = Arc::new(Metrics::new());
+        let behind = if settings.upstreams.is_empty() {
+            Behind::Mailbox(open_store(&settings)?)
+        } else {
+            let host = settings.host.clone();
+            let gate = Gate::new(host, &settings.upstreams, log.clone(), Arc::clone(&metrics));
+            Behind::Gate(gate.map_err(StartError::Upstream)?)
         };
-        let store = Store::open(&settings.data, options)
-            .map_err(|error| StartError::Store(settings.data.clone(), error))?;
-        let certificates = Certificates::open(&settings, log.clone())?;
+        let open = |it| {
+            let (log, metrics) = (log.clone(), Arc::clone(&metrics));
+            Egress::new(settings.host.clone(), it, log, metrics)
+        };
+        let egress = settings.egress.as_ref().map(open).transpose();
+        let egress = egress.map_err(StartError::Upstream)?;
+        let certificates = Certificates::open(&settings, log.clone(), Arc::clone(&metrics))?;
         Ok(Self {
             settings: Arc::new(settings),
-            store,
+            behind,
+            egress,
             certificates,
             log,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             sockets: None,
         })
     }
 
-    /// The accounts.
-    pub fn accounts(&self) -> &Accounts {
-        self.store.accounts()
+    /// The accounts; none at a gate.
+    pub fn accounts(&self) -> Option<&Accounts> {
+        match &self.behind {
+            Behind::Mailbox(store) => Some(store.accounts()),
+            Behind::Gate(_) => None,
+        }
+    }
+
+    /// Asks the upstreams what they offer, so that the first client is told. Waits some seconds at the longest.
+    pub async fn look(&self) {
+        if let Behind::Gate(gate) = &self.behind {
+            gate.look().await;
+        }
+        if let Some(egress) = &self.egress {
+            egress.gate.look().await;
+        }
     }
 
     /// The quota of new accounts, in octets.
@@ -132,11 +170,20 @@ impl Server {
             None => Sockets::bind(&self.settings)?,
         };
         let addresses = sockets.addresses();
-        let keeper = Arc::new(AccountKeeper::new(self.store.clone()));
-        let backends = mailbox::Shared::new(self.store, keeper, backend_config(&self.settings));
+        let mut web_url = None;
+        let behind = match self.behind {
+            Behind::Gate(gate) => Behind::Gate(gate),
+            Behind::Mailbox(store) => {
+                web_url = sockets.web.and_then(|web| serve_web(web, &store));
+                let keeper = Arc::new(AccountKeeper::new(store.clone()));
+                let config = backend_config(&self.settings);
+                Behind::Mailbox(mailbox::Shared::new(store, keeper, config))
+            }
+        };
         let shared = Arc::new(Shared {
             settings: self.settings,
-            backends,
+            behind,
+            egress: self.egress,
             log: self.log,
             metrics: self.metrics,
         });
@@ -144,6 +191,13 @@ impl Server {
         let (shutdown, stopping) = watch::channel(false);
         let (alive, sessions) = mpsc::channel(1);
         report_faults(&shared);
+        if let Behind::Gate(gate) = &shared.behind {
+            gate.keep_looking(&stopping);
+        }
+        if let Some(egress) = &shared.egress {
+            egress.gate.keep_looking(&stopping);
+            warn_of_egress(&shared);
+        }
         warn_of_clear_logins(&shared);
         if let Some(listener) = sockets.metrics {
             tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
@@ -155,6 +209,7 @@ impl Server {
             shared,
             services,
             addresses,
+            web_url,
             certificates,
             shutdown,
             sessions,
@@ -163,12 +218,31 @@ impl Server {
     }
 }
 
+/// Serves the web page; gives its address, whose port the system may have chosen.
+fn serve_web((listener, token): (TcpListener, Token), store: &Store) -> Option<String> {
+    let web = Web::new(store.clone(), token, listener.local_addr().ok()?);
+    let url = web.url();
+    tokio::spawn(web.serve(listener));
+    Some(url)
+}
+
+fn open_store(settings: &Settings) -> Result<Store, StartError> {
+    let options = gatepost_store::Options {
+        min_free: settings.disk_floor,
+        max_message: settings.message_size + mailbox::smtp::ADDED_LIMIT,
+        ..Default::default()
+    };
+    Store::open(&settings.data, options)
+        .map_err(|error| StartError::Store(settings.data.clone(), error))
+}
+
 fn backend_config(settings: &Settings) -> mailbox::Config {
     mailbox::Config {
         host: settings.host.clone(),
         domains: settings.domains.clone(),
         postmaster: settings.postmaster.clone(),
         message_size: settings.message_size,
+        own_from_only: settings.own_from_only,
     }
 }
 
@@ -177,9 +251,12 @@ const REPEATED_FAULT: Duration = Duration::from_secs(10);
 
 /// Faults of the disk and the database go to the log, with their cause, and are counted.
 fn report_faults(shared: &Shared) {
+    let Behind::Mailbox(backends) = &shared.behind else {
+        return;
+    };
     let (log, metrics) = (shared.log.clone(), Arc::clone(&shared.metrics));
     let last = Mutex::new(None);
-    shared.backends.observe_faults(move |error| {
+    backends.observe_faults(move |error| {
         metrics.event("store", "fault");
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         let repeated = last.is_some_and(|(before, at): (_, Instant)| {
@@ -200,6 +277,19 @@ fn warn_of_clear_logins(shared: &Shared) {
     }
 }
 
+/// The same for the way out: what it lets in is named.
+fn warn_of_egress(shared: &Shared) {
+    if let Some(egress) = &shared.settings.egress {
+        let text = format!(
+            "egress.networks may hand in mail without TLS and without a login, as {}; it leaves through {} ({})",
+            egress.senders.join(", "),
+            egress.upstream.place(),
+            egress.upstream.tls_words()
+        );
+        shared.log.notice("egress_open", &text);
+    }
+}
+
 fn accept_all(
     shared: &Arc<Shared>,
     certificates: &Certificates,
@@ -211,7 +301,7 @@ fn accept_all(
     let door = Door::new(DoorLimits {
         total: doors::affordable_connections(settings, &shared.log),
         per_address: settings.connections_per_address,
-        exempt: settings.unlimited.clone(),
+        exempt: [&settings.unlimited[..], &settings.proxies[..]].concat(),
     });
     let context = Context {
         shutdown: stopping.clone(),
@@ -255,6 +345,16 @@ impl Running {
     /// The addresses listened on.
     pub fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// The web page's address with its token, if there is one.
+    pub fn web_url(&self) -> Option<&str> {
+        self.web_url.as_deref()
+    }
+
+    /// The upstreams, and how words travel to them; none where the mailboxes are here.
+    pub fn upstreams(&self) -> &[Spec] {
+        &self.shared.settings.upstreams
     }
 
     /// The data folder.

@@ -1,7 +1,7 @@
 //! One accepted connection: which session, which backend, and the line about its end.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use gatepost_net::driver::{self, Backend, Context, Ended, Event, Start, TlsFailure, VerbClass};
@@ -13,13 +13,22 @@ use gatepost_wire::{imap, pop3, smtp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::Shared;
+use super::{Behind, Shared, proxied};
 use crate::log::SessionLine;
 use crate::mailbox::imap::ImapBackend;
 use crate::mailbox::pop3::Pop3Backend;
 use crate::mailbox::smtp::{Role, SmtpBackend};
-use crate::mailbox::{Recorded, Summary};
-use crate::services::{Protocol, Service};
+use crate::mailbox::{self, Recorded, Summary};
+use crate::services::{EGRESS, Protocol, Service};
+use crate::upstream::Gate;
+use crate::upstream::egress::Egress;
+use crate::upstream::identity::Client;
+use crate::upstream::pool::Pool;
+use crate::upstream::reader::{ImapGate, Pop3Gate};
+use crate::upstream::smtp::SmtpGate;
+
+/// What stands behind one service.
+type Backing = Behind<Arc<mailbox::Shared>, (Arc<Gate>, Arc<Pool>)>;
 
 /// What all connections of one service share.
 #[derive(Debug)]
@@ -28,10 +37,11 @@ pub(super) struct Listener {
     shared: Arc<Shared>,
     tls: Arc<ServiceTls>,
     context: Context,
-    config: ProtocolConfig,
+    /// What the sessions are configured with, and after how many changes of the upstreams' offer it was made.
+    config: Mutex<(u64, ProtocolConfig)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum ProtocolConfig {
     Smtp(Arc<smtp::server::Config>, Role),
     Imap(Arc<imap::server::Config>),
@@ -45,7 +55,8 @@ impl Listener {
         tls: Arc<ServiceTls>,
         context: Context,
     ) -> Self {
-        let config = ProtocolConfig::new(service, &shared, &tls);
+        let changes = changes(service, &shared);
+        let config = Mutex::new((changes, ProtocolConfig::new(service, &shared, &tls)));
         Self {
             service,
             shared,
@@ -64,8 +75,10 @@ impl Listener {
     ) {
         let stopping = self.context.shutdown.clone();
         let refused_at = Arc::clone(&self);
-        let serve =
-            |stream, client, place| Arc::clone(&self).spawn(stream, client, place, alive.clone());
+        let street = Arc::clone(&door);
+        let serve = |stream, client, place| {
+            Arc::clone(&self).admit(stream, client, (place, alive.clone()), &street);
+        };
         let refused = |_client: SocketAddr, why: Refused| {
             refused_at
                 .shared
@@ -85,63 +98,193 @@ impl Listener {
         }
     }
 
+    /// From a proxy a header must come first, and the session is the client's it names: limits count that one [PROXY-01].
+    fn admit(
+        self: Arc<Self>,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        kept: (Place, mpsc::Sender<()>),
+        door: &Arc<Door>,
+    ) {
+        let local = stream.local_addr().ok();
+        let egress = self.egress();
+        if egress.is_some_and(|it| !it.listens_to(peer.ip())) {
+            // Not a word: whoever is not listed has no business here.
+            let metrics = &self.shared.metrics;
+            metrics.event(self.service.name, "egress_network_refused");
+            return;
+        }
+        if !self.is_proxy(peer.ip()) {
+            self.spawn(stream, Client::new(peer, local), kept);
+            return;
+        }
+        let door = Arc::clone(door);
+        tokio::spawn(async move {
+            let service = self.service.name;
+            let origin = match proxied::read(&mut stream).await {
+                Ok(origin) => origin,
+                Err(reason) => {
+                    self.shared.metrics.event(service, reason.label());
+                    return;
+                }
+            };
+            let Some(client) = origin.client else {
+                // The proxy speaks for itself: it looks whether we are well.
+                self.spawn(stream, Client::new(peer, local), kept);
+                return;
+            };
+            match door.enter(client.ip()) {
+                Ok(place) => {
+                    let client = Client::new(client, origin.local);
+                    self.spawn(stream, client, (place, kept.1));
+                }
+                Err(reason) => self.shared.metrics.event(service, reason.label()),
+            }
+        });
+    }
+
+    fn is_proxy(&self, address: IpAddr) -> bool {
+        let settings = &self.shared.settings;
+        let names = &settings.proxied_services;
+        let here = names.is_empty() || names.iter().any(|it| it == self.service.name);
+        here && settings.proxies.iter().any(|it| it.contains(address))
+    }
+
     /// One task a session, each only as large as its own protocol's.
-    fn spawn(
+    fn spawn(self: Arc<Self>, stream: TcpStream, client: Client, kept: (Place, mpsc::Sender<()>)) {
+        match self.config() {
+            ProtocolConfig::Smtp(config, role) => {
+                self.spawn_smtp(stream, client, kept, (config, role));
+            }
+            ProtocolConfig::Imap(config) => self.spawn_imap(stream, client, kept, config),
+            ProtocolConfig::Pop3(config) => self.spawn_pop3(stream, client, kept, config),
+        }
+    }
+
+    fn spawn_smtp(
         self: Arc<Self>,
         stream: TcpStream,
-        client: SocketAddr,
-        place: Place,
-        alive: mpsc::Sender<()>,
+        client: Client,
+        kept: (Place, mpsc::Sender<()>),
+        (config, role): (Arc<smtp::server::Config>, Role),
     ) {
-        let client = SocketAddr::new(client.ip().to_canonical(), client.port());
-        let kept = (place, alive);
-        let backends = Arc::clone(&self.shared.backends);
-        let clear_login = self.clear_login(client.ip());
-        match &self.config {
-            ProtocolConfig::Smtp(config, role) => {
-                let peer = smtp::server::Peer {
-                    address: client.ip(),
-                    clear_login,
-                };
-                let start = if self.service.implicit_tls {
-                    Start::Implicit(smtp::server::Fresh::implicit(Arc::clone(config), peer))
-                } else {
-                    Start::Clear(smtp::server::Server::clear(
-                        Arc::clone(config),
-                        peer,
-                        Instant::now(),
-                    ))
-                };
-                let backend = SmtpBackend::new(backends, client.ip(), *role);
-                self.run(stream, client, start, backend, kept);
-            }
-            ProtocolConfig::Imap(config) => {
-                let start = if self.service.implicit_tls {
-                    Start::Implicit(imap::server::Fresh::implicit(Arc::clone(config)))
-                } else {
-                    Start::Clear(imap::server::Server::clear(
-                        Arc::clone(config),
-                        clear_login,
-                        Instant::now(),
-                    ))
-                };
-                let backend = ImapBackend::new(backends, client.ip());
-                self.run(stream, client, start, backend, kept);
-            }
-            ProtocolConfig::Pop3(config) => {
-                let start = if self.service.implicit_tls {
-                    Start::Implicit(pop3::server::Fresh::implicit(Arc::clone(config)))
-                } else {
-                    Start::Clear(pop3::server::Server::clear(
-                        Arc::clone(config),
-                        clear_login,
-                        Instant::now(),
-                    ))
-                };
-                let backend = Pop3Backend::new(backends, client.ip());
-                self.run(stream, client, start, backend, kept);
-            }
+        let address = client.address;
+        let peer = smtp::server::Peer {
+            address: address.ip(),
+            clear_login: self.clear_login(address.ip()),
+        };
+        let start = if self.service.implicit_tls {
+            Start::Implicit(smtp::server::Fresh::implicit(config, peer))
+        } else {
+            Start::Clear(smtp::server::Server::clear(config, peer, Instant::now()))
+        };
+        if let Some(egress) = self.egress() {
+            let backend = SmtpGate::for_device(Arc::clone(egress), client);
+            self.run(stream, address, start, backend, kept);
+            return;
         }
+        match self.behind() {
+            Some(Behind::Mailbox(backends)) => {
+                let backend = SmtpBackend::new(backends, address.ip(), role);
+                self.run(stream, address, start, backend, kept);
+            }
+            Some(Behind::Gate((gate, pool))) => {
+                let backend = SmtpGate::new(gate, pool, client);
+                self.run(stream, address, start, backend, kept);
+            }
+            None => {}
+        }
+    }
+
+    fn spawn_imap(
+        self: Arc<Self>,
+        stream: TcpStream,
+        client: Client,
+        kept: (Place, mpsc::Sender<()>),
+        config: Arc<imap::server::Config>,
+    ) {
+        let address = client.address;
+        let start = if self.service.implicit_tls {
+            Start::Implicit(imap::server::Fresh::implicit(config))
+        } else {
+            let exception = self.clear_login(address.ip());
+            Start::Clear(imap::server::Server::clear(
+                config,
+                exception,
+                Instant::now(),
+            ))
+        };
+        match self.behind() {
+            Some(Behind::Mailbox(backends)) => {
+                let backend = ImapBackend::new(backends, address.ip());
+                self.run(stream, address, start, backend, kept);
+            }
+            Some(Behind::Gate((gate, pool))) => {
+                let backend = ImapGate::new(gate, pool, client);
+                self.run(stream, address, start, backend, kept);
+            }
+            None => {}
+        }
+    }
+
+    fn spawn_pop3(
+        self: Arc<Self>,
+        stream: TcpStream,
+        client: Client,
+        kept: (Place, mpsc::Sender<()>),
+        config: Arc<pop3::server::Config>,
+    ) {
+        let address = client.address;
+        let start = if self.service.implicit_tls {
+            Start::Implicit(pop3::server::Fresh::implicit(config))
+        } else {
+            let exception = self.clear_login(address.ip());
+            Start::Clear(pop3::server::Server::clear(
+                config,
+                exception,
+                Instant::now(),
+            ))
+        };
+        match self.behind() {
+            Some(Behind::Mailbox(backends)) => {
+                let backend = Pop3Backend::new(backends, address.ip());
+                self.run(stream, address, start, backend, kept);
+            }
+            Some(Behind::Gate((gate, pool))) => {
+                let backend = Pop3Gate::new(gate, pool, client);
+                self.run(stream, address, start, backend, kept);
+            }
+            None => {}
+        }
+    }
+
+    /// The way out, if this is its listener.
+    fn egress(&self) -> Option<&Arc<Egress>> {
+        egress_of(self.service, &self.shared)
+    }
+
+    /// What stands behind this service. At a gate a service is opened only if there is an upstream for it.
+    fn behind(&self) -> Option<Backing> {
+        Some(match &self.shared.behind {
+            Behind::Mailbox(backends) => Behind::Mailbox(Arc::clone(backends)),
+            Behind::Gate(gate) => {
+                let pool = gate.pool(self.service.protocol)?;
+                Behind::Gate((Arc::clone(gate), Arc::clone(pool)))
+            }
+        })
+    }
+
+    /// The configuration for the next session: at a gate made anew when the upstreams offer something else [GW-01].
+    fn config(&self) -> ProtocolConfig {
+        let changes = changes(self.service, &self.shared);
+        let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if config.0 != changes {
+            *config = (
+                changes,
+                ProtocolConfig::new(self.service, &self.shared, &self.tls),
+            );
+        }
+        config.1.clone()
     }
 
     /// Runs a session in a task of its own; what is `kept` is given back at its end.
@@ -191,8 +334,59 @@ impl Listener {
     }
 }
 
+/// The way out, if this is its service.
+fn egress_of(service: Service, shared: &Shared) -> Option<&Arc<Egress>> {
+    shared.egress.as_ref().filter(|_| service == EGRESS)
+}
+
+/// How often the upstreams' offer has changed.
+fn changes(service: Service, shared: &Shared) -> u64 {
+    if let Some(egress) = egress_of(service, shared) {
+        return egress.pool.changes();
+    }
+    match &shared.behind {
+        Behind::Mailbox(_) => 0,
+        Behind::Gate(gate) => gate.pool(service.protocol).map_or(0, |it| it.changes()),
+    }
+}
+
 impl ProtocolConfig {
     fn new(service: Service, shared: &Shared, tls: &ServiceTls) -> Self {
+        let own = Self::own(service, shared, tls);
+        if let Some(egress) = egress_of(service, shared) {
+            return own.before(&egress.gate, Protocol::Submission);
+        }
+        match &shared.behind {
+            Behind::Mailbox(_) => own,
+            Behind::Gate(gate) => own.before(gate, service.protocol),
+        }
+    }
+
+    /// The same for sessions of a gate: what the upstreams offer too, and only logins that can be passed on [GW-01].
+    fn before(self, gate: &Gate, protocol: Protocol) -> Self {
+        match self {
+            Self::Smtp(mut config, role) => {
+                let own = Arc::make_mut(&mut config);
+                own.mechanisms = gate.mechanisms(protocol, &own.mechanisms);
+                gate.limit_smtp(protocol, own);
+                Self::Smtp(config, role)
+            }
+            Self::Imap(mut config) => {
+                let own = Arc::make_mut(&mut config);
+                own.mechanisms = gate.mechanisms(protocol, &own.mechanisms);
+                own.offer = Some(gate.imap_offer().into());
+                Self::Imap(config)
+            }
+            Self::Pop3(mut config) => {
+                let own = Arc::make_mut(&mut config);
+                own.mechanisms = gate.mechanisms(protocol, &own.mechanisms);
+                own.offer = Some(gate.pop3_offer());
+                Self::Pop3(config)
+            }
+        }
+    }
+
+    fn own(service: Service, shared: &Shared, tls: &ServiceTls) -> Self {
         let settings = &shared.settings;
         // [SMTP-STARTTLS-03] nothing is offered that cannot be kept.
         let offered = tls.is_ready();
@@ -217,12 +411,14 @@ impl ProtocolConfig {
                 host: settings.host.as_str().into(),
                 starttls: offered,
                 append_limit: settings.message_size,
+                offer: None,
                 mechanisms: settings.mechanisms.clone(),
                 limits: imap::server::Limits::default(),
             })),
             Protocol::Pop3 => Self::Pop3(Arc::new(pop3::server::Config {
                 host: settings.host.as_str().into(),
                 greeting: "Gatepost ready".into(),
+                offer: None,
                 mechanisms: settings.mechanisms.clone(),
                 starttls: offered,
                 limits: pop3::server::Limits::default(),
@@ -249,7 +445,9 @@ impl OpenSession<'_> {
             login: summary
                 .login
                 .as_ref()
-                .map(|login| (login.address.clone(), login.mechanism.name())),
+                .map(|login| (login.address.clone(), login.mechanism.name()))
+                .or_else(|| summary.passed_login.clone()),
+            upstream: summary.upstream.clone(),
             login_failures: summary.login_failures,
             messages: (
                 u64::from(summary.messages_in),

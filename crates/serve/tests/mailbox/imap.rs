@@ -596,6 +596,7 @@ fn talk(runtime: &Runtime, world: &World, commands: &str) -> String {
         host: "mail.example.org".into(),
         starttls: true,
         append_limit: 1_000_000,
+        offer: None,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     };

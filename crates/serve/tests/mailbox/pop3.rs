@@ -150,6 +150,7 @@ fn a_session_from_end_to_end() {
     let config = Config {
         host,
         greeting,
+        offer: None,
         starttls: true,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),

@@ -323,6 +323,52 @@ async fn submission_does_not_relay() {
     );
 }
 
+/// [SUBM-04] the From field, for those who want it held to the login
+#[tokio::test]
+async fn the_from_field_can_be_held_to_the_login() {
+    let world = World::with(Wish {
+        own_from_only: true,
+        ..Wish::default()
+    });
+    let mut backend = world.smtp(Role::Submission, Some(ANN)).await;
+    let long = format!("X: {}\r\n", "y".repeat(70_000));
+    for (pieces, good) in [
+        (&["From: Ann <ann@example.org>\r\n\r\n"][..], true),
+        (&["Fr", "om: ann@example.org\r", "\n\r\nbody"], true),
+        (&["from : ann+tag@EXAMPLE.org\r\n"], true),
+        (&["From: bob@example.org\r\n\r\n"], false),
+        (&["From: ann@example.org, bob@example.org\r\n\r\n"], false),
+        (
+            &["From: ann@example.org\r\nFROM: bob@example.org\r\n\r\n"],
+            false,
+        ),
+        (
+            &["From: \"ann@example.org\" <bob@example.org>\r\n\r\n"],
+            false,
+        ),
+        (
+            &["From: team: ann@example.org, bob@example.org;\r\n\r\n"],
+            false,
+        ),
+        (&["From: Ann\r\n\r\n"], false),
+        (&["Subject: none\r\n\r\n"], false),
+        (&["Subject: none\r\n\r\nFrom: ann@example.org\r\n"], false),
+        (
+            &[
+                "From: ann@example.org\r\n",
+                &long,
+                "From: bob@example.org\r\n\r\n",
+            ],
+            false,
+        ),
+    ] {
+        let sent = send(&mut backend, ANN, &[BOB], pieces).await;
+        let expected = (!good).then_some(Refusal::SenderNotAuthorized);
+        assert_eq!(sent.err(), expected, "{pieces:?}");
+    }
+    assert_eq!(world.texts(BOB, "INBOX").len(), 3);
+}
+
 /// [SUBM-04] Date and Message-ID
 #[tokio::test]
 async fn submission_adds_what_is_missing() {

@@ -30,6 +30,7 @@ pub(crate) struct Wish {
     pub(crate) options: Options,
     pub(crate) message_size: u64,
     pub(crate) postmaster: Option<String>,
+    pub(crate) own_from_only: bool,
 }
 
 impl Default for Wish {
@@ -43,6 +44,7 @@ impl Default for Wish {
             options,
             message_size: 1_000_000,
             postmaster: None,
+            own_from_only: false,
         }
     }
 }
@@ -84,6 +86,7 @@ impl World {
             domains: vec!["example.net".into()],
             postmaster: wish.postmaster,
             message_size: wish.message_size,
+            own_from_only: wish.own_from_only,
         };
         let shared = Shared::new(store.clone(), Arc::clone(&keeper), config);
         Self {

@@ -10,8 +10,10 @@
 //!
 //! All this for a bounded number of queries and signatures ([`Work`]), with the time as an argument.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use super::anchor::Anchors;
@@ -97,19 +99,67 @@ struct Told {
     vouched: Option<Status>,
 }
 
+/// A reply, and whether it came from this machine itself.
+type Heard = (Reply, bool);
+
 /// The time, and what the lookup may still cost.
 pub(crate) struct Run {
     pub(crate) now: SystemTime,
     pub(crate) work: Work,
+    ahead: Vec<(Name, Rtype, Result<Heard, Status>)>,
 }
 
 impl Run {
+    pub(crate) fn new(now: SystemTime) -> Self {
+        Self {
+            now,
+            work: Work::new(),
+            ahead: Vec::new(),
+        }
+    }
+
+    /// The reply to a question asked ahead, still to be asked for.
+    pub(crate) fn peek(&self, name: &Name, rtype: Rtype) -> Option<&Reply> {
+        let asked = |(of, kind, _): &&(Name, Rtype, _)| *of == *name && *kind == rtype;
+        let (_, _, told) = self.ahead.iter().find(asked)?;
+        told.as_ref().ok().map(|(reply, _)| reply)
+    }
+
+    /// Forgets what was asked ahead and not needed.
+    pub(crate) fn forget_ahead(&mut self) {
+        self.ahead = Vec::new();
+    }
+
     /// The time as signatures count it.
     pub(crate) fn seconds(&self) -> u32 {
         let since = self.now.duration_since(SystemTime::UNIX_EPOCH);
         let seconds = since.unwrap_or_default().as_secs() & u64::from(u32::MAX);
         u32::try_from(seconds).unwrap_or(0)
     }
+}
+
+/// Waits for all at the same time, without a runtime; the outcomes in their order.
+async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        let mut waiting = false;
+        for (future, done) in futures.iter_mut().zip(&mut done) {
+            if done.is_none() {
+                match future.as_mut().poll(context) {
+                    Poll::Ready(outcome) => *done = Some(outcome),
+                    Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }
 
 impl<T: Transport> Resolver<T> {
@@ -142,8 +192,33 @@ impl<T: Transport> Resolver<T> {
         name: &Name,
         rtype: Rtype,
         run: &mut Run,
-    ) -> Result<(Reply, bool), Status> {
+    ) -> Result<Heard, Status> {
+        let asked = run
+            .ahead
+            .iter()
+            .position(|(of, kind, _)| of == name && *kind == rtype);
+        if let Some(place) = asked {
+            return run.ahead.swap_remove(place).2;
+        }
         run.work.query()?;
+        self.exchange(name, rtype).await
+    }
+
+    /// Asks several questions at the same time, for [`Self::ask`] to find their replies: a round trip, not one for each.
+    pub(crate) async fn ask_ahead(&self, questions: Vec<(Name, Rtype)>, run: &mut Run) {
+        let allowed = |_: &(Name, Rtype)| run.work.query().is_ok();
+        let questions: Vec<_> = questions.into_iter().take_while(allowed).collect();
+        let ask = |(name, rtype): &(Name, Rtype)| {
+            let (name, rtype) = (name.clone(), *rtype);
+            async move { self.exchange(&name, rtype).await }
+        };
+        let told = all(questions.iter().map(ask).collect()).await;
+        let told = questions.into_iter().zip(told);
+        run.ahead
+            .extend(told.map(|((name, rtype), told)| (name, rtype, told)));
+    }
+
+    async fn exchange(&self, name: &Name, rtype: Rtype) -> Result<Heard, Status> {
         let query = Query {
             name: name.clone(),
             rtype,
@@ -369,10 +444,7 @@ impl<T: Transport> Lookup for Resolver<T> {
                 ..Answer::clone(&kept)
             };
         }
-        let mut run = Run {
-            now,
-            work: Work::new(),
-        };
+        let mut run = Run::new(now);
         let answer = self
             .resolve(name, rtype, &mut run)
             .await

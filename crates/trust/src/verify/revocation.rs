@@ -1,6 +1,7 @@
 //! Has any certificate of the path been revoked [REV-01]? In this order [CONF-13]:
 //!
-//! 1. A certificate good for ten days at most is not asked about: it ends before a list would help.
+//! 1. A certificate good for ten days at most is not asked about: it ends before a list would help. A list at hand that names it
+//!    counts.
 //! 2. Lists of revoked certificates at hand, for each certificate of the path but the trusted one [REV-02].
 //! 3. The OCSP answer the server stapled, for its own certificate.
 //! 4. Nothing is fetched here; where lists could be had is told ([`super::Verdict::wants_crls`]).
@@ -154,15 +155,14 @@ enum Problem {
 }
 
 fn status(question: &Question<'_>, link: &Link<'_>, stapled: Option<Stapled>) -> Option<Problem> {
-    if link.certificate.life() <= SHORT_LIFE {
-        return None;
-    }
-    match question
+    let listed = question
         .crls
-        .status(link.certificate, link.issuer, question.now)
-    {
-        Listed::Good => None,
+        .status(link.certificate, link.issuer, question.now);
+    match listed {
         Listed::Revoked => Some(Problem::Revoked),
+        // No list is asked for; one that is at hand and names it counts all the same.
+        _ if link.certificate.life() <= SHORT_LIFE => None,
+        Listed::Good => None,
         Listed::Unknown(_) if link.position == 0 && stapled == Some(Stapled::Good) => None,
         Listed::Unknown(problem) => Some(Problem::Open(problem)),
     }

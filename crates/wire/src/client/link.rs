@@ -262,3 +262,10 @@ fn is_challenge(line: &[u8]) -> bool {
 pub(crate) fn is_plain(octets: &[u8]) -> bool {
     !octets.iter().any(|it| matches!(it, b'\r' | b'\n' | 0))
 }
+
+/// The verb of a line typed by a person, in upper case: spaces and tabs before it and behind it do not hide it.
+pub(crate) fn verb(line: &[u8]) -> Vec<u8> {
+    let mut words = line.split(u8::is_ascii_whitespace);
+    let first = words.find(|it| !it.is_empty());
+    first.unwrap_or_default().to_ascii_uppercase()
+}

@@ -30,7 +30,7 @@ mod seed;
 pub use credentials::{Credentials, Proof};
 pub use deadlines::Deadlines;
 pub use failure::{Blame, Breach, ExitClass, Failure, Refused};
-pub(crate) use link::{Link, Patience, is_plain};
+pub(crate) use link::{Link, Patience, is_plain, verb};
 pub use quote::Quote;
 pub use record::{Entry, Recorder, Speaker};
 pub use seed::Seed;

@@ -8,5 +8,6 @@
 
 pub mod ask;
 pub mod client;
-mod mutf7;
+pub mod mutf7;
+pub mod relay;
 pub mod server;

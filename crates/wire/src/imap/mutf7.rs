@@ -12,10 +12,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(&IMAP_MUTF7, NO_PAD);
 
 /// The name is not the canonical modified UTF-7 of anything.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotModifiedUtf7;
+pub struct NotModifiedUtf7;
 
 /// The encoded form of a name.
-pub(super) fn encode(name: &str) -> String {
+pub fn encode(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut shifted = Vec::new();
     for character in name.chars() {
@@ -49,7 +49,7 @@ fn flush(shifted: &mut Vec<u8>, out: &mut String) {
 }
 
 /// The name an encoded form stands for.
-pub(super) fn decode(encoded: &[u8]) -> Result<String, NotModifiedUtf7> {
+pub fn decode(encoded: &[u8]) -> Result<String, NotModifiedUtf7> {
     let text = str::from_utf8(encoded).map_err(|_| NotModifiedUtf7)?;
     let mut name = String::with_capacity(text.len());
     let mut rest = text;

@@ -32,6 +32,12 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Account`].
     Account(AccountAnswer),
+    /// To [`Ask::Account`], instead of [`AccountAnswer::Granted`]: the login is good at the server behind this one, and that
+    /// server takes the session over.
+    HandOver {
+        /// The account's name, for logs.
+        account: Box<str>,
+    },
     /// To [`Ask::Open`].
     Opened(Result<Maildrop, OpenError>),
     /// To [`Ask::Read`].

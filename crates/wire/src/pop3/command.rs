@@ -120,7 +120,7 @@ impl Command {
 }
 
 /// Splits a line into keyword and argument. Trailing spaces belong to the argument of PASS alone.
-pub(super) fn split(line: &[u8]) -> (&[u8], Option<&[u8]>) {
+pub fn split_line(line: &[u8]) -> (&[u8], Option<&[u8]>) {
     match line.iter().position(|octet| *octet == b' ') {
         Some(at) => (line.get(..at).unwrap_or_default(), line.get(at + 1..)),
         None => (line, None),
@@ -151,7 +151,7 @@ pub(super) fn is_http(line: &[u8]) -> bool {
         b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
         b"PRI",
     ];
-    let (word, rest) = split(line);
+    let (word, rest) = split_line(line);
     rest.is_some() && METHODS.contains(&word)
 }
 
@@ -218,8 +218,8 @@ mod tests {
 
     #[test]
     fn arguments() {
-        assert_eq!(split(b"PASS a b "), (&b"PASS"[..], Some(&b"a b "[..])));
-        assert_eq!(split(b"NOOP"), (&b"NOOP"[..], None));
+        assert_eq!(split_line(b"PASS a b "), (&b"PASS"[..], Some(&b"a b "[..])));
+        assert_eq!(split_line(b"NOOP"), (&b"NOOP"[..], None));
         assert_eq!(argument(Some(b"x ")), Ok(Some("x ")));
         assert_eq!(argument(Some(b"  ")), Ok(None));
         for bad in [&b"a\nb"[..], b"a\rb", b"a\0", b"\xff"] {

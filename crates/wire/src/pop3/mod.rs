@@ -14,6 +14,9 @@ pub mod ask;
 pub mod client;
 mod command;
 mod encode;
+pub mod relay;
 mod reply;
 pub mod server;
 mod transaction;
+
+pub use command::split_line;

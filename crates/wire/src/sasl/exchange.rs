@@ -15,6 +15,7 @@ use super::prepare::{prepare_name, prepare_password};
 use super::scram::{Binding, ClientFirst, Offer, Verdict};
 use super::{AccountAnswer, AccountAsk, Attempt, Mechanism};
 use crate::seam::{ChannelBindings, MayReadCredentials};
+use crate::secret::Secret;
 
 /// The longest name or password in octets (RFC 4616 2). [SASL-PLAIN-02]
 const LONGEST_PART: usize = 255;
@@ -73,6 +74,7 @@ enum State {
     LoginPassword {
         user: Vec<u8>,
     },
+    Token,
     ScramFirst,
     ScramKeys(Box<ClientFirst>),
     ScramFinal(Box<Offer>),
@@ -120,6 +122,10 @@ impl Exchange {
         match (self.mechanism, initial) {
             (Mechanism::Plain, Some(octets)) => self.plain(octets),
             (Mechanism::Plain, None) => self.challenge(State::Plain, b""),
+            (Mechanism::OAuthBearer | Mechanism::XOAuth2, Some(octets)) => self.token(octets),
+            (Mechanism::OAuthBearer | Mechanism::XOAuth2, None) => {
+                self.challenge(State::Token, b"")
+            }
             (Mechanism::Login, None) => self.challenge(State::LoginName, b"Username:"),
             (Mechanism::Login, Some([])) => Step::Failed(Failure::InitialResponseNotAllowed),
             // Never specified, but widely used clients send the name along.
@@ -137,6 +143,7 @@ impl Exchange {
     pub fn response(&mut self, octets: &[u8]) -> Step {
         match mem::replace(&mut self.state, State::Over) {
             State::Plain => self.plain(octets),
+            State::Token => self.token(octets),
             State::LoginName => self.login_name(octets),
             State::LoginPassword { user } => self.login_password(&user, octets),
             State::ScramFirst => self.scram_first(octets),
@@ -195,6 +202,26 @@ impl Exchange {
             }
             Ok((_, attempt)) => self.judge(attempt),
             Err(failure) => Step::Failed(failure),
+        }
+    }
+
+    /// RFC 7628 3.1, and the older form.
+    fn token(&mut self, octets: &[u8]) -> Step {
+        let bearer = if self.mechanism == Mechanism::OAuthBearer {
+            oauthbearer(octets)
+        } else {
+            xoauth2(octets)
+        };
+        let Some((user, token)) = bearer else {
+            return Step::Failed(Failure::Malformed);
+        };
+        match prepare_name(&user) {
+            Ok(user) => self.judge(Attempt::Token {
+                user,
+                token: Secret::new(token.to_owned()),
+                mechanism: self.mechanism,
+            }),
+            Err(_) => Step::Failed(Failure::WrongCredentials),
         }
     }
 
@@ -273,6 +300,39 @@ fn attempt(
     ))
 }
 
+/// `n,a=NAME,^Akey=value^A…^A^A`: name and token. [SASL-OAUTH-01]
+fn oauthbearer(octets: &[u8]) -> Option<(String, &str)> {
+    let text = std::str::from_utf8(octets).ok()?;
+    let (header, pairs) = text.split_once('\u{1}')?;
+    let name = header.strip_prefix("n,a=")?.strip_suffix(',')?;
+    if name.is_empty() || name.contains(',') {
+        return None;
+    }
+    // RFC 5801 4: a comma and an equals sign are coded, and nothing else is.
+    let name = name.replace("=2C", ",").replace("=3D", "=");
+    Some((name, bearer(pairs)?))
+}
+
+/// `user=NAME^Aauth=Bearer TOKEN^A^A`. [SASL-OAUTH-02]
+fn xoauth2(octets: &[u8]) -> Option<(String, &str)> {
+    let text = std::str::from_utf8(octets).ok()?;
+    let (name, pairs) = text.strip_prefix("user=")?.split_once('\u{1}')?;
+    (!name.is_empty()).then_some((name.to_owned(), bearer(pairs)?))
+}
+
+/// The token among pairs that end with two ^A.
+fn bearer(pairs: &str) -> Option<&str> {
+    let pairs = pairs.strip_suffix("\u{1}\u{1}")?;
+    let mut tokens = pairs.split('\u{1}').filter_map(|pair| {
+        let (word, token) = pair.strip_prefix("auth=")?.split_once(' ')?;
+        word.eq_ignore_ascii_case("Bearer").then_some(token)
+    });
+    let token = tokens.next()?;
+    // RFC 6750 2.1: anything else could speak for the rest of a message.
+    let is_token = !token.is_empty() && token.bytes().all(|it| it.is_ascii_graphic());
+    (is_token && tokens.next().is_none()).then_some(token)
+}
+
 fn name(octets: &[u8]) -> Result<String, Failure> {
     // [SASL-PLAIN-03] what cannot be prepared names no account
     prepare_name(text(octets)?).map_err(|_| Failure::WrongCredentials)
@@ -284,4 +344,41 @@ fn text(octets: &[u8]) -> Result<&str, Failure> {
         return Err(Failure::Malformed);
     }
     std::str::from_utf8(octets).map_err(|_| Failure::Malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_and_nothing_that_looks_like_more() {
+        // [SASL-OAUTH-01] [SASL-OAUTH-02]
+        let good = Some(("a,b=c".to_owned(), "ya29.x~y"));
+        assert_eq!(
+            oauthbearer(b"n,a=a=2Cb=3Dc,\x01host=h\x01port=1\x01auth=Bearer ya29.x~y\x01\x01"),
+            good
+        );
+        assert_eq!(xoauth2(b"user=a,b=c\x01auth=bearer ya29.x~y\x01\x01"), good);
+        for bad in [
+            &b""[..],
+            b"n,,\x01auth=Bearer t\x01\x01",
+            b"y,a=u,\x01auth=Bearer t\x01\x01",
+            b"n,a=u,b,\x01auth=Bearer t\x01\x01",
+            b"n,a=u,\x01auth=Bearer t\x01",
+            b"n,a=u,\x01auth=Bearer \x01\x01",
+            b"n,a=u,\x01auth=Bearer t x\x01\x01",
+            b"n,a=u,\x01auth=Bearer t\x01auth=Bearer v\x01\x01",
+            b"n,a=u,\x01auth=Basic t\x01\x01",
+        ] {
+            assert_eq!(oauthbearer(bad), None, "{bad:?}");
+        }
+        for bad in [
+            &b"user=\x01auth=Bearer t\x01\x01"[..],
+            b"user=u\x01auth=Bearer t\x01",
+            b"user=u\x01auth=Bearer \xff\x01\x01",
+            b"auth=Bearer t\x01\x01",
+        ] {
+            assert_eq!(xoauth2(bad), None, "{bad:?}");
+        }
+    }
 }

@@ -35,14 +35,28 @@ pub enum Mechanism {
     Plain,
     /// LOGIN, never standardised, for old clients [SASL-LOGIN-01].
     Login,
+    /// OAUTHBEARER (RFC 7628): a token, for whoever can have it judged. Not among [`Mechanism::ALL`].
+    OAuthBearer,
+    /// XOAUTH2, the older form of the same.
+    XOAuth2,
 }
 
 impl Mechanism {
     // [SASL-SEC-01] nothing else: no CRAM-MD5, DIGEST-MD5, NTLM, ANONYMOUS
-    /// All of them, strongest first.
+    /// All that a server with accounts of its own offers, strongest first.
     pub const ALL: [Self; 4] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
+        Self::Plain,
+        Self::Login,
+    ];
+
+    /// All that a session can speak: those with tokens too, which a gate passes on.
+    pub const SPOKEN: [Self; 6] = [
+        Self::ScramSha256Plus,
+        Self::ScramSha256,
+        Self::OAuthBearer,
+        Self::XOAuth2,
         Self::Plain,
         Self::Login,
     ];
@@ -54,12 +68,19 @@ impl Mechanism {
             Self::ScramSha256 => "SCRAM-SHA-256",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
+            Self::OAuthBearer => "OAUTHBEARER",
+            Self::XOAuth2 => "XOAUTH2",
         }
     }
 
-    /// The mechanism of this name, in any case. Whether it is offered is another question: see [`offered`].
+    /// The mechanism of this name among [`Mechanism::ALL`], in any case. Whether it is offered is another question: see [`offered`].
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
+        Self::spoken(name).filter(|it| Self::ALL.contains(it))
+    }
+
+    /// The mechanism of this name among [`Mechanism::SPOKEN`].
+    pub fn spoken(name: &[u8]) -> Option<Self> {
+        Self::SPOKEN
             .into_iter()
             .find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
     }
@@ -76,7 +97,7 @@ pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
         return Vec::new();
     };
     let bound = may.bindings().is_some();
-    Mechanism::ALL
+    Mechanism::SPOKEN
         .into_iter()
         .filter(|it| allowed.contains(it))
         .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
@@ -111,6 +132,16 @@ pub enum Attempt {
         user: String,
         /// The password, prepared (`SASLprep`).
         password: Secret<String>,
+        /// By which mechanism.
+        mechanism: Mechanism,
+    },
+    /// An access token, for its issuer to judge (RFC 7628). Only where [`Mechanism::OAuthBearer`] or [`Mechanism::XOAuth2`] is
+    /// allowed.
+    Token {
+        /// The name as the client gave it, prepared.
+        user: String,
+        /// The token: printable ASCII.
+        token: Secret<String>,
         /// By which mechanism.
         mechanism: Mechanism,
     },

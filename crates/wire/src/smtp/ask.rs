@@ -36,6 +36,9 @@ pub enum Answer {
     Account(AccountAnswer),
     /// Go on, or the reason not to.
     Verdict(Result<(), Refusal>),
+    /// To [`Ask::Mail`], [`Ask::Recipient`], [`Ask::Begin`], [`Ask::Content`] and [`Ask::Commit`]: what the server behind this one
+    /// answered. It grants or refuses by its code; 421 ends the session.
+    Passed(Box<super::relay::Passed>),
     /// To [`Ask::Commit`]: the message's id (for the 250 reply; printable ASCII), or the reason it is not kept.
     Stored(Result<Box<str>, Refusal>),
 }

@@ -40,6 +40,11 @@ pub struct Decoded {
 }
 
 impl DataDecoder {
+    /// In the midst of data, where octets are missing and it is not known what stood before.
+    pub fn in_text() -> Self {
+        Self { place: Place::Text }
+    }
+
     /// Decodes input into `out` until the input is used up, the data ends, or `out` holds `limit` octets.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, limit: usize) -> Decoded {
         let mut consumed = 0;

@@ -22,6 +22,7 @@ pub mod data;
 pub mod header;
 pub mod path;
 pub mod received;
+pub mod relay;
 pub mod reply;
 pub mod server;
 pub mod table;

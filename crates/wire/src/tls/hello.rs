@@ -2,6 +2,14 @@
 
 use std::net::IpAddr;
 
+use super::bytes::{Bytes, u16_list};
+
+/// SSL 3.0 on the wire.
+pub const SSL3: u16 = 0x0300;
+/// TLS 1.0 on the wire.
+pub const TLS10: u16 = 0x0301;
+/// TLS 1.1 on the wire.
+pub const TLS11: u16 = 0x0302;
 /// TLS 1.2 on the wire.
 pub const TLS12: u16 = 0x0303;
 /// TLS 1.3 on the wire.
@@ -115,7 +123,11 @@ impl ClientHello {
                     return None;
                 }
             }
-            51 => self.key_shares = key_share_groups(data.only_vec16()?)?,
+            // May be empty: the client asks for a HelloRetryRequest (RFC 9846 4.2.8).
+            51 => {
+                self.key_shares = key_share_groups(data.vec16()?)?;
+                data.must_be_empty()?;
+            }
             0xff01 => self.has_renegotiation_info = true,
             _ => {}
         }
@@ -139,7 +151,7 @@ fn server_name(mut data: Bytes<'_>) -> Option<Option<String>> {
 }
 
 /// The name in lower case without its last dot, if it can be one in the DNS.
-fn host_name(octets: &[u8]) -> Option<String> {
+pub(super) fn host_name(octets: &[u8]) -> Option<String> {
     let name = std::str::from_utf8(octets).ok()?.to_ascii_lowercase();
     let name = name.strip_suffix('.').unwrap_or(&name);
     let label_fits = |label: &str| {
@@ -173,63 +185,6 @@ fn key_share_groups(mut list: Bytes<'_>) -> Option<Vec<u16>> {
         }
     }
     Some(groups)
-}
-
-fn u16_list(mut list: Bytes<'_>) -> Option<Vec<u16>> {
-    let mut values = Vec::with_capacity(list.0.len() / 2);
-    while !list.is_empty() {
-        values.push(list.u16()?);
-    }
-    Some(values)
-}
-
-/// Octets to be read from the front.
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn u8(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn u16(&mut self) -> Option<u16> {
-        Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
-    }
-
-    /// A vector with one octet of length.
-    fn vec8(&mut self) -> Option<Self> {
-        let length = usize::from(self.u8()?);
-        self.take(length).map(Self)
-    }
-
-    /// A vector with two octets of length.
-    fn vec16(&mut self) -> Option<Self> {
-        let length = usize::from(self.u16()?);
-        self.take(length).map(Self)
-    }
-
-    /// A vector with two octets of length, at least one element, and nothing after it.
-    fn only_vec16(&mut self) -> Option<Self> {
-        let vector = self.vec16()?;
-        (self.is_empty() && !vector.is_empty()).then_some(vector)
-    }
-
-    fn must_be_empty(&self) -> Option<bool> {
-        self.is_empty().then_some(true)
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The ClientHello, read before a TLS engine sees it, and alerts written without one.
+//! Hellos and what follows them in clear, read and written without a TLS engine.
 //!
 //! A server must know the server name, the signature schemes and the versions a client offers before it can choose a
 //! certificate, and must be able to refuse (`unrecognized_name`) before any engine is set up. This is a reader of TLS records
@@ -9,16 +9,28 @@
 //! - Any record version `{03,xx}` is accepted (RFC 8996 4) [TLS-VER-03]; what the hello offers is what counts.
 //! - The reader is strict about lengths (every vector must fit exactly where it stands) and indifferent to values it does
 //!   not know (GREASE, RFC 8701).
+//! - [`Offer`] writes `ClientHellos` that no engine would, SSL 3 to TLS 1.3, and [`ssl2`] those of SSL 2: to ask a server what it
+//!   would take. [`TlsStream`] reads what stands in clear in either direction, in any cut, with bounded memory.
+//! - [`suites`] says what a cipher suite is made of.
 //! - [`alert`] writes an alert record in clear; [`names`] gives IANA names.
 //!
 //! Standards: RFC 9846 (TLS 1.3) 4.1.2, 5.1, 6; RFC 5246 7.4.1.2; RFC 6066 3 (SNI); RFC 7301 (ALPN); RFC 7627 (EMS).
 
+mod answer;
+mod bytes;
 mod hello;
 pub mod names;
+mod offer;
 mod reader;
+pub mod ssl2;
+mod stream;
+pub mod suites;
 
-pub use hello::{ClientHello, TLS12, TLS13};
+pub use answer::{KeyExchange, ServerHello};
+pub use hello::{ClientHello, SSL3, TLS10, TLS11, TLS12, TLS13};
+pub use offer::{ALL_SCHEMES, COMMON_GROUPS, Offer};
 pub use reader::{HelloReader, Progress};
+pub use stream::{Piece, TlsStream};
 
 /// The most octets, record headers included, that are collected for one ClientHello. Hybrid key shares make hellos of about
 /// 2 KiB; nothing honest comes near this.

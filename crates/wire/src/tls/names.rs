@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 
-/// The name of a cipher suite, if it is one of those met in mail.
+use super::suites;
+
+/// The name of a cipher suite, if it is in IANA's registry.
 pub fn suite(number: u16) -> Option<&'static str> {
-    find(SUITES, number)
+    suites::suite(number)
+        .map(|suite| suite.name)
+        .or_else(|| find(SIGNALS, number))
 }
 
 /// The name of a key exchange group.
@@ -31,57 +35,26 @@ fn find(table: &[(u16, &'static str)], number: u16) -> Option<&'static str> {
     table.get(at).map(|row| row.1)
 }
 
-const SUITES: &[(u16, &str)] = &[
-    (0x0001, "TLS_RSA_WITH_NULL_MD5"),
-    (0x0002, "TLS_RSA_WITH_NULL_SHA"),
-    (0x0004, "TLS_RSA_WITH_RC4_128_MD5"),
-    (0x0005, "TLS_RSA_WITH_RC4_128_SHA"),
-    (0x000a, "TLS_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0x0016, "TLS_DHE_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0x0018, "TLS_DH_anon_WITH_RC4_128_MD5"),
-    (0x002f, "TLS_RSA_WITH_AES_128_CBC_SHA"),
-    (0x0033, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA"),
-    (0x0034, "TLS_DH_anon_WITH_AES_128_CBC_SHA"),
-    (0x0035, "TLS_RSA_WITH_AES_256_CBC_SHA"),
-    (0x0039, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA"),
-    (0x003a, "TLS_DH_anon_WITH_AES_256_CBC_SHA"),
-    (0x003b, "TLS_RSA_WITH_NULL_SHA256"),
-    (0x003c, "TLS_RSA_WITH_AES_128_CBC_SHA256"),
-    (0x003d, "TLS_RSA_WITH_AES_256_CBC_SHA256"),
-    (0x0067, "TLS_DHE_RSA_WITH_AES_128_CBC_SHA256"),
-    (0x006b, "TLS_DHE_RSA_WITH_AES_256_CBC_SHA256"),
-    (0x009c, "TLS_RSA_WITH_AES_128_GCM_SHA256"),
-    (0x009d, "TLS_RSA_WITH_AES_256_GCM_SHA384"),
-    (0x009e, "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256"),
-    (0x009f, "TLS_DHE_RSA_WITH_AES_256_GCM_SHA384"),
+/// What stands in the list of suites and is none.
+const SIGNALS: &[(u16, &str)] = &[
     (0x00ff, "TLS_EMPTY_RENEGOTIATION_INFO_SCSV"),
-    (0x1301, "TLS_AES_128_GCM_SHA256"),
-    (0x1302, "TLS_AES_256_GCM_SHA384"),
-    (0x1303, "TLS_CHACHA20_POLY1305_SHA256"),
-    (0x1304, "TLS_AES_128_CCM_SHA256"),
-    (0x1305, "TLS_AES_128_CCM_8_SHA256"),
     (0x5600, "TLS_FALLBACK_SCSV"),
-    (0xc009, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"),
-    (0xc00a, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA"),
-    (0xc011, "TLS_ECDHE_RSA_WITH_RC4_128_SHA"),
-    (0xc012, "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA"),
-    (0xc013, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA"),
-    (0xc014, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA"),
-    (0xc018, "TLS_ECDH_anon_WITH_AES_128_CBC_SHA"),
-    (0xc023, "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256"),
-    (0xc024, "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA384"),
-    (0xc027, "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256"),
-    (0xc028, "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA384"),
-    (0xc02b, "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
-    (0xc02c, "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"),
-    (0xc02f, "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
-    (0xc030, "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384"),
-    (0xcca8, "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
-    (0xcca9, "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256"),
-    (0xccaa, "TLS_DHE_RSA_WITH_CHACHA20_POLY1305_SHA256"),
 ];
 
 const GROUPS: &[(u16, &str)] = &[
+    (0x0001, "sect163k1"),
+    (0x0003, "sect163r2"),
+    (0x0006, "sect233k1"),
+    (0x0007, "sect233r1"),
+    (0x0009, "sect283k1"),
+    (0x000a, "sect283r1"),
+    (0x000b, "sect409k1"),
+    (0x000c, "sect409r1"),
+    (0x000d, "sect571k1"),
+    (0x000e, "sect571r1"),
+    (0x0013, "secp192r1"),
+    (0x0015, "secp224r1"),
+    (0x0016, "secp256k1"),
     (0x0017, "secp256r1"),
     (0x0018, "secp384r1"),
     (0x0019, "secp521r1"),
@@ -107,14 +80,48 @@ const GROUPS: &[(u16, &str)] = &[
     (0x6399, "X25519Kyber768Draft00"),
 ];
 
+/// The name of a signature scheme (registry "TLS `SignatureScheme`"), or its number as `0xHHHH`.
+pub fn scheme_label(number: u16) -> Cow<'static, str> {
+    label(find(SCHEMES, number), number)
+}
+
+const SCHEMES: &[(u16, &str)] = &[
+    (0x0101, "rsa_pkcs1_md5"),
+    (0x0201, "rsa_pkcs1_sha1"),
+    (0x0202, "dsa_sha1"),
+    (0x0203, "ecdsa_sha1"),
+    (0x0301, "rsa_pkcs1_sha224"),
+    (0x0302, "dsa_sha224"),
+    (0x0303, "ecdsa_sha224"),
+    (0x0401, "rsa_pkcs1_sha256"),
+    (0x0402, "dsa_sha256"),
+    (0x0403, "ecdsa_secp256r1_sha256"),
+    (0x0501, "rsa_pkcs1_sha384"),
+    (0x0503, "ecdsa_secp384r1_sha384"),
+    (0x0601, "rsa_pkcs1_sha512"),
+    (0x0603, "ecdsa_secp521r1_sha512"),
+    (0x0804, "rsa_pss_rsae_sha256"),
+    (0x0805, "rsa_pss_rsae_sha384"),
+    (0x0806, "rsa_pss_rsae_sha512"),
+    (0x0807, "ed25519"),
+    (0x0808, "ed448"),
+    (0x0809, "rsa_pss_pss_sha256"),
+    (0x080a, "rsa_pss_pss_sha384"),
+    (0x080b, "rsa_pss_pss_sha512"),
+    (0x0904, "mldsa44"),
+    (0x0905, "mldsa65"),
+    (0x0906, "mldsa87"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tables_are_sorted() {
-        assert!(SUITES.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(SIGNALS.is_sorted_by(|a, b| a.0 < b.0));
         assert!(GROUPS.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(SCHEMES.is_sorted_by(|a, b| a.0 < b.0));
     }
 
     #[test]

@@ -141,6 +141,7 @@ fn imap_append_waits_for_leave_and_is_not_good_before_its_end() {
     let append = imap::client::Command::Append {
         mailbox: "a".into(),
         flags: String::new(),
+        date: None,
         octets: 3,
     };
     let replies = [greeting, "+ go\r\n", "* 1 EXISTS\r\n{tag} OK\r\n"];
@@ -312,4 +313,58 @@ fn sieve_scripts_are_listed_and_read() {
         "{told}"
     );
     assert_eq!(outcome.end, "");
+}
+
+#[test]
+fn spaces_do_not_hide_a_credential_that_is_typed() {
+    // [POP-TLS-07] in clear none is said, however it is written
+    for line in [
+        "PASS pencil",
+        " PASS pencil",
+        "pass\tpencil",
+        "\tUSER anna",
+        " AUTH PLAIN",
+        " STLS",
+    ] {
+        use pop3::client::{Answer, Ask, Client, Command, Config};
+        let config = Arc::new(Config::new(Mode::Off));
+        let outcome = run(
+            || Client::clear(Arc::clone(&config), seed()),
+            || {
+                |ask| match ask {
+                    Ask::Ready(_) => {
+                        Answer::Commands(vec![Command::Raw(line.as_bytes().into(), false)])
+                    }
+                    _ => Answer::Wait,
+                }
+            },
+            &["+OK x\r\n", "-ERR\r\n", "+OK\r\n"],
+        );
+        assert_eq!(outcome.end, "E-MISUSE", "{line:?}");
+        assert!(
+            !outcome.said.concat().contains("encil"),
+            "{:?}",
+            outcome.said
+        );
+    }
+    for line in [
+        "AUTHENTICATE\t\"PLAIN\" \"x\"",
+        " AUTHENTICATE \"PLAIN\"",
+        "\tSTARTTLS",
+    ] {
+        use sieve::client::{Answer, Ask, Client, Config};
+        let config = Arc::new(Config::new(Mode::Off));
+        let outcome = run(
+            || Client::clear(Arc::clone(&config), seed()),
+            || {
+                |ask| match ask {
+                    Ask::Ready(_) => Answer::Raw(line.as_bytes().into()),
+                    _ => Answer::Wait,
+                }
+            },
+            &["OK\r\n", "OK\r\n"],
+        );
+        assert_eq!(outcome.end, "E-MISUSE", "{line:?}");
+        assert_eq!(outcome.said.concat(), "");
+    }
 }

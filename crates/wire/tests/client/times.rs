@@ -164,6 +164,7 @@ fn patience<M: Session>(
         match session.next(now) {
             Next::Ask(ask) => session.answer(owner(ask)),
             Next::Write => session.output().clear(),
+            Next::Read { .. } if now - begun > 24 * 60 * MINUTE => return (now - begun, ""),
             Next::Read { until } => {
                 now = until.min(now + Duration::from_secs(10));
                 session.receive(line.as_bytes());
@@ -197,4 +198,28 @@ fn lines_that_trickle_in_do_not_buy_time() {
     let wait = |_| smtp::client::Answer::Wait;
     let taken = patience(&mut session, &["220 x\r\n"], "250-more\r\n", wait);
     assert_eq!(taken, (Duration::from_secs(30), "E-TIMEOUT"));
+}
+
+#[test]
+fn octets_of_a_message_that_trickle_in_do_not_buy_time() {
+    use pop3::client::{Answer, Ask, Command, Config, Fresh};
+    let credentials = || gatepost_wire::client::Credentials::password("user", "pencil");
+    let opening = [
+        "+OK x\r\n",
+        "+OK\r\nUSER\r\n.\r\n",
+        "+OK\r\n",
+        "+OK\r\n",
+        "+OK\r\n",
+    ];
+    for command in [Command::Retrieve(1), Command::Uidl] {
+        let config = Arc::new(Config::new(Mode::Implicit));
+        let mut session = Fresh::implicit(config, Seed::new([1; 32])).secured(verified_facts());
+        let owner = |ask| match ask {
+            Ask::Ready(_) => Answer::Login(Box::new(credentials())),
+            Ask::LoggedIn(_) => Answer::Commands(vec![command.clone()]),
+            _ => Answer::Wait,
+        };
+        let taken = patience(&mut session, &opening, "x", owner);
+        assert_eq!(taken, (3 * MINUTE, "E-TIMEOUT"), "{command:?}");
+    }
 }

@@ -131,6 +131,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
                 nonce: "0123456789abcdefghij".to_owned(),
             })
         }
+        AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
         AccountAsk::Login(Attempt::Scram { proven, .. }) => granted(proven),
         AccountAsk::Login(Attempt::Password { password, .. }) => {
             granted(password.expose() == "sesame")
@@ -258,6 +259,7 @@ fn what_is_appended_is_fetched() {
         Command::Append {
             mailbox: "INBOX".into(),
             flags: "\\Seen".into(),
+            date: None,
             octets: content.len() as u64,
         },
         select(),

@@ -22,6 +22,7 @@ fn config(starttls: bool) -> Arc<Config> {
         host: "mail.gatepost.test".into(),
         starttls,
         append_limit: 200_000,
+        offer: None,
         mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     })

@@ -35,6 +35,15 @@ fn silence_ends_the_session() {
 }
 
 #[test]
+fn a_login_has_its_time() {
+    let busy = "<wait 50s>\nC: NOOP\nS: -ERR not in this state\n".repeat(5);
+    run_cut(
+        &format!("{HELLO}{busy}<wait 49s>\n<wait 1s>\n<close timeout>\n"),
+        clear,
+    );
+}
+
+#[test]
 fn long_lines() {
     // [POP-TLS-06] 255 octets are read; a line too long is dropped whole, and what follows it is the next command
     let name = "x".repeat(248);

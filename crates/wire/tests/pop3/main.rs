@@ -23,6 +23,7 @@ fn config() -> Arc<Config> {
     Arc::new(Config {
         host,
         greeting: "POP3 server ready".into(),
+        offer: None,
         starttls: true,
         mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),

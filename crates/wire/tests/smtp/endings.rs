@@ -56,6 +56,30 @@ fn a_login_has_its_time() {
     assert_eq!(wait(&mut talk, 290), "");
 }
 
+// A place is for mail: NOOP does not keep it for ever, a message does.
+#[test]
+fn a_session_without_a_message_has_its_time() {
+    let mut talk = Talk::new(clear(mx()));
+    talk.say(EHLO);
+    for _ in 0..6 {
+        assert_eq!(wait(&mut talk, 290), "");
+        talk.say("NOOP\r\n");
+    }
+    let output = talk.say([MAIL, RCPT, "DATA\r\n"].concat());
+    assert_eq!(codes(&output), [250, 250, 354]);
+    for _ in 0..6 {
+        assert_eq!(wait(&mut talk, 290), "");
+        talk.say("x\r\n");
+    }
+    assert_eq!(codes(&talk.say(".\r\n")), [250]);
+    for _ in 0..6 {
+        assert_eq!(wait(&mut talk, 290), "");
+        assert_eq!(codes(&talk.say("RSET\r\n")), [250]);
+    }
+    assert_eq!(wait(&mut talk, 60), "421 4.4.2 Timed out\r\n");
+    assert_eq!(talk.pause, Pause::Closed(Why::Timeout));
+}
+
 /// The upgrade does not give a stranger more time, nor more tries.
 #[test]
 fn patience_is_not_renewed_by_tls() {

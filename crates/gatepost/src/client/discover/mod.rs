@@ -68,6 +68,8 @@ struct Found {
     how: &'static str,
     /// What vouches for the way from the address to the host, in words.
     vouched: &'static str,
+    /// Whether nothing does: only somebody who has seen the name can say that it is right [SRV-03] [ID-02].
+    unvouched: bool,
 }
 
 /// The server for an address: the one kept for it, else one that is found and approved now. Sets the login name where only the
@@ -178,6 +180,7 @@ async fn by_srv(domain: &str, settings: &Settings) -> Result<Vec<Found>, Failure
             return Err(bogus(domain, *service, &status.to_string()));
         }
         found.extend(servers.into_iter().map(|server| Found {
+            unvouched: server.trust(&asked) == Trust::DomainUnlessConfirmed,
             vouched: match server.trust(&asked) {
                 Trust::Host if server.status.word() == "secure" => "DNSSEC vouches for it",
                 Trust::Host => "it is within the domain",
@@ -228,6 +231,7 @@ async fn by_autoconfig(address: &str, domain: &str, settings: &Settings) -> Vec<
                 candidate,
                 how: "autoconfig",
                 vouched: "the domain's own file names it, fetched by verified HTTPS",
+                unvouched: false,
             });
             return found.collect();
         }
@@ -274,6 +278,7 @@ async fn by_guess(
                     candidate,
                     how: "guess",
                     vouched: "it answers, and its certificate is verified",
+                    unvouched: false,
                 }]);
             }
         }
@@ -292,8 +297,15 @@ fn approve(address: &str, found: &[Found], yes: bool) -> Result<(), Failure> {
             it.vouched
         );
     }
-    if yes {
+    let unvouched = found.iter().any(|it| it.unvouched);
+    if yes && !unvouched {
         return Ok(());
+    }
+    if !std::io::stdin().is_terminal() && unvouched {
+        return Err(Failure::usage(
+            "a server outside of the domain that nothing vouches for may be whoever answers DNS queries here, and --yes does not speak for it: compare \
+             the list above with what the provider says, and give the server by its URL, or approve it in a terminal",
+        ));
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
@@ -348,6 +360,7 @@ mod tests {
             },
             how: "srv",
             vouched: "",
+            unvouched: false,
         }
     }
 
@@ -376,5 +389,13 @@ mod tests {
             assert!(approve("anna@e.test", &[found(Protocol::Imap, true, 993)], false).is_err());
         }
         assert!(approve("anna@e.test", &[found(Protocol::Imap, true, 993)], true).is_ok());
+        // [SRV-03] [ID-02] said before it was seen, a yes is none for what nothing vouches for.
+        let stranger = Found {
+            unvouched: true,
+            ..found(Protocol::Imap, true, 993)
+        };
+        if !std::io::stdin().is_terminal() {
+            assert!(approve("anna@e.test", &[stranger], true).is_err());
+        }
     }
 }

@@ -6,8 +6,9 @@
 //!                        └──────── Idle ◀──────────┘
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
+use gatepost_wire::client::{Failure as SessionFailure, Stage};
 use gatepost_wire::imap::client::{
     Answer, Ask, Change, Client, Command, Data, Fetched, Kind, Portion, Status,
 };
@@ -24,6 +25,12 @@ use super::{Tally, date, print_message};
 
 /// How many messages one command fetches.
 const AT_ONCE: usize = 500;
+
+/// The most messages a search may find. A few words of a server can stand for millions of numbers.
+const MOST_FOUND: usize = 2_000_000;
+
+/// The part of a message that is asked for: all of it.
+const WHOLE: &str = "BODY[]";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -48,6 +55,8 @@ pub(crate) struct Run<'a> {
     can_idle: bool,
     store: Option<Store>,
     found: Vec<u32>,
+    /// What was asked for and has not come: nothing else is stored, and nothing twice.
+    expected: HashSet<u32>,
     /// Sets of UIDs that are still to be fetched.
     queue: VecDeque<String>,
     incoming: Option<(u32, Incoming)>,
@@ -72,6 +81,7 @@ impl<'a> Run<'a> {
             can_idle: false,
             store: None,
             found: Vec::new(),
+            expected: HashSet::new(),
             queue: VecDeque::new(),
             incoming: None,
             removable: Vec::new(),
@@ -169,8 +179,15 @@ impl<'a> Run<'a> {
                 }
             }
             Data::Exists(_) => self.news = self.step != Step::Select,
-            Data::Found(uids) => self.found.extend(uids),
-            Data::Fetched(fetched) => self.finish_message(fetched)?,
+            Data::Found(uids) if self.step == Step::Search => {
+                if self.found.len() + uids.len() > MOST_FOUND {
+                    return Err(Trouble::of_session(&SessionFailure::TooMuch(
+                        Stage::Command,
+                    )));
+                }
+                self.found.extend(uids);
+            }
+            Data::Fetched(fetched) => self.finish_message(fetched, open.door.port)?,
             _ => {}
         }
         Ok(())
@@ -252,6 +269,7 @@ impl<'a> Run<'a> {
             new.truncate(usize::try_from(left).unwrap_or(usize::MAX));
         }
         self.queue = new.chunks(AT_ONCE).map(set).collect();
+        self.expected = new.into_iter().collect();
         match self.queue.pop_front() {
             Some(uids) => fetch(uids),
             None => self.remove(),
@@ -268,6 +286,9 @@ impl<'a> Run<'a> {
 
     fn write(&mut self, portion: &Portion) -> Result<(), Trouble> {
         let fail = |failure| Trouble::ours("E-STORE", &failure);
+        if self.step != Step::Fetch || &*portion.section != WHOLE {
+            return Ok(());
+        }
         if portion.offset == 0 {
             self.incoming = None;
         }
@@ -288,9 +309,10 @@ impl<'a> Run<'a> {
     }
 
     /// A message has come whole, and what it is called is known.
-    fn finish_message(&mut self, fetched: Fetched) -> Result<(), Trouble> {
+    fn finish_message(&mut self, fetched: Fetched, port: u16) -> Result<(), Trouble> {
         let fail = |failure| Trouble::ours("E-STORE", &failure);
-        let Some(uid) = fetched.uid else {
+        let expected = |uid: &u32| self.step == Step::Fetch && self.expected.contains(uid);
+        let Some(uid) = fetched.uid.filter(expected) else {
             self.incoming = None;
             return Ok(());
         };
@@ -309,6 +331,7 @@ impl<'a> Run<'a> {
                 incoming
             }
         };
+        self.expected.remove(&uid);
         let flags = fetched.flags.unwrap_or_default();
         let facts = Facts {
             id: uid.to_string(),
@@ -320,8 +343,8 @@ impl<'a> Run<'a> {
             let durable = store.keep(incoming, facts).map_err(fail)?;
             self.note(&durable);
         } else {
-            let origin = self.want.origin(self.url, 0, &self.user, self.validity);
-            print_message(&origin, &facts, &mut incoming);
+            let origin = self.want.origin(self.url, port, &self.user, self.validity);
+            print_message(&origin, &facts, &mut incoming)?;
             self.tally.printed += 1;
         }
         Ok(())
@@ -401,7 +424,7 @@ fn fetch(uids: String) -> Answer {
 }
 
 fn short_body(fetched: &Fetched) -> Option<Vec<u8>> {
-    let (_, value) = fetched.other.iter().find(|(name, _)| &**name == "BODY[]")?;
+    let (_, value) = fetched.other.iter().find(|(name, _)| &**name == WHOLE)?;
     // NIL: the server has no content to give, which is not the same as an empty message.
     if value.is_nil() {
         return None;

@@ -134,6 +134,7 @@ fn end(
         if let Err(trouble) = &result {
             result_document["error"] = trouble.as_json();
         }
+        result_document["exit"] = document!(result.as_ref().err().map_or(0, |it| it.code));
         println!("{result_document}");
     } else if tally.printed == 0 {
         let removed = match tally.removed {
@@ -150,10 +151,12 @@ fn end(
     result.map_err(|trouble| trouble.into_failure(place))
 }
 
-/// A message on standard output, a line of JSON.
-fn print_message(origin: &Origin, facts: &Facts, incoming: &mut Incoming) {
+/// A message on standard output, a line of JSON. One that could not be written does not count.
+fn print_message(origin: &Origin, facts: &Facts, incoming: &mut Incoming) -> Result<(), Trouble> {
     use std::io::Write;
     let line = json::message(origin, facts, incoming.memory());
-    // Whoever reads may have seen enough.
-    let _ = writeln!(std::io::stdout(), "{line}");
+    writeln!(std::io::stdout(), "{line}").map_err(|error| {
+        let failure = Failure::local(format!("cannot write to standard output: {error}"));
+        Trouble::ours("E-STORE", &failure)
+    })
 }

@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
             let durable = durable.map_err(|failure| Trouble::ours("E-STORE", &failure))?;
             self.note(&durable);
         } else {
-            print_message(&self.origin, &facts, &mut incoming);
+            print_message(&self.origin, &facts, &mut incoming)?;
             self.tally.printed += 1;
         }
         self.open = self.open.saturating_sub(1);

@@ -3,7 +3,8 @@
 //! ```text
 //! gatepost-fetch-1
 //! done     SOURCE  ID           the message is stored
-//! writing  SOURCE  ID  OFFSET  LENGTH   mbox: the octets at OFFSET are about to be written
+//! writing  SOURCE  ID  OFFSET  LENGTH  FILE   mbox: the octets at OFFSET are about to be written
+//! mended   FILE                what broke off in this mbox has been taken out again
 //! ```
 //!
 //! SOURCE is the login name, the host, and for IMAP the mailbox with its UIDVALIDITY; ID is the UID, or POP3's unique-id. A line
@@ -13,6 +14,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
@@ -23,8 +25,10 @@ pub(crate) const NAME: &str = ".gatepost-fetch";
 const FIRST_LINE: &str = "gatepost-fetch-1";
 
 /// A write to an mbox that was announced and not seen to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unfinished {
+    /// The mbox's file name: several may stand in a folder, and several accounts may share one.
+    pub(crate) mbox: String,
     /// Where it began.
     pub(crate) offset: u64,
     /// How many octets were to be written.
@@ -38,7 +42,8 @@ pub(crate) struct State {
     file: File,
     /// `SOURCE\tID` of everything stored.
     known: HashSet<String>,
-    pub(crate) unfinished: Option<Unfinished>,
+    /// The source that announced each write.
+    unfinished: Vec<(String, Unfinished)>,
 }
 
 impl State {
@@ -50,6 +55,7 @@ impl State {
             .read(true)
             .append(true)
             .create(true)
+            .mode(0o600)
             .open(&path)
             .map_err(fail)?;
         match file.try_lock() {
@@ -96,15 +102,29 @@ impl State {
         &mut self,
         source: &str,
         id: &str,
-        write: Unfinished,
+        write: &Unfinished,
     ) -> Result<(), Failure> {
         let line = format!(
-            "writing\t{}\t{}\t{}\n",
+            "writing\t{}\t{}\t{}\t{}\n",
             key(source, id),
             write.offset,
-            write.length
+            write.length,
+            write.mbox
         );
         self.append(&line)
+    }
+
+    /// The write to this mbox that a run before did not end.
+    pub(crate) fn unfinished(&self, mbox: &str) -> Option<&Unfinished> {
+        let mut all = self.unfinished.iter().map(|(_, write)| write);
+        all.find(|write| write.mbox == mbox)
+    }
+
+    /// Notes that there is nothing half written in this mbox any more. Without it the next run would cut off what stands there by then.
+    pub(crate) fn note_mended(&mut self, mbox: &str) -> Result<(), Failure> {
+        self.append(&format!("mended\t{mbox}\n"))?;
+        self.unfinished.retain(|(_, write)| write.mbox != mbox);
+        Ok(())
     }
 
     /// Notes that messages are stored, durably.
@@ -143,22 +163,28 @@ fn key(source: &str, id: &str) -> String {
     format!("{}\t{}", plain(source), plain(id))
 }
 
-fn read(lines: &str) -> (HashSet<String>, Option<Unfinished>) {
+fn read(lines: &str) -> (HashSet<String>, Vec<(String, Unfinished)>) {
     let mut known = HashSet::new();
-    let mut unfinished = None;
+    let mut unfinished: Vec<(String, Unfinished)> = Vec::new();
     for line in lines.lines().skip(1) {
         let fields: Vec<&str> = line.split('\t').collect();
         match fields.as_slice() {
             ["done", source, id] => {
-                unfinished = None;
+                unfinished.retain(|(by, _)| by != source);
                 known.insert(format!("{source}\t{id}"));
             }
-            ["writing", _, _, offset, length] => {
-                unfinished = offset
-                    .parse()
-                    .ok()
-                    .zip(length.parse().ok())
-                    .map(|(offset, length)| Unfinished { offset, length });
+            ["mended", mbox] => unfinished.retain(|(_, write)| write.mbox != *mbox),
+            ["writing", source, _, offset, length, mbox] => {
+                let numbers = offset.parse().ok().zip(length.parse().ok());
+                unfinished.extend(numbers.map(|(offset, length)| {
+                    let mbox = (*mbox).to_owned();
+                    let write = Unfinished {
+                        mbox,
+                        offset,
+                        length,
+                    };
+                    ((*source).to_owned(), write)
+                }));
             }
             _ => {}
         }
@@ -201,18 +227,39 @@ mod tests {
     #[test]
     fn a_write_that_did_not_end_is_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let write = Unfinished {
+        let write = |mbox: &str| Unfinished {
+            mbox: mbox.to_owned(),
             offset: 10,
             length: 5,
         };
         let mut state = State::open(folder.path()).unwrap();
-        state.announce("s", "1", write).unwrap();
+        state.announce("s", "1", &write("a.mbox")).unwrap();
+        state.announce("t", "1", &write("b.mbox")).unwrap();
         drop(state);
         let mut state = State::open(folder.path()).unwrap();
-        assert_eq!(state.unfinished, Some(write));
+        assert_eq!(state.unfinished("a.mbox"), Some(&write("a.mbox")));
+        assert_eq!(state.unfinished("c.mbox"), None);
         state.note("s", &["1".into()]).unwrap();
         drop(state);
-        assert_eq!(State::open(folder.path()).unwrap().unfinished, None);
+        let mut state = State::open(folder.path()).unwrap();
+        assert_eq!(state.unfinished("a.mbox"), None);
+        // What one account notes says nothing of another's write.
+        assert_eq!(state.unfinished("b.mbox"), Some(&write("b.mbox")));
+        state.note_mended("b.mbox").unwrap();
+        drop(state);
+        assert_eq!(
+            State::open(folder.path()).unwrap().unfinished("b.mbox"),
+            None
+        );
+    }
+
+    #[test]
+    fn nobody_else_reads_what_was_fetched_from_where() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        State::open(folder.path()).unwrap();
+        let facts = std::fs::metadata(folder.path().join(NAME)).unwrap();
+        assert_eq!(facts.permissions().mode() & 0o077, 0);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A message is written to a temporary file while it comes. When it has come whole it waits with others, and they are made
 //! durable together: sync, rename, note in the state file. What breaks off on the way is never seen under its name [TLS-CLOSE-01]. The
-//! names say where a message came from, so that a run that died between rename and note does not store it twice.
+//! names say where a message came from, so that a run that died between rename and note does not store it twice. Two accounts in one
+//! folder may give the same name to two messages, and so may a server: what is there is never replaced, the second gets a number.
 //!
 //! | format | name | line ends |
 //! |---|---|---|
@@ -11,9 +12,9 @@
 //! | `eml` | `MAILBOX.UIDVALIDITY.UID.eml` | as they came |
 //! | `json` | the same with `.json`: facts, header fields and the content in base64 | as they came |
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -61,6 +62,12 @@ const BATCH: usize = 64;
 /// How many octets are appended to an mbox at a time.
 const PORTION: usize = 8 * 1024 * 1024;
 
+/// The most octets of a message that is put together in memory. A server may announce any number of them.
+const MOST_IN_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// How many messages may want the same name.
+const NAMESAKES: usize = 1000;
+
 /// An output folder.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -71,8 +78,8 @@ pub(crate) struct Store {
     /// Whole messages that are not yet under their names.
     waiting: Vec<Waiting>,
     serial: u64,
-    /// The messages in the Maildir when it was opened, without their flags.
-    present: HashSet<String>,
+    /// The messages in the Maildir when it was opened, by their names without the flags.
+    present: HashMap<String, PathBuf>,
 }
 
 #[derive(Debug)]
@@ -98,6 +105,8 @@ pub(crate) struct Incoming {
     /// Whether CRLF becomes LF, and whether a CR is held back for that.
     unix: bool,
     held: bool,
+    /// Whether it will be in memory as a whole.
+    in_memory: bool,
     /// How many octets have come.
     pub(crate) octets: u64,
 }
@@ -137,14 +146,15 @@ impl Store {
             state,
             waiting: Vec::new(),
             serial: 0,
-            present: HashSet::new(),
+            present: HashMap::new(),
         };
         for part in ["tmp", "new", "cur"] {
             if format == Format::Maildir {
                 make(&folder.join(part))?;
-                store
-                    .present
-                    .extend(names_without_flags(&folder.join(part)));
+                if part != "tmp" {
+                    let there = by_name_without_flags(&folder.join(part));
+                    store.present.extend(there);
+                }
             }
         }
         store.finish_what_broke_off()?;
@@ -159,7 +169,12 @@ impl Store {
     /// Begins a message. What it is called is often known only when it has come whole.
     pub(crate) fn begin(&mut self) -> Result<Incoming, Failure> {
         self.serial += 1;
-        let name = format!(".gatepost-{}-{}", std::process::id(), self.serial);
+        // Nobody must have put something there before, such as a link to another file: the name is not to be guessed, and new.
+        let mut chance = [0_u8; 8];
+        aws_lc_rs::rand::fill(&mut chance)
+            .map_err(|_| Failure::local("the system gives no randomness"))?;
+        let chance = u64::from_ne_bytes(chance);
+        let name = format!(".gatepost-{}-{chance:016x}", self.serial);
         let folder = match self.format {
             Format::Maildir => self.folder.join("tmp"),
             _ => self.folder.clone(),
@@ -167,8 +182,7 @@ impl Store {
         let path = folder.join(name);
         let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&path)
             .map_err(|error| cannot(&path, &error))?;
@@ -176,6 +190,7 @@ impl Store {
             sink: Sink::File(Temporary(path), BufWriter::with_capacity(64 * 1024, file)),
             unix: matches!(self.format, Format::Maildir | Format::Mbox),
             held: false,
+            in_memory: matches!(self.format, Format::Mbox | Format::Json),
             octets: 0,
         })
     }
@@ -217,16 +232,13 @@ impl Store {
         Ok(ids)
     }
 
-    fn rename_all(&self, waiting: &[Waiting]) -> Result<(), Failure> {
+    fn rename_all(&mut self, waiting: &[Waiting]) -> Result<(), Failure> {
         self.sync(waiting)?;
         let mut folders = Vec::new();
         for it in waiting {
-            let target = self.target(&it.facts);
-            // A run that died before its note may have stored it, and a mail program may have moved it since.
-            if self.present.contains(&self.maildir_name(&it.facts)) {
+            let Some(target) = self.settle(it)? else {
                 continue;
-            }
-            fs::rename(&it.temporary.0, &target).map_err(|error| cannot(&target, &error))?;
+            };
             let folder = target.parent().unwrap_or(&self.folder).to_owned();
             if !folders.contains(&folder) {
                 folders.push(folder);
@@ -237,6 +249,34 @@ impl Store {
             synced.map_err(|error| cannot(&folder, &error))?;
         }
         Ok(())
+    }
+
+    /// Gives a message its name, or another where another message has it. None when the same message is there already: a run that
+    /// died before its note may have stored it, and a mail program may have moved it since.
+    fn settle(&mut self, waiting: &Waiting) -> Result<Option<PathBuf>, Failure> {
+        let temporary = &waiting.temporary.0;
+        for number in 0..NAMESAKES {
+            let (name, target) = self.target(&waiting.facts, number);
+            let fail = |error: std::io::Error| cannot(&target, &error);
+            let there = match self.present.get(&name) {
+                Some(path) => path.clone(),
+                None => match rename_as_new(temporary, &target) {
+                    Ok(()) => {
+                        self.present.insert(name, target.clone());
+                        return Ok(Some(target));
+                    }
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => target.clone(),
+                    Err(error) => return Err(fail(error)),
+                },
+            };
+            if is_same(temporary, &there).map_err(fail)? {
+                return Ok(None);
+            }
+        }
+        Err(Failure::local(format!(
+            "there are {NAMESAKES} other messages of the same name in {}; give another folder",
+            self.folder.display()
+        )))
     }
 
     /// One sync of the file system for many files, a sync of the file for one.
@@ -250,12 +290,16 @@ impl Store {
         rustix::fs::syncfs(&folder).map_err(|error| fail(&error.into()))
     }
 
-    fn target(&self, facts: &Facts) -> PathBuf {
-        let name = format!("{}.{}", self.origin.stem, plain(&facts.id));
-        match self.format {
+    /// The name a message is known by, and its path; `number` tells namesakes apart.
+    fn target(&self, facts: &Facts, number: usize) -> (String, PathBuf) {
+        let mut name = format!("{}.{}", self.origin.stem, plain(&facts.id));
+        if number > 0 {
+            name.push_str(&format!("~{number}"));
+        }
+        let path = match self.format {
             Format::Eml => self.folder.join(format!("{name}.eml")),
             Format::Json => self.folder.join(format!("{name}.json")),
-            Format::Mbox => self.mbox(),
+            Format::Mbox => self.folder.join(self.mbox()),
             Format::Maildir => {
                 let letters = letters(&facts.flags);
                 let part = if letters.is_empty() { "new" } else { "cur" };
@@ -264,38 +308,26 @@ impl Store {
                 } else {
                     format!(":2,{letters}")
                 };
-                self.folder
-                    .join(part)
-                    .join(format!("{}{ending}", self.maildir_name(facts)))
+                name = maildir_name(&name, facts.date);
+                self.folder.join(part).join(format!("{name}{ending}"))
             }
-        }
+        };
+        (name, path)
     }
 
-    fn maildir_name(&self, facts: &Facts) -> String {
-        let seconds = facts.date.and_then(|date| {
-            let since = date.duration_since(SystemTime::UNIX_EPOCH);
-            since.ok().map(|since| since.as_secs())
-        });
-        format!(
-            "{}.{}.{}.gatepost",
-            seconds.unwrap_or_default(),
-            self.origin.stem,
-            plain(&facts.id)
-        )
-    }
-
-    fn mbox(&self) -> PathBuf {
+    /// The mbox's file name.
+    fn mbox(&self) -> String {
         let mailbox = self
             .origin
             .stem
             .rsplit_once('.')
             .map_or(self.origin.stem.as_str(), |(mailbox, _)| mailbox);
-        self.folder.join(format!("{mailbox}.mbox"))
+        format!("{mailbox}.mbox")
     }
 
     /// Appends messages to the mbox, some mebibytes at a time.
     fn append_all(&mut self, waiting: &[Waiting]) -> Result<(), Failure> {
-        let path = self.mbox();
+        let path = self.folder.join(self.mbox());
         let (mut quoted, mut ids) = (Vec::new(), Vec::new());
         for it in waiting {
             quote_for_mbox(it, &mut quoted).map_err(|error| cannot(&path, &error))?;
@@ -325,10 +357,11 @@ impl Store {
             .map_err(fail)?;
         let offset = mbox.metadata().map_err(fail)?.len();
         let write = Unfinished {
+            mbox: self.mbox(),
             offset,
             length: quoted.len() as u64,
         };
-        self.state.announce(&self.origin.source, first, write)?;
+        self.state.announce(&self.origin.source, first, &write)?;
         mbox.write_all(quoted).map_err(fail)?;
         mbox.sync_all().map_err(fail)?;
         self.state.note(&self.origin.source, ids)
@@ -336,22 +369,20 @@ impl Store {
 
     /// Takes half a message out of an mbox, which a run that died left there. What others appended since is left alone.
     fn finish_what_broke_off(&mut self) -> Result<(), Failure> {
-        let (Format::Mbox, Some(write)) = (self.format, self.state.unfinished.take()) else {
+        let name = self.mbox();
+        let (Format::Mbox, Some(write)) = (self.format, self.state.unfinished(&name)) else {
             return Ok(());
         };
-        let path = self.mbox();
-        let Ok(mbox) = OpenOptions::new().write(true).open(&path) else {
-            return Ok(());
-        };
-        let length = mbox
-            .metadata()
-            .map_err(|error| cannot(&path, &error))?
-            .len();
-        if (write.offset..=write.offset + write.length).contains(&length) {
-            mbox.set_len(write.offset)
-                .map_err(|error| cannot(&path, &error))?;
+        let path = self.folder.join(&name);
+        if let Ok(mbox) = OpenOptions::new().write(true).open(&path) {
+            let fail = |error: std::io::Error| cannot(&path, &error);
+            let length = mbox.metadata().map_err(fail)?.len();
+            if (write.offset..=write.offset + write.length).contains(&length) {
+                mbox.set_len(write.offset).map_err(fail)?;
+                mbox.sync_all().map_err(fail)?;
+            }
         }
-        Ok(())
+        self.state.note_mended(&name)
     }
 
     /// Turns the raw message in a temporary file into JSON, in place.
@@ -371,6 +402,7 @@ impl Incoming {
             sink: Sink::Memory(Vec::new()),
             unix: false,
             held: false,
+            in_memory: true,
             octets: 0,
         }
     }
@@ -386,6 +418,12 @@ impl Incoming {
     /// Octets of the message, as they came.
     pub(crate) fn write(&mut self, octets: &[u8]) -> Result<(), Failure> {
         self.octets += octets.len() as u64;
+        if self.in_memory && self.octets > MOST_IN_MEMORY {
+            return Err(Failure::usage(format!(
+                "a message has more than {} MiB, which --output maildir and --output eml alone can keep",
+                MOST_IN_MEMORY / 1024 / 1024
+            )));
+        }
         let written = if self.unix {
             self.write_unix(octets)
         } else {
@@ -443,14 +481,56 @@ fn make(folder: &Path) -> Result<(), Failure> {
         .map_err(|error| cannot(folder, &error))
 }
 
-fn names_without_flags(folder: &Path) -> Vec<String> {
+fn by_name_without_flags(folder: &Path) -> HashMap<String, PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            Some(name.split(':').next()?.to_owned())
+            Some((name.split(':').next()?.to_owned(), entry.path()))
         })
         .collect()
+}
+
+fn maildir_name(name: &str, date: Option<SystemTime>) -> String {
+    let seconds = date.and_then(|date| {
+        let since = date.duration_since(SystemTime::UNIX_EPOCH);
+        since.ok().map(|since| since.as_secs())
+    });
+    format!("{}.{name}.gatepost", seconds.unwrap_or_default())
+}
+
+/// Renames without replacing what is there.
+fn rename_as_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        // Not every file system can. The folder is locked against other runs.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            match fs::symlink_metadata(to) {
+                Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(from, to),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether two files hold the same octets. A link or a pipe that somebody has put there holds nothing.
+fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    if !fs::symlink_metadata(other).is_ok_and(|it| it.is_file()) {
+        return Ok(false);
+    }
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (one, other) = (BufReader::new(one), BufReader::new(other));
+    for pair in one.bytes().zip(other.bytes()) {
+        if pair.0? != pair.1? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Names on the server are the server's words: only letters, digits and a few signs get into file names.

@@ -36,6 +36,7 @@ pub(crate) async fn deliver(
         mechanism: None,
     };
     let ended = delivery.run(&mut open).await;
+    let ended = ended.map_err(|trouble| doubted(trouble, &open));
     let mut reached = open.reached();
     reached.mechanism = delivery.mechanism;
     match ended {
@@ -59,6 +60,19 @@ pub(crate) async fn deliver(
             Err(trouble.into_failure(&open.place))
         }
     }
+}
+
+/// Says so when the message was sent whole and only the verdict on it did not come: whoever sends it again may have it delivered
+/// twice (RFC 5321 section 4.5.4.2).
+fn doubted(mut trouble: Trouble, open: &Open<Client>) -> Trouble {
+    let client = open.session.machine();
+    if client.is_some_and(|it| it.unfinished().any(|(_, is_whole)| is_whole)) {
+        "the message was sent whole, and the session ended before the server said whether it took it"
+            .clone_into(&mut trouble.text);
+        "look whether it has arrived before you send it again: it may be delivered twice"
+            .clone_into(&mut trouble.advice);
+    }
+    trouble
 }
 
 struct Delivery<'a> {

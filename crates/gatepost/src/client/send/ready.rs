@@ -74,11 +74,7 @@ pub(crate) fn without_bcc(message: Vec<u8>) -> (Vec<u8>, bool) {
             .map_or(rest.len(), |at| at + 2);
         let (line, after) = rest.split_at(end);
         let continued = line.starts_with(b" ") || line.starts_with(b"\t");
-        dropping = if continued {
-            dropping
-        } else {
-            field_name(line).is_some_and(|name| name == "bcc" || name == "resent-bcc")
-        };
+        dropping = if continued { dropping } else { is_bcc(line) };
         found |= dropping;
         if !dropping {
             out.extend_from_slice(line);
@@ -90,6 +86,14 @@ pub(crate) fn without_bcc(message: Vec<u8>) -> (Vec<u8>, bool) {
     }
     out.extend_from_slice(rest);
     (out, true)
+}
+
+/// Whether the line begins a Bcc field. Between name and colon old programs write spaces (RFC 5322 section 4.5).
+fn is_bcc(line: &[u8]) -> bool {
+    let colon = line.iter().position(|octet| *octet == b':');
+    let name = colon.and_then(|at| line.get(..at)).unwrap_or_default();
+    let name = name.trim_ascii_end();
+    name.eq_ignore_ascii_case(b"bcc") || name.eq_ignore_ascii_case(b"resent-bcc")
 }
 
 /// What a message needs of the server to be carried as it is.
@@ -176,6 +180,9 @@ mod tests {
         let (sent, found) = without_bcc(message);
         assert!(found);
         assert_eq!(sent, b"From: a@b.test\r\nSubject: x\r\n\r\nBcc: stays\r\n");
+        let spaced = b"From: a@b.test\r\nBcc : c@d.test\r\n\r\nx\r\n".to_vec();
+        let (sent, found) = without_bcc(spaced);
+        assert!(found && sent == b"From: a@b.test\r\n\r\nx\r\n");
         let plain = b"From: a@b.test\r\n\r\nBcc: x\r\n".to_vec();
         assert_eq!(without_bcc(plain.clone()), (plain, false));
     }

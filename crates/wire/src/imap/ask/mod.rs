@@ -170,6 +170,14 @@ pub enum Ask {
 pub enum Answer {
     /// To [`Ask::Account`].
     Account(AccountAnswer),
+    /// To [`Ask::Account`], instead of [`AccountAnswer::Granted`]: the login is good at the server behind this one, and that
+    /// server takes the session over. The list is what it can do now, if it has said so.
+    HandOver {
+        /// The account's name, for logs.
+        account: Box<str>,
+        /// Capabilities for the tagged OK.
+        capabilities: Option<Box<str>>,
+    },
     /// To [`Ask::Select`].
     Selected(Result<Selected, Refusal>),
     /// Nothing to say.

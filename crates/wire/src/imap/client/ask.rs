@@ -165,6 +165,8 @@ pub enum Command {
         mailbox: String,
         /// The flags, such as `\Seen`; may be empty.
         flags: String,
+        /// When it came (RFC 9051 9, `date-time`, without its quotes): `26-Nov-2026 13:05:07 +0100`; none: now.
+        date: Option<String>,
         /// The exact size of the message in octets.
         octets: u64,
     },

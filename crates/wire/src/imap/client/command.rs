@@ -47,8 +47,13 @@ pub(super) fn write(command: &Command, capabilities: &Capabilities) -> Result<Ve
         Command::Append {
             mailbox,
             flags,
+            date,
             octets,
         } => {
+            let date = match date {
+                Some(date) => quote(date).ok_or(Failure::Misuse)? + " ",
+                None => String::new(),
+            };
             // RFC 7888: without waiting for leave
             let plus = if capabilities.has("LITERAL+") {
                 "+"
@@ -56,7 +61,7 @@ pub(super) fn write(command: &Command, capabilities: &Capabilities) -> Result<Ve
                 ""
             };
             let line = format!(
-                "APPEND {} ({}) {{{octets}{plus}}}",
+                "APPEND {} ({}) {date}{{{octets}{plus}}}",
                 name(mailbox)?,
                 words(flags)?
             );
@@ -75,14 +80,6 @@ fn plain(line: Vec<u8>) -> Result<Vec<u8>, Failure> {
         return Err(Failure::Misuse);
     }
     Ok(line)
-}
-
-/// The verb of a raw command, in upper case.
-pub(super) fn verb(line: &[u8]) -> Vec<u8> {
-    let mut words = line
-        .split(u8::is_ascii_whitespace)
-        .filter(|it| !it.is_empty());
-    words.next().unwrap_or_default().to_ascii_uppercase()
 }
 
 /// A mailbox's name or pattern, quoted.

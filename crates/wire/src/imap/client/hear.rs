@@ -55,6 +55,7 @@ impl Client {
                 Err(Failure::Protocol(Breach::UnexpectedReply, stage))
             }
             Response::Status(status) => {
+                self.check_unasked(&status, stage)?;
                 self.take_capability_code(&status);
                 self.tell(Data::Status(status));
                 Ok(())
@@ -74,6 +75,7 @@ impl Client {
         let Response::Status(status) = response else {
             return Err(Failure::Protocol(Breach::Malformed, Stage::Greeting));
         };
+        self.check_unasked(&status, Stage::Greeting)?;
         let encrypted = self.link.channel.is_encrypted();
         match status.kind {
             Kind::Ok => {}
@@ -101,6 +103,17 @@ impl Client {
             self.ready();
         } else {
             self.ask_capabilities(Then::Ready);
+        }
+        Ok(())
+    }
+
+    /// [GW-03] before login a server has nothing to say to a user.
+    fn check_unasked(&self, status: &Status, stage: Stage) -> Result<(), Failure> {
+        let leads = ["ALERT", "REFERRAL"]
+            .iter()
+            .any(|code| status.code_argument(code).is_some());
+        if leads && self.config.strict_before_login && !self.is_logged_in() {
+            return Err(Failure::Protocol(Breach::Unasked, stage));
         }
         Ok(())
     }

@@ -72,6 +72,9 @@ pub struct Config {
     pub exception: Option<UnverifiedLogin>,
     /// Where to record the dialogue. Message bodies are not recorded.
     pub recorder: Option<Recorder>,
+    /// Whether alerts and referrals before login end the session: for a gate, whose client must not be led anywhere by words that
+    /// are not for it [GW-03].
+    pub strict_before_login: bool,
 }
 
 impl Config {
@@ -86,6 +89,7 @@ impl Config {
             deadlines,
             exception: None,
             recorder: None,
+            strict_before_login: false,
         }
     }
 }
@@ -285,6 +289,10 @@ impl Machine for Client {
 
     fn peer_closed(&mut self, clean: bool) {
         self.link.peer_closed(clean);
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        self.link.inbox.take()
     }
 
     fn upgrade(self) -> (Fresh, Leftover) {

@@ -64,7 +64,7 @@ pub struct Fetched {
     pub date: Option<Box<str>>,
     /// The parts that were handed on as [`super::Ask::Portion`], by name.
     pub sections: Vec<Box<str>>,
-    /// Everything else, by name.
+    /// Everything else, by name; a part the server has no content for (NIL) among it.
     pub other: Vec<(Box<str>, Value)>,
 }
 
@@ -255,7 +255,11 @@ fn fetched(sequence: u32, cursor: &mut Cursor<'_>) -> Option<(Data, Inline)> {
             {
                 match value {
                     Value::Streamed(_) => {}
-                    value if value.is_nil() => inline.push((name.clone(), Vec::new())),
+                    // There is no such content: not the same as content of no octets, which may be stored and removed.
+                    value if value.is_nil() => {
+                        fetched.other.push((name, value.clone()));
+                        continue;
+                    }
                     value => inline.push((name.clone(), value.octets()?.to_vec())),
                 }
                 fetched.sections.push(name);
@@ -382,6 +386,24 @@ mod tests {
         assert_eq!(fetched.sections, ["BODY[TEXT]".into()]);
         assert_eq!(inline, [("BODY[TEXT]".into(), b"hi".to_vec())]);
         assert_eq!(fetched.other.len(), 1);
+    }
+
+    #[test]
+    fn a_part_that_is_not_there_is_not_an_empty_part() {
+        let parts = |text: &str| match parse(text) {
+            Some(Response::Data(data, inline)) => match *data {
+                Data::Fetched(it) => (inline, it.sections, it.other.len()),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        };
+        let nothing = parts("* 3 FETCH (UID 9 BODY[] NIL)");
+        assert_eq!(nothing, (vec![], vec![], 1));
+        let empty = parts("* 3 FETCH (UID 9 BODY[] \"\")");
+        assert_eq!(
+            empty,
+            (vec![("BODY[]".into(), vec![])], vec!["BODY[]".into()], 0)
+        );
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use super::command::{verb, write};
+use super::command::write;
 use super::{Answer, Ask, Client, Command, MOST_PUT_OFF, Place, State};
-use crate::client::{Breach, Failure, Stage, is_plain};
+use crate::client::{Breach, Failure, Stage, is_plain, verb};
 use crate::seam::MaySendCredentials;
 
 /// What is special about the command under way.

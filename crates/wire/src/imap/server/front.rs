@@ -47,8 +47,16 @@ enum Job {
 /// The capabilities in the present state, as CAPABILITY lists them.
 pub(super) fn capabilities(io: &Io) -> String {
     use std::fmt::Write as _;
-    let mut list = EXTENSIONS.to_owned();
-    let _ = write!(list, " APPENDLIMIT={} SASL-IR", io.config.append_limit);
+    let mut list = String::new();
+    let _ = match &io.config.offer {
+        // [GW-01] the extensions are the upstream's.
+        Some(offer) => write!(list, "{offer} SASL-IR"),
+        None => write!(
+            list,
+            "{EXTENSIONS} APPENDLIMIT={} SASL-IR",
+            io.config.append_limit
+        ),
+    };
     // [IMAP-TLS-01] [IMAP-TLS-06]: STARTTLS is listed only where it can still be had.
     if !io.channel.is_encrypted() && io.config.starttls {
         list.push_str(" STARTTLS");
@@ -146,7 +154,7 @@ impl Front {
                 "AUTHENTICATE takes a mechanism and base64",
             );
         };
-        let known = Mechanism::from_name(name.as_bytes())
+        let known = Mechanism::spoken(name.as_bytes())
             .filter(|it| offered(&io.channel, &io.config.mechanisms).contains(it));
         let Some(mechanism) = known else {
             // [IMAP-AUTH-01] [SASL-SEC-01]
@@ -216,11 +224,38 @@ impl Front {
         }
     }
 
+    /// The server behind this one has granted the login and takes over.
+    fn hand_over(&mut self, io: &mut Io, account: Box<str>, capabilities: Option<&str>) -> Step {
+        if let Job::Sasl(job) = &mut self.job {
+            // An exchange that has more to say was not granted by this.
+            let step = job.1.answer(AccountAnswer::Granted { account });
+            if !matches!(step, SaslStep::Granted { .. }) {
+                return self.sasl(io, step);
+            }
+        }
+        let tag = self.end();
+        match capabilities {
+            Some(list) => io.line(format_args!("{tag} OK [CAPABILITY {list}] Logged in")),
+            None => io.line(format_args!("{tag} OK Logged in")),
+        }
+        Step::HandOver
+    }
+
     /// Takes the keeper's answer.
     pub(super) fn answer(&mut self, io: &mut Io, answer: Answer) {
-        let Answer::Account(answer) = answer else {
-            self.step = Some(io.bye(Why::Fault, "Internal fault"));
-            return;
+        let answer = match answer {
+            Answer::Account(answer) => answer,
+            Answer::HandOver {
+                account,
+                capabilities,
+            } => {
+                self.step = Some(self.hand_over(io, account, capabilities.as_deref()));
+                return;
+            }
+            _ => {
+                self.step = Some(io.bye(Why::Fault, "Internal fault"));
+                return;
+            }
         };
         let step = match &mut self.job {
             Job::Sasl(job) => {

@@ -10,11 +10,11 @@ use crate::inbox::{Inbox, Line};
 
 /// The announcement of a literal at the end of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Announced {
+pub struct Announced {
     /// Its length in octets.
-    pub(super) length: u64,
+    pub length: u64,
     /// Whether the client waits for `+` before it sends it.
-    pub(super) waits: bool,
+    pub waits: bool,
 }
 
 /// What [`Gather::step`] came to.
@@ -215,7 +215,7 @@ pub(super) enum Dropping {
 }
 
 /// The literal announced at the end of a line, if any.
-pub(super) fn announcement(line: &[u8]) -> Option<Announced> {
+pub fn announcement(line: &[u8]) -> Option<Announced> {
     let inner = line.strip_suffix(b"}")?;
     let (inner, waits) = match inner.strip_suffix(b"+") {
         Some(inner) => (inner, false),

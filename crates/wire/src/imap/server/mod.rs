@@ -50,6 +50,8 @@ mod window;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use self::gather::{Announced, announcement};
+
 use self::fetch::OUTPUT_FULL;
 use self::front::Front;
 use self::io::Io;
@@ -68,6 +70,9 @@ pub struct Config {
     pub starttls: bool,
     /// The greatest size of a message for APPEND, in octets (RFC 7889).
     pub append_limit: u64,
+    /// What is announced before login instead of what the mailbox behind this session can do: a gate's list, of what its
+    /// upstream offers [GW-01]. Logins and TLS are announced by this session's own state in any case.
+    pub offer: Option<Box<str>>,
     /// The mechanisms allowed for logins; LOGIN, the command, goes with PLAIN.
     pub mechanisms: Vec<Mechanism>,
     /// What bounds a session.
@@ -145,6 +150,8 @@ enum Step {
     Upgrade,
     /// Nothing more: the client has logged in.
     LoggedIn,
+    /// Nothing more: the client has logged in at the server behind this one.
+    HandOver,
 }
 
 /// A session that has not begun.
@@ -261,6 +268,9 @@ impl Server {
                 Step::Input if self.io.inflate() => {}
                 Step::Input => return self.wait(now),
                 Step::LoggedIn => self.state = State::Mailbox(Mailbox::default()),
+                Step::HandOver => {
+                    self.io.leave(Why::HandedOver);
+                }
             }
         }
     }
@@ -306,6 +316,10 @@ impl Machine for Server {
 
     fn peer_closed(&mut self, clean: bool) {
         self.io.closed = Some(clean);
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        self.io.inbox.take()
     }
 
     fn upgrade(mut self) -> (Fresh, Leftover) {

@@ -282,6 +282,10 @@ impl Machine for Client {
         self.link.peer_closed(clean);
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.link.inbox.take()
+    }
+
     fn upgrade(self) -> (Fresh, Leftover) {
         // [POP-TLS-03] of the session only configuration and the seed go on
         let fresh = Fresh {
@@ -319,9 +323,9 @@ impl Client {
             return Ok(Some(self.link.write()));
         }
         let before = self.stage();
-        if self.read()? {
+        if let Some(counts) = self.read()? {
             // Before login, lines without end do not buy time.
-            if self.logged_in || self.stage() != before {
+            if (self.logged_in && counts) || self.stage() != before {
                 self.link.advance();
             }
             return Ok(None);
@@ -374,17 +378,18 @@ impl Client {
         Patience { stage, time }
     }
 
-    /// Reads the next line or block; false when it has not come.
-    fn read(&mut self) -> Result<bool, Failure> {
+    /// Reads the next line or block, and says whether it is enough to wait anew; none when nothing has come.
+    fn read(&mut self) -> Result<Option<bool>, Failure> {
         if matches!(self.state, State::Open) && self.run.is_body() {
-            let ask = self.run.body(&mut self.link)?;
-            let some = ask.is_some();
-            self.questions.extend(ask.into_iter().flatten());
-            return Ok(some);
+            let Some(brought) = self.run.body(&mut self.link)? else {
+                return Ok(None);
+            };
+            self.questions.extend(brought.asks);
+            return Ok(Some(brought.counts));
         }
         let stage = self.stage();
         let Some(line) = self.link.reply_line(LONGEST_LINE, stage)? else {
-            return Ok(false);
+            return Ok(None);
         };
         match mem::replace(&mut self.state, State::Over(Why::Failed)) {
             State::Capabilities(text) => self.on_capability(text, &line)?,
@@ -394,7 +399,7 @@ impl Client {
                 self.on_reply(before, &reply)?;
             }
         }
-        Ok(true)
+        Ok(Some(true))
     }
 
     fn on_reply(&mut self, state: State, reply: &Reply) -> Result<(), Failure> {

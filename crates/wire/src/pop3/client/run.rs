@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 
 use super::{AHEAD, Ask, Command, Data, Done, LONGEST_LINE, Reply};
-use crate::client::{Breach, Failure, Link, Stage, is_plain};
+use crate::client::{Breach, Failure, Link, Stage, is_plain, verb};
 use crate::smtp::data::DataDecoder;
 
 /// Octets of a message handed on at once.
 const BLOCK: usize = 64 * 1024;
 /// The most octets of a list that are kept.
 const MOST_LISTED: usize = 64 * 1024 * 1024;
+/// The most messages in a list: each takes more memory than its line has octets.
+const MOST_MESSAGES: usize = 1_000_000;
 
 #[derive(Default)]
 pub(super) struct Run {
@@ -26,6 +28,15 @@ struct Body {
     done: Box<Done>,
     decoder: DataDecoder,
     text: Vec<u8>,
+    /// Octets of a list when the deadline was last moved.
+    moved: usize,
+}
+
+/// What a body brought.
+pub(super) struct Brought {
+    pub(super) asks: Vec<Ask>,
+    /// Whether it is enough to wait anew: a block, or the end. A server that says an octet now and then does not buy time.
+    pub(super) counts: bool,
 }
 
 impl Command {
@@ -66,16 +77,16 @@ impl Command {
         let Self::Raw(line, _) = self else {
             return true;
         };
-        let verb = line.split(|it| *it == b' ').next().unwrap_or_default();
+        let verb = verb(line);
         let secret = [&b"USER"[..], b"PASS", b"APOP", b"AUTH"];
         // An exchange has lines of its own; it is not for a person to type.
         let forbidden = [&b"STLS"[..], b"AUTH", b"QUIT"];
-        let is_one_of = |words: &[&[u8]]| words.iter().any(|it| it.eq_ignore_ascii_case(verb));
+        let is_one_of = |words: &[&[u8]]| words.contains(&verb.as_slice());
         is_plain(line) && !is_one_of(&forbidden) && (leave || !is_one_of(&secret))
     }
 
     fn is_secret(&self) -> bool {
-        matches!(self, Self::Raw(line, _) if line.get(..4).is_some_and(|it| it.eq_ignore_ascii_case(b"PASS")))
+        matches!(self, Self::Raw(line, _) if verb(line) == b"PASS")
     }
 }
 
@@ -162,6 +173,7 @@ impl Run {
                 done,
                 decoder: DataDecoder::default(),
                 text: Vec::new(),
+                moved: 0,
             });
             return Ok(None);
         }
@@ -169,7 +181,7 @@ impl Run {
     }
 
     /// Reads on in a body: none when more must come, else what there is to tell.
-    pub(super) fn body(&mut self, link: &mut Link) -> Result<Option<Vec<Ask>>, Failure> {
+    pub(super) fn body(&mut self, link: &mut Link) -> Result<Option<Brought>, Failure> {
         let Some(body) = &mut self.body else {
             return Ok(None);
         };
@@ -191,33 +203,43 @@ impl Run {
         } else if body.text.len() >= limit {
             return Err(Failure::TooMuch(Stage::Body));
         }
+        let more_of_list = number.is_none() && body.text.len() - body.moved >= BLOCK;
+        if more_of_list {
+            body.moved = body.text.len();
+        }
         if decoded.ended
             && let Some(body) = self.body.take()
         {
-            let done = body
-                .finish()
-                .ok_or(Failure::Protocol(Breach::Malformed, Stage::Body))?;
-            asks.push(Ask::Done(done));
+            asks.push(Ask::Done(body.finish()?));
         }
-        Ok(Some(asks))
+        let counts = more_of_list || !asks.is_empty();
+        Ok(Some(Brought { asks, counts }))
     }
 }
 
 impl Body {
-    fn finish(mut self) -> Option<Box<Done>> {
-        self.done.data = match &self.done.command {
-            Command::List => Data::Sizes(lines(&self.text, |number, rest| {
+    fn finish(mut self) -> Result<Box<Done>, Failure> {
+        let malformed = Failure::Protocol(Breach::Malformed, Stage::Body);
+        let is_list = matches!(self.done.command, Command::List | Command::Uidl);
+        if is_list && memchr::memchr_iter(b'\n', &self.text).count() > MOST_MESSAGES {
+            return Err(Failure::TooMuch(Stage::Body));
+        }
+        let data = match &self.done.command {
+            Command::List => lines(&self.text, |number, rest| {
                 Some((number, rest.split(' ').next()?.parse().ok()?))
-            })?),
-            Command::Uidl => Data::Uids(lines(&self.text, |number, rest| {
+            })
+            .map(Data::Sizes),
+            Command::Uidl => lines(&self.text, |number, rest| {
                 let good =
                     (1..=70).contains(&rest.len()) && rest.bytes().all(|it| it.is_ascii_graphic());
                 good.then(|| (number, rest.into()))
-            })?),
-            Command::Raw(..) => Data::Lines(self.text),
-            _ => Data::Nothing,
+            })
+            .map(Data::Uids),
+            Command::Raw(..) => Some(Data::Lines(self.text)),
+            _ => Some(Data::Nothing),
         };
-        Some(self.done)
+        self.done.data = data.ok_or(malformed)?;
+        Ok(self.done)
     }
 }
 

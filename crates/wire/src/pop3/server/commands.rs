@@ -1,7 +1,7 @@
 //! Carrying out commands, and the capabilities.
 
 use super::super::ask::Ask;
-use super::super::command::{Command, Phase, Situation, Verb, argument, split};
+use super::super::command::{Command, Phase, Situation, Verb, argument, split_line};
 use super::super::reply::{self, Refusal};
 use super::{Server, State};
 use crate::sasl::{Mechanism, offered, password_commands_offered};
@@ -9,7 +9,7 @@ use crate::session::Why;
 
 impl Server {
     pub(super) fn on_command(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        let (keyword, rest) = split(line);
+        let (keyword, rest) = split_line(line);
         let command = Command::find(keyword).ok_or(Refusal::UnknownCommand)?;
         let phase = if matches!(self.state, State::Transaction(_)) {
             Phase::Transaction
@@ -66,6 +66,14 @@ impl Server {
             // [POP-AUTH-01] in both states
             let names: Vec<_> = mechanisms.into_iter().map(Mechanism::name).collect();
             reply::line(output, format_args!("SASL {}", names.join(" ")));
+        }
+        if let Some(offer) = &self.config.offer {
+            // [GW-01] what the upstream offers.
+            for capability in offer {
+                reply::line(output, format_args!("{}", reply::harmless(capability)));
+            }
+            reply::line(output, format_args!("."));
+            return;
         }
         for capability in [
             "TOP",

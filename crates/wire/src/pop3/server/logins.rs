@@ -11,6 +11,7 @@ use crate::sasl::{
     encode_base64, offered, prepare_name, prepare_password,
 };
 use crate::seam::MayReadCredentials;
+use crate::session::Why;
 
 impl Server {
     pub(super) fn on_password(&mut self, password: &str) -> Result<(), Refusal> {
@@ -34,7 +35,7 @@ impl Server {
         let (name, initial) = text
             .split_once(' ')
             .map_or((text, None), |(name, initial)| (name, Some(initial)));
-        let mechanism = Mechanism::from_name(name.as_bytes())
+        let mechanism = Mechanism::spoken(name.as_bytes())
             .filter(|it| offered(&self.channel, &self.config.mechanisms).contains(it));
         let mechanism = mechanism.ok_or(Refusal::UnknownMechanism)?;
         let mut initial = match initial {
@@ -106,6 +107,19 @@ impl Server {
                 self.refuse(Refusal::LoginUnavailable);
             }
         }
+    }
+
+    /// The server behind this one has granted the login and takes over.
+    pub(super) fn hand_over(&mut self, exchange: Option<Box<Exchange>>, account: Box<str>) {
+        if let Some(mut exchange) = exchange {
+            // An exchange that has more to say was not granted by this.
+            let step = exchange.answer(AccountAnswer::Granted { account });
+            if !matches!(step, Step::Granted { .. }) {
+                return self.follow(exchange, step);
+            }
+        }
+        reply::ok(&mut self.output, format_args!("logged in"));
+        self.state = State::Leaving(Why::HandedOver);
     }
 
     fn open(&mut self) -> State {

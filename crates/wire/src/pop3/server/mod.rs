@@ -53,6 +53,9 @@ pub struct Config {
     pub greeting: Box<str>,
     /// Whether TLS can be offered: on a listener in clear, that STLS is announced and works.
     pub starttls: bool,
+    /// What CAPA lists before login instead of what the maildrop behind this session can do: a gate's list, of what its upstream
+    /// offers [GW-01]. Logins and TLS are announced by this session's own state in any case.
+    pub offer: Option<Box<[Box<str>]>>,
     /// The mechanisms allowed for logins; USER and PASS go with PLAIN.
     pub mechanisms: Vec<Mechanism>,
     /// Limits.
@@ -64,6 +67,8 @@ pub struct Config {
 pub struct Limits {
     /// How long a client that has not logged in may be silent. Default 60 s.
     pub login_idle: Duration,
+    /// How long a login may take in all, TLS not counted. Default 5 min.
+    pub login_total: Duration,
     /// How long a client that has logged in may be silent. Default 10 min, the least RFC 1939 3 allows.
     pub idle: Duration,
     /// The bad command that ends the session. Default 10.
@@ -78,6 +83,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             login_idle: Duration::from_secs(60),
+            login_total: Duration::from_secs(300),
             // [POP-TLS-06]
             idle: Duration::from_secs(600),
             bad_commands: 10,
@@ -115,6 +121,8 @@ pub struct Server {
     question: Option<Ask>,
     /// When the client's silence has lasted too long.
     until: Option<Instant>,
+    /// When the session was first waited for on this channel.
+    began: Option<Instant>,
     /// The rest of a line that was too long is being dropped.
     skipping: bool,
     /// The peer has closed; what it said before still counts.
@@ -196,6 +204,7 @@ impl Server {
             output: Vec::new(),
             question: None,
             until: None,
+            began: None,
             skipping: false,
             closed: None,
             stopping: false,
@@ -235,6 +244,9 @@ impl Machine for Server {
                 let step = exchange.answer(answer);
                 self.follow(exchange, step);
             }
+            (State::Judging(exchange), Answer::HandOver { account }) => {
+                self.hand_over(exchange, account);
+            }
             (State::Opening, Answer::Opened(result)) => self.opened(result),
             (State::Updating, Answer::Updated(result)) => {
                 match result {
@@ -263,6 +275,10 @@ impl Machine for Server {
 
     fn peer_closed(&mut self, clean: bool) {
         self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
+    }
+
+    fn unread(&mut self) -> Vec<u8> {
+        self.inbox.take()
     }
 
     fn upgrade(mut self) -> (Fresh, Leftover) {
@@ -382,12 +398,13 @@ impl Server {
             return None;
         }
         let limits = &self.config.limits;
-        let patience = if matches!(self.state, State::Transaction(_)) {
-            limits.idle
+        let began = *self.began.get_or_insert(now);
+        let until = if matches!(self.state, State::Transaction(_)) {
+            *self.until.get_or_insert(now + limits.idle)
         } else {
-            limits.login_idle
+            let silent = *self.until.get_or_insert(now + limits.login_idle);
+            silent.min(began + limits.login_total)
         };
-        let until = *self.until.get_or_insert(now + patience);
         if now >= until {
             // [POP-TLS-06] without a word and without removing anything (RFC 1939 3)
             self.state = State::Leaving(Why::Timeout);

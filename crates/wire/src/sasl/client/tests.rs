@@ -260,6 +260,7 @@ fn serve(exchange: &mut ServerExchange, mut step: Step) -> Step {
             AccountAsk::Login(Attempt::Password { password, .. }) => {
                 granted(password.expose() == "pencil")
             }
+            AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
             AccountAsk::Login(Attempt::Scram { proven, .. }) => granted(proven),
         });
     }

@@ -40,6 +40,7 @@ pub use ask::{Answer, Ask, Capabilities, Data, Script};
 
 use crate::client::{
     Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Refused, Seed, Stage, is_plain,
+    verb,
 };
 use crate::imap::client::reader::{Bounds, Event, Piece, Reader};
 use crate::imap::client::value::{Cursor, Value};
@@ -492,11 +493,7 @@ impl Client {
     /// A command typed by a person: one line without a literal behind it, no second TLS, and no exchange, which has lines of
     /// its own.
     fn check_raw(&self, line: &[u8]) -> Result<(), Failure> {
-        let verb = line
-            .split(|it| *it == b' ')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_uppercase();
+        let verb = verb(line);
         let leave = MaySendCredentials::on(&self.link.channel, self.config.exception).is_some();
         let forbidden = verb == b"STARTTLS" || verb == b"LOGOUT" || verb.is_empty();
         let exchange = verb == b"AUTHENTICATE" && (!leave || !line.is_empty());

@@ -46,6 +46,9 @@ pub enum Answer {
     },
     /// The message cannot be completed: the connection is cut, so that no part of it counts.
     Abandon,
+    /// Tell who the client is, for whom this session speaks: lines of XCLIENT, as [`crate::smtp::relay::introduce`] makes them.
+    /// The session begins anew behind them: [`Ask::Ready`] comes again. [XCL-01]
+    Introduce(Vec<String>),
     /// NOOP.
     Noop,
     /// RSET.

@@ -89,10 +89,13 @@ impl Capabilities {
     /// Whether a keyword looks overwritten (`XXXXXXXA`, `XXXXXXXX`), as some firewalls do to STARTTLS.
     pub fn looks_masked(&self) -> bool {
         // [SMTP-STARTTLS-22]
-        self.keywords
-            .iter()
-            .any(|it| it.len() >= 8 && it.starts_with(b"XXXXXXX"))
+        self.keywords.iter().any(|it| keyword_looks_masked(it))
     }
+}
+
+/// Whether one line behind the first looks overwritten.
+pub fn keyword_looks_masked(keyword: &[u8]) -> bool {
+    keyword.len() >= 8 && keyword.starts_with(b"XXXXXXX")
 }
 
 impl Limits {

@@ -18,7 +18,7 @@ use super::ask::{Answer, Ask, Framing, Outcome, Transaction, Unsent};
 use super::capabilities::Capabilities;
 use super::reply::Reply;
 use super::stuff::Encoder;
-use crate::client::{Breach, Failure, Link, Stage, is_plain};
+use crate::client::{Breach, Failure, Link, Stage, is_plain, verb};
 use crate::smtp::path::{Mailbox, ReversePath};
 
 /// The most replies due at once when pipelining.
@@ -171,10 +171,9 @@ impl Flow {
 
     /// Writes a command of the owner.
     pub(super) fn ask(&mut self, link: &mut Link, command: &[u8]) {
-        let verb = command.get(..4).unwrap_or_default();
         if std::mem::take(&mut self.in_exchange) {
             link.say_secret(command, "(response)");
-        } else if verb.eq_ignore_ascii_case(b"AUTH") {
+        } else if verb(command) == b"AUTH" {
             link.say_secret(command, "AUTH (credentials)");
         } else {
             link.say(command);

@@ -51,12 +51,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use ask::{Answer, Ask, Delivery, Framing, Outcome, Transaction, Unsent};
-pub use capabilities::{Capabilities, Limits};
-pub use reply::{Enhanced, Reply};
+pub use capabilities::{Capabilities, Limits, keyword_looks_masked};
+pub use reply::{Enhanced, Reply, ReplyLine};
 pub use stuff::{BareLineEnd, Encoder, LineEnds};
 
 use crate::client::{
-    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage, is_plain,
+    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage, is_plain, verb,
 };
 use crate::sasl::client::Exchange;
 use crate::seam::{Channel, Leftover, MaySendCredentials, TlsFacts, UnverifiedLogin};
@@ -139,6 +139,8 @@ enum State {
     },
     Asking,
     Upgrade,
+    /// XCLIENT was said; these lines are still to be.
+    Introducing(Vec<String>),
     Login(Box<Exchange>),
     /// The exchange was cancelled for this reason.
     Cancelled(Box<Failure>),
@@ -292,6 +294,10 @@ impl Machine for Client {
         self.link.peer_closed(clean);
     }
 
+    fn unread(&mut self) -> Vec<u8> {
+        self.link.inbox.take()
+    }
+
     fn upgrade(self) -> (Fresh, Leftover) {
         // [SMTP-STARTTLS-06] [SMTP-STARTTLS-20] of the session only configuration and the seed go on
         let fresh = Fresh {
@@ -351,7 +357,7 @@ impl Client {
     fn stage(&self) -> Stage {
         match self.state {
             State::Greeting => Stage::Greeting,
-            State::Hello { .. } => Stage::Capabilities,
+            State::Hello { .. } | State::Introducing(_) => Stage::Capabilities,
             State::Asking => Stage::StartTls,
             State::Login(_) | State::Cancelled(_) => Stage::Login,
             State::Farewell => Stage::Farewell,
@@ -401,6 +407,11 @@ impl Client {
                 self.say_hello(true);
             }
             State::Asking => self.on_starttls_reply(&reply)?,
+            // [XCL-01] 220, and EHLO anew: what is offered depends on the client.
+            State::Introducing(rest) if reply.code == 220 => self.introduce(rest),
+            State::Introducing(_) if reply.is_negative() => {
+                return Err(Failure::HelloRefused(reply.refused(&self.link)));
+            }
             State::Login(exchange) => self.on_login_reply(exchange, &reply)?,
             State::Cancelled(failure) if reply.is_negative() => {
                 self.state = State::Open;
@@ -437,6 +448,17 @@ impl Client {
         let line = format!("{verb} {}", self.config.hello);
         self.link.say(line.as_bytes());
         self.state = State::Hello { helo };
+    }
+
+    /// Says the next line of XCLIENT, or EHLO behind the last one.
+    fn introduce(&mut self, mut lines: Vec<String>) {
+        if lines.is_empty() {
+            self.say_hello(false);
+            return;
+        }
+        let line = lines.remove(0);
+        self.link.say(line.as_bytes());
+        self.state = State::Introducing(lines);
     }
 
     /// The server has said what it can do.
@@ -521,6 +543,13 @@ impl Client {
     fn command(&mut self, answer: Answer) -> Result<(), Failure> {
         match answer {
             Answer::Login(credentials) => self.login(&credentials),
+            Answer::Introduce(lines) => {
+                let harmless = |it: &String| it.starts_with("XCLIENT ") && is_plain(it.as_bytes());
+                if !lines.iter().all(harmless) {
+                    return Err(Failure::Misuse);
+                }
+                self.introduce(lines);
+            }
             Answer::Noop => self.flow.ask(&mut self.link, b"NOOP"),
             Answer::Reset => self.flow.ask(&mut self.link, b"RSET"),
             Answer::Quit => {
@@ -537,11 +566,7 @@ impl Client {
 
     /// A command typed by a person: one line, no second TLS, no credential where none may go.
     fn may_say(&self, line: &[u8]) -> bool {
-        let verb = line
-            .split(u8::is_ascii_whitespace)
-            .find(|it| !it.is_empty())
-            .unwrap_or_default()
-            .to_ascii_uppercase();
+        let verb = verb(line);
         let leave = MaySendCredentials::on(&self.link.channel, self.config.exception).is_some();
         // [SMTP-STARTTLS-09] [SMTP-STARTTLS-08]
         is_plain(line) && verb != b"STARTTLS" && (verb != b"AUTH" || leave)

@@ -116,6 +116,29 @@ impl Reader {
     }
 }
 
+/// One line of a reply, understood: for who reads replies from beside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplyLine<'a> {
+    /// The code, 200 to 599.
+    pub code: u16,
+    /// What stands behind it. Not safe to print.
+    pub text: &'a [u8],
+    /// Whether it is the reply's last line.
+    pub is_last: bool,
+}
+
+impl<'a> ReplyLine<'a> {
+    /// Reads a line without its end. None when it is no line of a reply.
+    pub fn parse(line: &'a [u8]) -> Option<Self> {
+        let (code, text, is_last) = parse(line)?;
+        Some(Self {
+            code,
+            text,
+            is_last,
+        })
+    }
+}
+
 /// Code, text, and whether it is the last line.
 fn parse(line: &[u8]) -> Option<(u16, &[u8], bool)> {
     let (code, rest) = line.split_at_checked(3)?;

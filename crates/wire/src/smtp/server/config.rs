@@ -19,10 +19,35 @@ pub struct Config {
     pub requires_auth: bool,
     /// The mechanisms allowed for logins [SASL-LOGIN-01].
     pub mechanisms: Vec<Mechanism>,
+    /// Which extensions are offered.
+    pub offers: Offers,
     /// Whether `Received:` leaves out the client's name and address [RECV-05].
     pub hide_client: bool,
     /// What a session puts up with.
     pub limits: Limits,
+}
+
+/// Extensions that a listener may have to leave out: a gate offers what its upstream offers too [GW-01]. The others (PIPELINING,
+/// SIZE, CHUNKING, LIMITS) are the session's own business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offers {
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit: bool,
+    /// SMTPUTF8 (RFC 6531).
+    pub utf8: bool,
+    /// ENHANCEDSTATUSCODES (RFC 2034).
+    pub enhanced: bool,
+}
+
+impl Default for Offers {
+    /// All of them.
+    fn default() -> Self {
+        Self {
+            eight_bit: true,
+            utf8: true,
+            enhanced: true,
+        }
+    }
 }
 
 /// Whom a listener serves.
@@ -68,6 +93,7 @@ impl Config {
             tls,
             requires_auth: false,
             mechanisms: Mechanism::ALL.to_vec(),
+            offers: Offers::default(),
             hide_client: false,
             limits: Limits::default(),
         }
@@ -86,6 +112,7 @@ impl Config {
             tls,
             requires_auth: true,
             mechanisms: Mechanism::ALL.to_vec(),
+            offers: Offers::default(),
             hide_client: false,
             limits: Limits::default(),
         }

@@ -124,17 +124,25 @@ impl Core {
     /// What is offered, and nothing that would be answered 500 or 502 [SMTP-BASE-06].
     fn keywords(&self) -> Vec<String> {
         let limits = &self.config.limits;
+        let offers = self.config.offers;
         let mut keywords = vec![
             "PIPELINING".to_owned(),
             format!("SIZE {}", limits.message_octets),
-            // [SMTP-8BIT-01], and [SMTP-UTF8-01]: SMTPUTF8 stands without parameters, and beside 8BITMIME.
-            "8BITMIME".to_owned(),
-            "SMTPUTF8".to_owned(),
-            "ENHANCEDSTATUSCODES".to_owned(),
-            "CHUNKING".to_owned(),
-            // [SMTP-LIM-01] at most six digits.
-            format!("LIMITS RCPTMAX={}", limits.recipients.clamp(1, 999_999)),
         ];
+        // [SMTP-8BIT-01], and [SMTP-UTF8-01]: SMTPUTF8 stands without parameters, and beside 8BITMIME.
+        let optional = [
+            ("8BITMIME", offers.eight_bit),
+            ("SMTPUTF8", offers.utf8 && offers.eight_bit),
+            ("ENHANCEDSTATUSCODES", offers.enhanced),
+        ];
+        let offered = optional.iter().filter(|(_, offered)| *offered);
+        keywords.extend(offered.map(|(word, _)| (*word).to_owned()));
+        keywords.push("CHUNKING".to_owned());
+        // [SMTP-LIM-01] at most six digits.
+        keywords.push(format!(
+            "LIMITS RCPTMAX={}",
+            limits.recipients.clamp(1, 999_999)
+        ));
         if self.config.tls.offered && !self.channel.is_encrypted() {
             // [SMTP-STARTTLS-03] [SMTP-STARTTLS-04]
             keywords.push("STARTTLS".to_owned());

@@ -5,14 +5,15 @@
 //! ever taken for a command [SMTP-SMUG-01].
 
 use super::core::Core;
-use super::state::{Asked, Drain, Rest, State, Transaction, Turn};
+use super::state::{Asked, Drain, Rest, Spoken, State, Transaction, Turn};
 use crate::inbox::Inbox;
 use crate::session::Why;
 use crate::smtp::ask::{Ask, Envelope, Refusal};
 use crate::smtp::command::Chunk;
 use crate::smtp::content::ContentCheck;
 use crate::smtp::data::DataDecoder;
-use crate::smtp::reply::{self, Reply};
+use crate::smtp::relay::Passed;
+use crate::smtp::reply;
 
 /// The size of a piece of content.
 const PIECE_OCTETS: usize = 64 * 1024;
@@ -29,7 +30,7 @@ pub(super) struct Intake {
     /// The backend knows of the message no more; what still comes is thrown away.
     dropped: bool,
     /// Why the backend refused it.
-    refusal: Option<Reply>,
+    refusal: Option<Spoken>,
 }
 
 /// How the end of the content is found.
@@ -93,19 +94,17 @@ impl Intake {
         match (verdict, &self.framing) {
             (Ok(()), Framing::Data { .. }) => Turn::Go(State::Prompt(self)),
             (Ok(()), Framing::Chunk { .. }) => Turn::Go(State::Content(self)),
-            (Err(refusal), Framing::Data { .. }) => core.reply(refusal.into(), Rest::Ready),
-            (Err(refusal), &Framing::Chunk { left, last }) => {
-                let back = if last { Rest::Ready } else { Rest::Failed };
-                let drain = Drain {
-                    octets: left,
-                    reply: refusal.into(),
-                    counts: false,
-                    back,
-                    after: None,
-                };
-                Turn::Go(State::Drain(Box::new(drain)))
-            }
+            (Err(refusal), framing) => refuse(framing, Spoken::Own(refusal.into()), core),
         }
+    }
+
+    /// The same from the server behind this one.
+    pub(super) fn not_begun(&self, passed: &Passed, core: &mut Core) -> Turn {
+        refuse(
+            &self.framing,
+            Spoken::Passed(Box::new(passed.clone())),
+            core,
+        )
     }
 
     /// Writes 354, if nothing has come before it [SMTP-SMUG-04].
@@ -193,7 +192,16 @@ impl Intake {
     pub(super) fn answered(mut self: Box<Self>, verdict: Result<(), Refusal>) -> Turn {
         if let (Err(refusal), false) = (verdict, self.dropped) {
             self.dropped = true;
-            self.refusal = Some(refusal.into());
+            self.refusal = Some(Spoken::Own(refusal.into()));
+        }
+        Turn::Go(State::Content(self))
+    }
+
+    /// The refusal of the server behind this one.
+    pub(super) fn passed(mut self: Box<Self>, passed: Passed) -> Turn {
+        if !self.dropped {
+            self.dropped = true;
+            self.refusal = Some(Spoken::Passed(Box::new(passed)));
         }
         Turn::Go(State::Content(self))
     }
@@ -208,10 +216,9 @@ impl Intake {
             return Turn::Ask(ask, Asked::Content(self));
         }
         if self.dropped {
-            return core.reply(
-                self.refused(),
-                if whole { Rest::Ready } else { Rest::Failed },
-            );
+            self.refused().say(core);
+            let rest = if whole { Rest::Ready } else { Rest::Failed };
+            return Turn::Go(State::Rest(rest));
         }
         if !whole {
             reply::write_chunk(self.check.size(), &mut core.out);
@@ -225,12 +232,33 @@ impl Intake {
     }
 
     /// The backend's reason goes before ours: it came first.
-    fn refused(&self) -> Reply {
+    fn refused(&mut self) -> Spoken {
         let ours = self
             .check
             .fault()
             .map_or(reply::OUR_FAULT_CLOSING, crate::smtp::content::Fault::reply);
-        self.refusal.unwrap_or(ours)
+        self.refusal.take().unwrap_or(Spoken::Own(ours))
+    }
+}
+
+/// The content is not wanted: that of a chunk comes all the same, and is thrown away.
+fn refuse(framing: &Framing, reply: Spoken, core: &mut Core) -> Turn {
+    match *framing {
+        Framing::Data { .. } => {
+            reply.say(core);
+            Turn::Go(State::Rest(Rest::Ready))
+        }
+        Framing::Chunk { left, last } => {
+            let back = if last { Rest::Ready } else { Rest::Failed };
+            let drain = Drain {
+                octets: left,
+                reply,
+                counts: false,
+                back,
+                after: None,
+            };
+            Turn::Go(State::Drain(Box::new(drain)))
+        }
     }
 }
 

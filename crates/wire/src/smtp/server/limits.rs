@@ -33,6 +33,9 @@ pub struct Limits {
     pub content_total: Duration,
     /// How long a session that must log in may take to do so, TLS included: 5 minutes. Idle strangers cost memory.
     pub login_total: Duration,
+    /// How long a session may go on without a message being taken, content not counted: 30 minutes. A place in the server is for
+    /// mail; NOOP every four minutes would keep it for ever.
+    pub message_wait: Duration,
     /// How long content that is coming in may go on when the server stops: 5 seconds of the 10 the process has.
     pub shutdown_grace: Duration,
 }
@@ -52,6 +55,7 @@ impl Default for Limits {
             content_wait: Duration::from_secs(5 * 60),
             content_total: Duration::from_secs(60 * 60),
             login_total: Duration::from_secs(5 * 60),
+            message_wait: Duration::from_secs(30 * 60),
             shutdown_grace: Duration::from_secs(5),
         }
     }

@@ -42,8 +42,7 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
         return core.bad(Syntax::BadArgument.into(), Rest::Ready);
     }
     let offered = sasl::offered(&core.channel, &core.config.mechanisms);
-    let Some(mechanism) =
-        Mechanism::from_name(name).filter(|mechanism| offered.contains(mechanism))
+    let Some(mechanism) = Mechanism::spoken(name).filter(|mechanism| offered.contains(mechanism))
     else {
         return core.bad(reply::MECHANISM_UNAVAILABLE, Rest::Ready);
     };

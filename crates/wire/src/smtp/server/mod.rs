@@ -24,7 +24,7 @@ mod state;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use self::config::{Config, Peer, Role, TlsPolicy};
+pub use self::config::{Config, Offers, Peer, Role, TlsPolicy};
 use self::core::{Core, Counters};
 pub use self::limits::Limits;
 use self::state::{Rest, Skip, State, Turn};
@@ -70,6 +70,8 @@ struct Clock {
     waits: Option<Instant>,
     /// Since when content has been coming in.
     content: Option<Instant>,
+    /// Since when no message has been taken.
+    mail: Option<Instant>,
     /// Since when the server is stopping.
     stops: Option<Instant>,
     /// Whether anything was received since the last look.
@@ -263,7 +265,8 @@ impl Server {
             total.min(*clock.waits.get_or_insert(now) + limits.content_wait)
         } else {
             clock.content = None;
-            *clock.waits.get_or_insert(now) + limits.command_wait
+            let mail = *clock.mail.get_or_insert(now) + limits.message_wait;
+            mail.min(*clock.waits.get_or_insert(now) + limits.command_wait)
         };
         if self.core.must_log_in() {
             until = until.min(*clock.began.get_or_insert(now) + limits.login_total);
@@ -301,6 +304,9 @@ impl Machine for Server {
     }
 
     fn answer(&mut self, answer: Answer) {
+        if matches!(answer, Answer::Stored(Ok(_))) {
+            self.clock.mail = None;
+        }
         let turn = match std::mem::take(&mut self.state) {
             State::Asked(asked) => asked.on(answer, &mut self.core),
             // An answer nobody asked for: the driver's mistake.

@@ -7,9 +7,9 @@ use super::config::Role;
 use super::core::{Client, Core};
 use super::intake::{self, Intake};
 use super::login;
-use super::state::{After, Asked, Drain, Rest, State, Transaction, Turn};
+use super::state::{After, Asked, Drain, Rest, Spoken, State, Transaction, Turn};
 use crate::session::Why;
-use crate::smtp::ask::{Ask, MailFrom};
+use crate::smtp::ask::{Ask, Body, MailFrom};
 use crate::smtp::command::{self, Chunk, Command, Syntax};
 use crate::smtp::path::{ForwardPath, ReversePath};
 use crate::smtp::reply::{self, Reply};
@@ -93,6 +93,13 @@ fn on_starttls(rest: Rest, core: &mut Core) -> Turn {
 }
 
 fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
+    let offers = core.config.offers;
+    // Parameters of extensions that are not offered are unknown (RFC 5321 4.1.1.11).
+    if (mail.body == Body::EightBitMime && !offers.eight_bit)
+        || (mail.smtputf8 && !(offers.utf8 && offers.eight_bit))
+    {
+        return core.bad(Syntax::UnknownParameter.into(), Rest::Ready);
+    }
     // [SMTP-SIZE-01]
     if mail
         .size
@@ -207,7 +214,7 @@ fn on_bdat(rest: Rest, row: &Row, argument: &[u8], core: &mut Core) -> Turn {
 fn drain(chunk: Chunk, reply: Reply, back: Rest, after: Option<After>) -> Turn {
     let drain = Drain {
         octets: chunk.octets,
-        reply,
+        reply: Spoken::Own(reply),
         counts: true,
         back,
         after,

@@ -16,6 +16,7 @@ use crate::inbox::Inbox;
 use crate::session::Why;
 use crate::smtp::ask::{Answer, Ask, MailFrom, Refusal};
 use crate::smtp::path::ForwardPath;
+use crate::smtp::relay::Passed;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::table::Phase;
 
@@ -184,9 +185,61 @@ impl Asked {
             }
             (Self::Commit, Answer::Stored(Err(refusal))) => core.reply(refusal.into(), Rest::Ready),
             (Self::Abort(after), Answer::Verdict(_)) => after.go(core),
+            (asked, Answer::Passed(passed)) => asked.on_passed(&passed, core),
             (Self::Account(login), Answer::Account(answer)) => login.answered(answer, core),
             // The answer does not fit the question: our own mistake.
             _ => core.leave(reply::OUR_FAULT_CLOSING, Why::Fault),
+        }
+    }
+}
+
+/// What the server behind this one answered.
+impl Asked {
+    fn on_passed(self, passed: &Passed, core: &mut Core) -> Turn {
+        if passed.code() == 421 {
+            passed.write(&mut core.out);
+            return Turn::Go(State::Leaving(Why::UpstreamClosed));
+        }
+        let good = passed.is_positive();
+        match self {
+            // The content that comes is waited for in silence; a refusal is said when it has been read.
+            Self::Begin(intake) if good => intake.begun(Ok(()), core),
+            Self::Begin(intake) => intake.not_begun(passed, core),
+            Self::Content(intake) if good => intake.answered(Ok(())),
+            Self::Content(intake) => intake.passed(passed.clone()),
+            Self::Mail(mail) => {
+                let transaction = || Transaction {
+                    mail,
+                    recipients: Vec::new(),
+                    some_refused: false,
+                };
+                passed.write(&mut core.out);
+                Turn::Go(State::Rest(if good {
+                    Rest::Mail(Box::new(transaction()))
+                } else {
+                    Rest::Ready
+                }))
+            }
+            Self::Recipient(mut transaction, path) => {
+                passed.write(&mut core.out);
+                if good {
+                    transaction.recipients.push(path);
+                } else {
+                    transaction.some_refused = true;
+                    core.counters.unknown_recipients += u32::from(passed.code() / 100 == 5);
+                }
+                if core.counters.unknown_recipients > core.config.limits.unknown_recipients {
+                    return core.leave(reply::TOO_MANY_UNKNOWN, Why::TooManyErrors);
+                }
+                Turn::Go(State::Rest(Rest::Mail(transaction)))
+            }
+            Self::Commit => {
+                // [SMTP-BASE-15] the upstream has it, or has not.
+                passed.write(&mut core.out);
+                Turn::Go(State::Rest(Rest::Ready))
+            }
+            // Neither a login nor forgetting is the upstream's to answer in these words.
+            Self::Abort(_) | Self::Account(_) => core.leave(reply::OUR_FAULT_CLOSING, Why::Fault),
         }
     }
 }
@@ -214,11 +267,28 @@ impl Skip {
     }
 }
 
+/// A reply, whoever it is from.
+pub(super) enum Spoken {
+    /// Ours.
+    Own(Reply),
+    /// That of the server behind this one.
+    Passed(Box<Passed>),
+}
+
+impl Spoken {
+    pub(super) fn say(&self, core: &mut Core) {
+        match self {
+            Self::Own(reply) => core.say(*reply),
+            Self::Passed(passed) => passed.write(&mut core.out),
+        }
+    }
+}
+
 /// The octets of a refused chunk are read and thrown away, then comes the reply [SMTP-CHUNK-01] (RFC 3030 2). Were they not,
 /// they would be taken for commands.
 pub(super) struct Drain {
     pub(super) octets: u64,
-    pub(super) reply: Reply,
+    pub(super) reply: Spoken,
     /// Whether a proper client would not have sent the chunk.
     pub(super) counts: bool,
     pub(super) back: Rest,
@@ -238,11 +308,16 @@ impl Drain {
         }
         match self.after {
             Some(after) => {
-                core.say(self.reply);
+                self.reply.say(core);
                 self.back.forget(core, after)
             }
-            None if self.counts => core.bad(self.reply, self.back),
-            None => core.reply(self.reply, self.back),
+            None => match self.reply {
+                Spoken::Own(reply) if self.counts => core.bad(reply, self.back),
+                reply => {
+                    reply.say(core);
+                    Turn::Go(State::Rest(self.back))
+                }
+            },
         }
     }
 }

@@ -181,7 +181,8 @@ fn half_a_message_in_an_mbox_is_taken_out_again() {
         .announce(
             "s",
             "1",
-            Unfinished {
+            &Unfinished {
+                mbox: "INBOX.mbox".into(),
                 offset: 14,
                 length: 100,
             },
@@ -198,4 +199,93 @@ fn names_of_the_server_do_not_leave_the_folder() {
     assert_eq!(plain("a\0b"), "a%00b");
     let (long, other) = ("x".repeat(300), "x".repeat(301));
     assert!(plain(&long).len() < 110 && plain(&long) != plain(&other));
+}
+
+#[test]
+fn half_a_message_is_taken_out_of_its_own_mbox_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("Work.mbox"), "From x\nwhole\n\nFrom y\nha").unwrap();
+    fs::write(path("INBOX.mbox"), "From z\nanother letter\n\n").unwrap();
+    let mut state = State::open(folder.path()).unwrap();
+    let write = Unfinished {
+        mbox: "Work.mbox".into(),
+        offset: 14,
+        length: 100,
+    };
+    state.announce("s", "1", &write).unwrap();
+    drop(state);
+    let open = |stem: &str| {
+        let origin = Origin {
+            source: stem.into(),
+            stem: stem.into(),
+        };
+        drop(Store::open(Format::Mbox, folder.path(), origin).unwrap());
+    };
+    open("INBOX.7");
+    let kept = fs::read_to_string(path("INBOX.mbox")).unwrap();
+    assert_eq!(kept, "From z\nanother letter\n\n");
+    open("Work.7");
+    let mended = fs::read_to_string(path("Work.mbox")).unwrap();
+    assert_eq!(mended, "From x\nwhole\n\n");
+    // What comes into it afterwards stays.
+    fs::write(path("Work.mbox"), format!("{mended}From y\nnews\n\n")).unwrap();
+    open("Work.7");
+    let news = fs::read_to_string(path("Work.mbox")).unwrap();
+    assert!(news.ends_with("news\n\n"), "{news}");
+}
+
+#[test]
+fn a_message_never_takes_the_place_of_another() {
+    for format in [Format::Maildir, Format::Eml, Format::Json] {
+        let folder = tempfile::tempdir().unwrap();
+        let contents: [&[u8]; 4] = [b"one\r\n", b"two\r\n", b"three\r\n", b"one\r\n"];
+        // Two accounts, whose servers gave the same numbers; and a server that gives one twice.
+        for (content, host) in contents
+            .into_iter()
+            .zip(["a.test", "b.test", "b.test", "a.test"])
+        {
+            let origin = Origin {
+                source: format!("anna@{host}/INBOX;7"),
+                ..origin()
+            };
+            let mut store = Store::open(format, folder.path(), origin).unwrap();
+            put(&mut store, facts("1", &[]), &[content]);
+            store.flush().unwrap();
+        }
+        let place = match format {
+            Format::Maildir => folder.path().join("new"),
+            _ => folder.path().to_owned(),
+        };
+        // The same message again is not another.
+        assert_eq!(names(&place).len(), 3, "{format:?} {:?}", names(&place));
+    }
+}
+
+#[test]
+fn a_link_in_the_folder_leads_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "precious").unwrap();
+    let inbox = folder.path().join("mail");
+    fs::create_dir(&inbox).unwrap();
+    for name in [
+        format!(".gatepost-{}-1", std::process::id()),
+        "INBOX.7.1.eml".into(),
+    ] {
+        std::os::unix::fs::symlink(&victim, inbox.join(name)).unwrap();
+    }
+    let mut store = Store::open(Format::Eml, &inbox, origin()).unwrap();
+    put(&mut store, facts("1", &[]), &[b"x\r\n"]);
+    store.flush().unwrap();
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    assert_eq!(fs::read(inbox.join("INBOX.7.1~1.eml")).unwrap(), b"x\r\n");
+}
+
+#[test]
+fn what_is_put_together_in_memory_is_bounded() {
+    let block = vec![b'x'; 1 << 20];
+    let mut incoming = Incoming::in_memory();
+    let ended = (0..=MOST_IN_MEMORY >> 20).find_map(|_| incoming.write(&block).err());
+    assert!(ended.unwrap().to_string().contains("--output maildir"));
 }

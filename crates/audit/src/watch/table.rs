@@ -1,0 +1,291 @@
+//! The table of connections: those that are read, and those of which all that is worth knowing is known.
+//!
+//! A settled connection costs one entry of the map and one look at it per packet. What may be read at a time is limited; when the limit is
+//! reached, connections that have said nothing yet go first, so that a flood of openings cannot push out what is half read.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
+use super::flow::Flow;
+use super::ip::{ACK, SYN, Segment};
+
+/// Connections read at a time, unless said otherwise.
+pub(super) const MOST_FLOWS: usize = 200_000;
+/// Settled connections that are remembered.
+const MOST_SETTLED: usize = 1 << 20;
+
+/// Both ends of a connection, the lower one first, and the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    low: u128,
+    high: u128,
+    ports: u32,
+    vlan: u32,
+}
+
+impl Key {
+    pub(super) fn of(segment: &Segment<'_>) -> Self {
+        let source = (segment.source, segment.source_port);
+        let destination = (segment.destination, segment.destination_port);
+        let (low, high) = if source <= destination {
+            (source, destination)
+        } else {
+            (destination, source)
+        };
+        Self {
+            low: low.0,
+            high: high.0,
+            ports: u32::from(low.1) << 16 | u32::from(high.1),
+            vlan: segment.vlan,
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u128(self.low);
+        state.write_u128(self.high);
+        state.write_u64(u64::from(self.ports) << 32 | u64::from(self.vlan));
+    }
+}
+
+/// Multiply and fold, with a random seed: fast, and not to be guessed from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Seed(u64, u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self(random.hash_one(1_u8) | 1, random.hash_one(2_u8) | 1)
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = Folding;
+
+    fn build_hasher(&self) -> Folding {
+        Folding {
+            state: self.0,
+            seed: self.1,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Folding {
+    state: u64,
+    seed: u64,
+}
+
+impl Folding {
+    fn fold(&mut self, value: u64) {
+        let product =
+            u128::from(self.state ^ value) * u128::from(self.seed ^ 0x9e37_79b9_7f4a_7c15);
+        let (low, high) = halves(product);
+        self.state = low ^ high.rotate_left(23);
+    }
+}
+
+impl Hasher for Folding {
+    fn finish(&self) -> u64 {
+        self.state
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.fold(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.fold(value);
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        let (low, high) = halves(value);
+        self.fold(low);
+        self.fold(high);
+    }
+}
+
+fn halves(value: u128) -> (u64, u64) {
+    let low = u64::try_from(value & u128::from(u64::MAX)).unwrap_or_default();
+    let high = u64::try_from(value >> 64).unwrap_or_default();
+    (low, high)
+}
+
+/// A connection of which nothing more is read.
+#[derive(Debug)]
+pub(super) struct Settled {
+    /// The number of the client's SYN, 0 when it was not the last thing seen.
+    first: u32,
+    pub(super) packets: u32,
+    pub(super) last: u64,
+}
+
+impl Settled {
+    /// Whether this segment opens a new connection between the same ends.
+    pub(super) fn is_reopened_by(&self, segment: &Segment<'_>) -> bool {
+        segment.has(SYN) && !segment.has(ACK) && segment.sequence != self.first
+    }
+}
+
+/// What is known of a connection.
+#[derive(Debug)]
+pub(super) enum Slot {
+    /// It is read; this is its place.
+    Live(u32),
+    /// It is not read any more.
+    Settled(Settled),
+}
+
+/// The table.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: HashMap<Key, Slot, Seed>,
+    live: Vec<Option<Box<Flow>>>,
+    keys: Vec<Option<Key>>,
+    free: Vec<u32>,
+    most: usize,
+}
+
+impl Table {
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            slots: HashMap::default(),
+            live: Vec::new(),
+            keys: Vec::new(),
+            free: Vec::new(),
+            most: most.max(16),
+        }
+    }
+
+    pub(super) fn find(&mut self, key: &Key) -> Option<&mut Slot> {
+        self.slots.get_mut(key)
+    }
+
+    pub(super) fn flow(&self, place: u32) -> Option<&Flow> {
+        self.live.get(place as usize)?.as_deref()
+    }
+
+    pub(super) fn insert(&mut self, key: Key, flow: Box<Flow>) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.live.push(None);
+            self.keys.push(None);
+            u32::try_from(self.live.len() - 1).unwrap_or(u32::MAX)
+        });
+        if let Some(slot) = self.live.get_mut(place as usize) {
+            *slot = Some(flow);
+        }
+        if let Some(slot) = self.keys.get_mut(place as usize) {
+            *slot = Some(key);
+        }
+        self.slots.insert(key, Slot::Live(place));
+        place
+    }
+
+    /// Takes a flow out, to be read; its place stays its own.
+    pub(super) fn take(&mut self, place: u32) -> Option<Box<Flow>> {
+        self.live.get_mut(place as usize)?.take()
+    }
+
+    pub(super) fn give_back(&mut self, place: u32, flow: Box<Flow>) {
+        if let Some(slot) = self.live.get_mut(place as usize) {
+            *slot = Some(flow);
+        }
+    }
+
+    /// A flow that was taken out is over.
+    pub(super) fn settle(&mut self, key: Key, place: u32, first: u32, now: u64) {
+        self.release(place);
+        let settled = Settled {
+            first,
+            packets: 0,
+            last: now,
+        };
+        self.slots.insert(key, Slot::Settled(settled));
+        if self.slots.len() > MOST_SETTLED + self.most {
+            self.forget_half();
+        }
+    }
+
+    fn release(&mut self, place: u32) {
+        if let Some(slot) = self.keys.get_mut(place as usize) {
+            *slot = None;
+        }
+        self.free.push(place);
+    }
+
+    fn forget_half(&mut self) {
+        let mut times: Vec<u64> = self
+            .slots
+            .values()
+            .filter_map(|it| match it {
+                Slot::Settled(settled) => Some(settled.last),
+                Slot::Live(_) => None,
+            })
+            .collect();
+        let middle = times.len() / 2;
+        let (_, border, _) = times.select_nth_unstable(middle);
+        let border = *border;
+        self.slots.retain(|_, it| match it {
+            Slot::Settled(settled) => settled.last > border,
+            Slot::Live(_) => true,
+        });
+    }
+
+    /// Takes out flows until there is room for one more: idle ones first, silent ones before others.
+    pub(super) fn make_room(&mut self, now: u64) -> Vec<Flow> {
+        let used = self.live.len() - self.free.len();
+        if used < self.most {
+            return Vec::new();
+        }
+        let mut order: Vec<(bool, u64, u32)> = Vec::new();
+        for (place, flow) in (0_u32..).zip(&self.live) {
+            if let Some(flow) = flow {
+                order.push((flow.facts.protocol.is_some(), flow.last.min(now), place));
+            }
+        }
+        order.sort_unstable();
+        order.truncate((self.most / 16).max(1));
+        let places: Vec<u32> = order.into_iter().map(|it| it.2).collect();
+        places
+            .into_iter()
+            .filter_map(|place| self.remove(place).map(|it| *it))
+            .collect()
+    }
+
+    /// Takes out flows of which nothing was seen for so long.
+    pub(super) fn take_idle(&mut self, now: u64, patience: u64) -> Vec<Flow> {
+        let is_idle = |it: &Flow| now.saturating_sub(it.last) > patience;
+        let places: Vec<u32> = (0_u32..)
+            .zip(&self.live)
+            .filter(|(_, flow)| flow.as_deref().is_some_and(is_idle))
+            .map(|it| it.0)
+            .collect();
+        places
+            .into_iter()
+            .filter_map(|place| self.remove(place).map(|it| *it))
+            .collect()
+    }
+
+    fn remove(&mut self, place: u32) -> Option<Box<Flow>> {
+        let flow = self.take(place)?;
+        if let Some(key) = self.keys.get(place as usize).copied().flatten() {
+            self.slots.remove(&key);
+        }
+        self.release(place);
+        Some(flow)
+    }
+
+    pub(super) fn take_all(&mut self) -> Vec<Flow> {
+        self.slots.clear();
+        self.keys.clear();
+        self.free.clear();
+        std::mem::take(&mut self.live)
+            .into_iter()
+            .flatten()
+            .map(|it| *it)
+            .collect()
+    }
+}

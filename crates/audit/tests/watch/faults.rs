@@ -1,0 +1,248 @@
+//! What can go wrong with a capture: order, repetition, loss, cuts, damage. No panic, and never a stronger claim than on the whole.
+
+use std::collections::BTreeSet;
+
+use gatepost_testkit::capture::{Capture, Packet, Speaker};
+
+use super::support::{connection, watch, watch_file, watcher};
+
+const SUBMISSION: &str = "
+    S: 220 mx.example.org ESMTP
+    C: EHLO client.example.net
+    S: 250-mx.example.org
+    + 250-STARTTLS
+    + 250 AUTH PLAIN
+    C: AUTH PLAIN AGFubmEAcGVuY2ls
+    S: 235 ok
+    C: MAIL FROM:<a@example.net>
+    S: 250 ok
+    C: RCPT TO:<b@example.org>
+    S: 250 ok
+    C: DATA
+    S: 354 go on
+    C: Subject: x
+    +
+    + text
+    + .
+    S: 250 queued
+    C: QUIT
+    S: 221 bye";
+const FOUND: [&str; 3] = ["W101", "W201", "W312"];
+/// What is said of the capture rather than of the session.
+const ABOUT_CAPTURES: [&str; 4] = ["W901", "W902", "W903", "W904"];
+/// What may be said when it was not seen whether STARTTLS was offered.
+const WEAKER: [&str; 2] = ["W202", "W106"];
+
+/// A generator of numbers that is the same every time (`SplitMix64`).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut value = self.0;
+        value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((value ^ value >> 31) % below as u64).unwrap()
+    }
+}
+
+fn assert_no_stronger(capture: &Capture, what: &str) {
+    let told = watch(capture);
+    for id in told.ids() {
+        let known = FOUND.contains(&id) || ABOUT_CAPTURES.contains(&id) || WEAKER.contains(&id);
+        assert!(known, "{id} after {what}: {:?}", told.findings);
+    }
+}
+
+#[test]
+fn the_order_of_packets_does_not_matter() {
+    let whole = connection(587, SUBMISSION);
+    assert_eq!(watch(&whole).ids(), FOUND);
+    for seed in 0..300 {
+        let mut shuffled = whole.clone();
+        let mut numbers = Numbers(seed);
+        for at in (1..shuffled.packets.len()).rev() {
+            shuffled.packets.swap(at, numbers.next(at + 1));
+        }
+        let told = watch(&shuffled);
+        let ids: Vec<_> = told.ids();
+        assert_eq!(ids, FOUND, "seed {seed}: {:?}", told.findings);
+    }
+}
+
+#[test]
+fn packets_seen_twice_are_seen_once() {
+    let mut capture = connection(587, SUBMISSION);
+    let twice = capture
+        .packets
+        .iter()
+        .flat_map(|it| [it.clone(), it.clone()]);
+    capture.packets = twice.collect();
+    assert_eq!(watch(&capture).ids(), FOUND);
+    let again = capture.packets.clone();
+    capture.packets.extend(again);
+    assert_eq!(watch(&capture).ids(), FOUND);
+}
+
+#[test]
+fn lost_packets_make_no_stronger_claim() {
+    let whole = connection(587, SUBMISSION);
+    for lost in 0..whole.packets.len() {
+        let mut capture = whole.clone();
+        capture.packets.remove(lost);
+        assert_no_stronger(&capture, &format!("losing packet {lost}"));
+    }
+    for seed in 0..200 {
+        let mut numbers = Numbers(seed);
+        let mut capture = whole.clone();
+        capture.packets.retain(|_| numbers.next(3) > 0);
+        assert_no_stronger(&capture, &format!("losing a third, seed {seed}"));
+    }
+}
+
+#[test]
+fn a_gap_before_tls_is_told() {
+    let mut capture = Capture::new();
+    let mut call = capture.call(25);
+    capture.say(&mut call, Speaker::Server, b"220 mx ESMTP\r\n");
+    capture.say(&mut call, Speaker::Client, b"EHLO c\r\n");
+    capture.say_unseen(&mut call, Speaker::Server, b"250-mx\r\n250 STARTTLS\r\n");
+    capture.say(&mut call, Speaker::Client, b"QUIT\r\n");
+    capture.say(&mut call, Speaker::Server, b"221 bye\r\n");
+    capture.close(&mut call);
+    assert_eq!(watch(&capture).ids(), ["W901"]);
+}
+
+#[test]
+fn a_capture_of_one_side_claims_what_that_side_shows() {
+    let whole = connection(587, SUBMISSION);
+    let from_client = |it: &&Packet| it.octets[34..36] != 587_u16.to_be_bytes();
+    let (client, server): (Vec<_>, Vec<_>) = whole.packets.iter().partition(from_client);
+    let one = |packets: Vec<&Packet>| {
+        let mut capture = Capture::new();
+        capture.packets = packets.into_iter().cloned().collect();
+        capture
+    };
+    let told = watch(&one(client));
+    assert_eq!(told.ids(), ["W101", "W202", "W904"]);
+    assert_eq!(
+        told.find("W101").login.as_ref().unwrap().ending.word(),
+        "unknown"
+    );
+    let ids: BTreeSet<_> = watch(&one(server)).ids().into_iter().collect();
+    assert_eq!(ids, BTreeSet::from(["W106", "W312", "W904"]));
+}
+
+#[test]
+fn other_content_sent_again_is_told() {
+    let mut capture = Capture::new();
+    let mut call = capture.call(25);
+    capture.say(&mut call, Speaker::Server, b"220 mx ESMTP\r\n");
+    capture.say(&mut call, Speaker::Client, b"EHLO c\r\n");
+    capture.say(&mut call, Speaker::Server, b"250-mx\r\n250 STARTTLS\r\n");
+    let honest = capture.clone();
+    capture.say_again(&call, Speaker::Server, b"250-mx\r\n250 XTARTTLS\r\n");
+    assert_eq!(watch(&capture).ids(), ["W905"]);
+    // The same again is nothing, nor is a keep-alive.
+    let mut capture = honest;
+    capture.say_again(&call, Speaker::Server, b"250-mx\r\n250 STARTTLS\r\n");
+    capture.say_again(&call, Speaker::Server, b"\0");
+    assert!(watch(&capture).ids().is_empty());
+}
+
+#[test]
+fn a_reset_from_elsewhere_is_told() {
+    for (hops, ids) in [(64, &["W303"][..]), (30, &["W303", "W906"])] {
+        let mut capture = Capture::new();
+        let mut call = capture.call(25);
+        capture.say(&mut call, Speaker::Server, b"220 mx ESMTP\r\n");
+        capture.say(&mut call, Speaker::Client, b"EHLO c\r\n");
+        capture.say(&mut call, Speaker::Server, b"250-mx\r\n250 STARTTLS\r\n");
+        capture.say(&mut call, Speaker::Client, b"STARTTLS\r\n");
+        capture.say(&mut call, Speaker::Server, b"220 go\r\n");
+        capture.reset(&call, Speaker::Server, hops);
+        assert_eq!(watch(&capture).ids(), ids);
+    }
+}
+
+#[test]
+fn a_connection_that_was_open_before() {
+    let mut capture = Capture::new();
+    let mut call = capture.call_unseen(25);
+    capture.say(&mut call, Speaker::Client, b"MAIL FROM:<a@example.net>\r\n");
+    capture.say(&mut call, Speaker::Server, b"250 ok\r\n");
+    capture.say(&mut call, Speaker::Client, b"DATA\r\n");
+    capture.say(&mut call, Speaker::Server, b"354 go\r\n");
+    capture.say(&mut call, Speaker::Client, b"text\r\n.\r\n");
+    capture.say(&mut call, Speaker::Server, b"250 ok\r\n");
+    assert_eq!(watch(&capture).ids(), ["W202", "W903"]);
+}
+
+#[test]
+fn every_cut_of_the_segments_tells_the_same() {
+    let whole = connection(587, SUBMISSION);
+    for size in [1, 2, 3, 7, 16] {
+        let mut capture = Capture::new();
+        let mut call = capture.call(587);
+        for packet in &whole.packets {
+            let payload = &packet.octets[54..];
+            let from_server = packet.octets[34..36] == 587_u16.to_be_bytes();
+            let speaker = if from_server {
+                Speaker::Server
+            } else {
+                Speaker::Client
+            };
+            for part in payload.chunks(size) {
+                capture.say(&mut call, speaker, part);
+            }
+        }
+        capture.close(&mut call);
+        assert_eq!(watch(&capture).ids(), FOUND, "{size}");
+    }
+}
+
+#[test]
+fn packets_cut_short_make_no_stronger_claim() {
+    let whole = connection(587, SUBMISSION);
+    for kept in (0..140).step_by(3) {
+        let mut capture = whole.clone();
+        for packet in &mut capture.packets {
+            packet.octets.truncate(kept);
+        }
+        assert_no_stronger(&capture, &format!("cutting at {kept}"));
+    }
+}
+
+#[test]
+fn damaged_files_are_survived() {
+    let file = connection(587, SUBMISSION).to_pcap();
+    for cut in (0..file.len()).step_by(5) {
+        watch_file(&file[..cut], watcher());
+    }
+    for at in 0..file.len() {
+        let mut file = file.clone();
+        file[at] ^= 1 << (at % 8);
+        watch_file(&file, watcher());
+    }
+}
+
+#[test]
+fn many_connections_are_read_in_bounded_memory() {
+    let mut capture = Capture::new();
+    let mut half_open = capture.call(25);
+    capture.say(&mut half_open, Speaker::Server, b"220 mx ESMTP\r\n");
+    capture.say(&mut half_open, Speaker::Client, b"EHLO c\r\n");
+    for _ in 0..2000 {
+        capture.call(25);
+    }
+    capture.say(
+        &mut half_open,
+        Speaker::Server,
+        b"250-mx\r\n250 AUTH PLAIN\r\n",
+    );
+    let mut watcher = watcher();
+    watcher.limit_flows(64);
+    let told = watch_file(&capture.to_pcap(), watcher);
+    // The flood of openings did not push out what was half read.
+    assert_eq!(told.ids(), ["W312"]);
+}

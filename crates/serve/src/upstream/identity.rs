@@ -1,0 +1,234 @@
+//! Telling the upstream who the client is, where it takes that.
+//!
+//! | how | when | what |
+//! |---|---|---|
+//! | PROXY header | first of all, before TLS | both endpoints; version 2 also what TLS was with the client [PROXY-05] |
+//! | XCLIENT (SMTP, POP3), ID (IMAP) | behind the upstream's TLS, before the login [XCL-01] [XCL-03] | both endpoints, the session's name, how many gates are still allowed |
+//!
+//! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value. A session that has gone
+//! through too many gates is refused: it runs in circles.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gatepost_net::client::dial::Announce;
+use gatepost_wire::proxy::{Header, Ssl, Tlv};
+use gatepost_wire::seam::TlsFacts;
+
+use super::url::{ProxyVersion, Spec};
+
+/// How many gates may stand in a row.
+const GATES: u8 = 5;
+
+/// The client of a session.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its address, as the one who connected or a trusted proxy says.
+    pub address: SocketAddr,
+    /// Where it connected to.
+    pub local: Option<SocketAddr>,
+    /// A name for the session in the logs of both sides.
+    pub session: Box<str>,
+    /// What TLS is with it.
+    pub tls: Option<Box<TlsFacts>>,
+}
+
+impl Client {
+    /// A client of a connection just made.
+    pub fn new(address: SocketAddr, local: Option<SocketAddr>) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Self {
+            address: canonical(address),
+            local: local.map(canonical),
+            session: format!("gp{:x}-{number:x}", std::process::id()).into(),
+            tls: None,
+        }
+    }
+
+    /// The PROXY header for an upstream, if it is to have one.
+    pub(super) fn announce(&self, spec: &Spec) -> Option<Announce> {
+        let version = spec.proxy?;
+        let known = self
+            .local
+            .filter(|it| it.is_ipv4() == self.address.is_ipv4());
+        let unspecified: IpAddr = if self.address.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
+        let local = known.unwrap_or(SocketAddr::new(unspecified, 0));
+        let mut header = Header::of(self.address, local);
+        if version == ProxyVersion::V2 {
+            header.tlvs = self.tlvs();
+        }
+        Some(Announce {
+            text: version == ProxyVersion::V1,
+            header: Some(header),
+        })
+    }
+
+    /// [PROXY-05]
+    fn tlvs(&self) -> Vec<Tlv> {
+        let mut tlvs = vec![Tlv::new(Tlv::UNIQUE_ID, self.session.as_bytes())];
+        let Some(facts) = &self.tls else {
+            return tlvs;
+        };
+        if let Some(alpn) = &facts.alpn {
+            tlvs.push(Tlv::new(Tlv::ALPN, alpn.as_bytes()));
+        }
+        if let Some(sni) = &facts.sni {
+            tlvs.push(Tlv::new(Tlv::AUTHORITY, sni.as_bytes()));
+        }
+        let ssl = Ssl {
+            version: Some(facts.version.label().into()),
+            cipher: Some(facts.suite.into()),
+            group: facts.group.map(Into::into),
+            ..Ssl::default()
+        };
+        // Too long to be told is no reason to be refused.
+        tlvs.extend(ssl.encode());
+        tlvs
+    }
+
+    /// The ID command for an IMAP upstream, for servers that know these names (Dovecot) [XCL-03].
+    pub(super) fn imap_id(&self) -> String {
+        let mut pairs = vec![
+            ("x-session-id", self.session.to_string()),
+            ("x-originating-ip", self.address.ip().to_string()),
+            ("x-originating-port", self.address.port().to_string()),
+            ("x-proxy-ttl", GATES.to_string()),
+        ];
+        if let Some(local) = self.local {
+            pairs.push(("x-connected-ip", local.ip().to_string()));
+            pairs.push(("x-connected-port", local.port().to_string()));
+        }
+        // Addresses, numbers and a name of our own: nothing in them needs quoting.
+        let words: Vec<String> = pairs
+            .iter()
+            .map(|(name, value)| format!("\"{name}\" \"{value}\""))
+            .collect();
+        format!("ID ({})", words.join(" "))
+    }
+
+    /// The XCLIENT command for a POP3 upstream (Dovecot) [XCL-03].
+    pub(super) fn pop3_xclient(&self) -> String {
+        format!(
+            "XCLIENT ADDR={} PORT={} SESSION={} TTL={GATES}",
+            self.address.ip(),
+            self.address.port(),
+            self.session
+        )
+    }
+
+    /// Who the client is, for XCLIENT in SMTP.
+    pub(super) fn introduction(
+        &self,
+        helo: Option<&str>,
+    ) -> gatepost_wire::smtp::relay::Introduction {
+        gatepost_wire::smtp::relay::Introduction {
+            address: self.address.ip(),
+            port: self.address.port(),
+            destination: self.local.map(|it| (it.ip(), it.port())),
+            helo: helo.map(str::to_owned),
+            extended: true,
+            login: None,
+        }
+    }
+}
+
+/// The header of a check of health: we speak for ourselves [PROXY-06]. In version 1 that is a line with our own address, for not
+/// every server takes UNKNOWN.
+pub(super) fn announce_check(spec: &Spec) -> Option<Announce> {
+    spec.proxy.map(|version| match version {
+        ProxyVersion::V1 => Announce {
+            text: true,
+            header: None,
+        },
+        ProxyVersion::V2 => Announce {
+            text: false,
+            header: Some(Header::local()),
+        },
+    })
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gatepost_wire::proxy::{Progress, encode_v1, encode_v2, parse};
+    use gatepost_wire::seam::TlsVersion;
+
+    fn client() -> Client {
+        let mut client = Client::new(
+            "[::ffff:192.0.2.7]:4711".parse().unwrap(),
+            Some("198.51.100.1:993".parse().unwrap()),
+        );
+        client.tls = Some(Box::new(TlsFacts {
+            version: TlsVersion::Tls13,
+            suite: "TLS_AES_128_GCM_SHA256",
+            group: Some("X25519"),
+            sni: Some("mail.example".into()),
+            alpn: Some("imap".into()),
+            resumed: false,
+            bindings: None,
+            verified: None,
+        }));
+        client
+    }
+
+    // [PROXY-05]
+    #[test]
+    fn version_2_tells_of_tls() {
+        let spec = Spec::parse("imap://127.0.0.1?proxy=v2").unwrap();
+        let header = client().announce(&spec).unwrap().header.unwrap();
+        let bytes = encode_v2(&header).unwrap();
+        let Progress::Complete(read, length) = parse(&bytes) else {
+            panic!("no header");
+        };
+        assert_eq!(length, bytes.len());
+        let endpoints = read.endpoints.unwrap();
+        assert_eq!(endpoints.source.to_string(), "192.0.2.7:4711");
+        assert_eq!(endpoints.destination.to_string(), "198.51.100.1:993");
+        assert_eq!(read.tlv(Tlv::AUTHORITY), Some(&b"mail.example"[..]));
+        assert_eq!(read.tlv(Tlv::ALPN), Some(&b"imap"[..]));
+        assert!(read.tlv(Tlv::UNIQUE_ID).is_some());
+        let ssl = Ssl::parse(read.tlv(Tlv::SSL).unwrap()).unwrap();
+        assert_eq!(ssl.version.as_deref(), Some("TLSv1.3"));
+        assert_eq!(ssl.cipher.as_deref(), Some("TLS_AES_128_GCM_SHA256"));
+        assert_eq!(ssl.group.as_deref(), Some("X25519"));
+    }
+
+    // [PROXY-06]
+    #[test]
+    fn version_1_is_a_line_and_a_check_speaks_for_itself() {
+        let spec = Spec::parse("imap://127.0.0.1?proxy=v1").unwrap();
+        let header = client().announce(&spec).unwrap().header.unwrap();
+        assert_eq!(
+            encode_v1(&header),
+            b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 993\r\n"
+        );
+        assert_eq!(announce_check(&spec).unwrap().header, None);
+        let second = Spec::parse("imap://127.0.0.1?proxy=v2").unwrap();
+        let header = announce_check(&second).unwrap().header;
+        assert_eq!(header, Some(Header::local()));
+        let none = Spec::parse("imap://127.0.0.1").unwrap();
+        assert!(client().announce(&none).is_none() && announce_check(&none).is_none());
+    }
+
+    // [XCL-03]
+    #[test]
+    fn ids_name_the_client_and_how_far_it_may_go() {
+        let id = client().imap_id();
+        assert!(id.starts_with("ID (\"x-session-id\" \"gp"));
+        assert!(id.contains("\"x-originating-ip\" \"192.0.2.7\" \"x-originating-port\" \"4711\" \"x-proxy-ttl\" \"5\""));
+        let line = client().pop3_xclient();
+        assert!(
+            line.starts_with("XCLIENT ADDR=192.0.2.7 PORT=4711 SESSION=gp")
+                && line.ends_with("TTL=5")
+        );
+    }
+}

@@ -1,0 +1,433 @@
+//! The gate: sessions whose mailbox is another server.
+//!
+//! ```text
+//!   client ──TLS──▶ the session in front ──questions──▶ backend ──▶ pool ──▶ member ──TLS──▶ upstream
+//!                   greeting, capabilities,             smtp: each command anew
+//!                   upgrade, login, limits              imap, pop3: the login, then bytes through a passage
+//! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`url`] | how an upstream is named |
+//! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
+//! | [`offer`] | what an upstream offers, and what of it is passed on |
+//! | [`egress`] | the way out for devices that cannot do TLS |
+//! | [`identity`] | telling the upstream who the client is |
+//! | [`smtp`], [`reader`] | the backends of sessions |
+//!
+//! - Both legs are decided by themselves: nothing an upstream says changes how TLS stands in front, and nothing a client says
+//!   changes whom an upstream must be [SMTP-STARTTLS-21].
+//! - An upstream in clear is this machine, or one the operator named with `tls=none`; all others are verified before a word of a
+//!   client's reaches them [GW-02]. Credentials go out only with [`gatepost_wire::seam::MaySendCredentials`].
+//! - What is announced in front is what every upstream offers and the gate can carry [GW-01]; it is asked again all the time.
+
+pub mod egress;
+pub mod identity;
+pub mod member;
+pub mod offer;
+mod open;
+pub mod pool;
+pub mod reader;
+pub mod smtp;
+mod trouble;
+pub mod url;
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gatepost_wire::client::Credentials;
+use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::{Attempt, Mechanism as ServerMechanism};
+use gatepost_wire::smtp::server;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::log::Log;
+use crate::mailbox::Summary;
+use crate::mailbox::throttle::{Throttle, Wait};
+use crate::metrics::Metrics;
+use crate::services::Protocol;
+use identity::Client;
+use member::{Busy, Member};
+use offer::Offered;
+use pool::Pool;
+use trouble::Trouble;
+use url::Spec;
+
+/// How often an upstream is asked what it offers, while all is well and while it is not.
+const REFRESH: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_secs(2);
+/// How long the start waits to hear from the upstreams.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// The same trouble is logged once in this time; the metric counts every one.
+const REPEATED: Duration = Duration::from_secs(10);
+/// The most upstreams tried for one session.
+const TRIES: usize = 3;
+
+/// What all sessions of a gate share.
+pub struct Gate {
+    host: String,
+    pools: HashMap<Protocol, Arc<Pool>>,
+    throttle: Mutex<Throttle>,
+    log: Log,
+    metrics: Arc<Metrics>,
+    /// When which trouble was logged last.
+    logged: Mutex<HashMap<(String, &'static str), Instant>>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("pools", &self.pools)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks upstreams what they offer, once and in order: each with its answer, or why there is none.
+pub async fn survey(host: &str, specs: &[Spec]) -> Vec<(Spec, Result<Offered, String>)> {
+    let mut answers = Vec::new();
+    for spec in specs {
+        let answer = match Member::new(spec.clone()) {
+            Ok(member) => {
+                let asked = Box::pin(open::ask(&member, host)).await;
+                asked.map_err(|trouble| trouble.to_string())
+            }
+            Err(text) => Err(text),
+        };
+        answers.push((spec.clone(), answer));
+    }
+    answers
+}
+
+/// What came of a login.
+enum Login<T> {
+    Granted {
+        account: Box<str>,
+        opened: T,
+        busy: Busy,
+    },
+    Denied,
+    Unavailable,
+}
+
+impl Gate {
+    /// A gate before these upstreams.
+    ///
+    /// # Errors
+    /// What is wrong with the files they name, in words for the operator.
+    pub fn new(
+        host: String,
+        specs: &[Spec],
+        log: Log,
+        metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, String> {
+        let mut members: HashMap<Protocol, Vec<Arc<Member>>> = HashMap::new();
+        for spec in specs {
+            let member = Arc::new(Member::new(spec.clone())?);
+            members.entry(spec.protocol).or_default().push(member);
+        }
+        let mut pools: HashMap<Protocol, Arc<Pool>> = members
+            .into_iter()
+            .map(|(protocol, members)| (protocol, Arc::new(Pool::new(protocol, members))))
+            .collect();
+        if let (Some(smtp), None) = (
+            pools.get(&Protocol::Smtp).map(Arc::clone),
+            pools.get(&Protocol::Submission),
+        ) {
+            // What users hand in goes where the rest goes, unless there is a server for it.
+            pools.insert(Protocol::Submission, smtp);
+        }
+        Ok(Arc::new(Self {
+            host,
+            pools,
+            throttle: Mutex::default(),
+            log,
+            metrics,
+            logged: Mutex::default(),
+        }))
+    }
+
+    /// The gate's own name.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The upstreams of a protocol.
+    pub fn pool(&self, protocol: Protocol) -> Option<&Arc<Pool>> {
+        self.pools.get(&protocol)
+    }
+
+    /// Every upstream once.
+    fn members(&self) -> Vec<(Arc<Pool>, Arc<Member>)> {
+        let mut members: Vec<(Arc<Pool>, Arc<Member>)> = Vec::new();
+        for pool in self.pools.values() {
+            for member in pool.members() {
+                if !members.iter().any(|(_, it)| Arc::ptr_eq(it, member)) {
+                    members.push((Arc::clone(pool), Arc::clone(member)));
+                }
+            }
+        }
+        members
+    }
+
+    /// Asks all upstreams what they offer, and waits a while for their answers.
+    pub async fn look(self: &Arc<Self>) {
+        let looks: Vec<_> = self
+            .members()
+            .into_iter()
+            .map(|(pool, member)| {
+                let gate = Arc::clone(self);
+                tokio::spawn(async move { gate.ask(&pool, &member).await })
+            })
+            .collect();
+        let all = async {
+            for look in looks {
+                let _ = look.await;
+            }
+        };
+        // Who has not answered by then is asked again later.
+        let _ = tokio::time::timeout(FIRST_LOOK, all).await;
+    }
+
+    /// Keeps asking until the server stops.
+    pub fn keep_looking(self: &Arc<Self>, stopping: &watch::Receiver<bool>) {
+        for (pool, member) in self.members() {
+            let (gate, mut stopping) = (Arc::clone(self), stopping.clone());
+            tokio::spawn(async move {
+                loop {
+                    let pause = if member.is_well() && member.offered().is_some() {
+                        REFRESH
+                    } else {
+                        RETRY
+                    };
+                    let stopped = stopping.wait_for(|stop| *stop);
+                    if tokio::time::timeout(pause, stopped).await.is_ok() {
+                        return;
+                    }
+                    gate.ask(&pool, &member).await;
+                }
+            });
+        }
+    }
+
+    async fn ask(&self, pool: &Pool, member: &Member) {
+        match Box::pin(open::ask(member, &self.host)).await {
+            Ok(offered) => {
+                if member.works(Some(offered)) {
+                    pool.note_change();
+                }
+            }
+            Err(trouble) => self.report(member, &trouble),
+        }
+    }
+
+    /// Counts trouble with an upstream, tells the operator, and lets it rest if it is at fault.
+    fn report(&self, member: &Member, trouble: &Trouble) {
+        let label = trouble.label();
+        self.metrics.event("upstream", label);
+        if trouble.is_fault() {
+            member.failed();
+        }
+        let key = (member.spec().place(), label);
+        let now = Instant::now();
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let repeated = logged
+            .get(&key)
+            .is_some_and(|before| now.saturating_duration_since(*before) < REPEATED);
+        if !repeated {
+            let text = format!("upstream {}: {trouble}", key.0);
+            logged.insert(key, now);
+            drop(logged);
+            self.log.notice(label, &text);
+        }
+    }
+
+    /// Tells the operator of trouble that is not an upstream's fault; that has been told already.
+    fn note(&self, trouble: &Trouble) {
+        if !trouble.is_fault() {
+            self.metrics.event("upstream", trouble.label());
+            self.log.notice(trouble.label(), &trouble.to_string());
+        }
+    }
+
+    /// Opens one of the upstreams, the next when one cannot be used. Nothing has been entrusted to those before.
+    async fn open<T, F>(
+        &self,
+        pool: &Pool,
+        open: impl Fn(Arc<Member>) -> F,
+    ) -> Result<(T, Busy), Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let mut last = None;
+        for member in pool.candidates().into_iter().take(TRIES) {
+            let busy = Pool::begin(&member);
+            match Box::pin(open(Arc::clone(&member))).await {
+                Ok(opened) => {
+                    member.works(None);
+                    return Ok((opened, busy));
+                }
+                Err(trouble) if trouble.is_fault() => {
+                    self.report(&member, &trouble);
+                    last = Some(trouble);
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Err(last.unwrap_or(Trouble::Unreached(gatepost_net::client::Failure::Broken)))
+    }
+
+    /// Puts a login to an upstream. Attempts are slowed down by the client's own address, as for a mailbox here [SASL-RATE-01].
+    async fn log_in<T, F>(
+        &self,
+        pool: &Pool,
+        client: &Client,
+        attempt: Attempt,
+        summary: &mut Summary,
+        open: impl Fn(Arc<Member>, Credentials) -> F,
+    ) -> Login<T>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let (user, mechanism, credentials) = match attempt {
+            Attempt::Password {
+                user,
+                password,
+                mechanism,
+            } => {
+                let credentials = Credentials::password(user.clone(), password.expose().clone())
+                    // The gate has the password anyway: the shortest way, and no proof is half the gate's and half the upstream's.
+                    .allow(vec![Mechanism::Plain, Mechanism::Login]);
+                (user, mechanism, credentials)
+            }
+            Attempt::Token {
+                user,
+                token,
+                mechanism,
+            } => {
+                // [SASL-OAUTH-01] [SASL-OAUTH-02] in the form the upstream takes.
+                let credentials = Credentials::token(user.clone(), token.expose().clone())
+                    .allow(vec![Mechanism::OAuthBearer, Mechanism::XOAuth2]);
+                (user, mechanism, credentials)
+            }
+            Attempt::Scram { .. } => return Login::Unavailable,
+        };
+        let address = client.address.ip();
+        let (keys, wait) = {
+            let mut throttle = self.throttle();
+            let keys = throttle.keys(address, &user);
+            (keys, throttle.attempt(keys, Instant::now()))
+        };
+        match wait {
+            Wait::For(time) if time > Duration::ZERO => sleep(time).await,
+            Wait::For(_) => {}
+            Wait::TooLong => {
+                summary.limit("login_throttled");
+                return Login::Unavailable;
+            }
+        }
+        let opened = self
+            .open(pool, |member| open(member, credentials.clone()))
+            .await;
+        match opened {
+            Ok((opened, busy)) => {
+                self.throttle().succeeded(keys, Instant::now());
+                let account: Box<str> = user.into();
+                summary.passed_login = Some((account.clone(), mechanism.name()));
+                Login::Granted {
+                    account,
+                    opened,
+                    busy,
+                }
+            }
+            Err(Trouble::Denied) => {
+                self.throttle().failed(keys, Instant::now());
+                summary.login_failures += 1;
+                Login::Denied
+            }
+            Err(trouble) => {
+                self.note(&trouble);
+                Login::Unavailable
+            }
+        }
+    }
+
+    fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
+        // Counts stay good whatever a thread was doing with them.
+        self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts down what a session of SMTP offers to what every upstream offers.
+    pub fn limit_smtp(&self, protocol: Protocol, config: &mut server::Config) {
+        let offered = self
+            .pool(protocol)
+            .map(|it| it.offered())
+            .unwrap_or_default();
+        // While nothing is known, nothing is promised.
+        let known = !offered.is_empty();
+        config.offers = server::Offers {
+            eight_bit: known,
+            utf8: known,
+            enhanced: known,
+        };
+        for offered in &offered {
+            let Offered::Smtp(it) = offered else { continue };
+            let is = |word: &[u8]| {
+                it.keywords
+                    .iter()
+                    .any(|line| line.eq_ignore_ascii_case(word))
+            };
+            config.offers.eight_bit &= it.eight_bit;
+            config.offers.utf8 &= it.utf8;
+            config.offers.enhanced &= is(b"ENHANCEDSTATUSCODES");
+            let limits = &mut config.limits;
+            if let Some(Some(size)) = it.size {
+                limits.message_octets = limits.message_octets.min(size);
+            }
+            if let Some(recipients) = it.limits.recipients {
+                let recipients = usize::try_from(recipients).unwrap_or(usize::MAX);
+                limits.recipients = limits.recipients.min(recipients.max(1));
+            }
+        }
+    }
+
+    /// What is announced before login in IMAP.
+    pub fn imap_offer(&self) -> String {
+        let pool = self.pool(Protocol::Imap);
+        let words = pool.and_then(|it| it.common(Offered::imap_words));
+        words.map_or_else(|| "IMAP4rev1".to_owned(), |it| it.join(" "))
+    }
+
+    /// What is announced before login in POP3.
+    pub fn pop3_offer(&self) -> Box<[Box<str>]> {
+        let pool = self.pool(Protocol::Pop3);
+        let lines = pool.and_then(|it| it.common(Offered::pop3_lines));
+        lines
+            .unwrap_or_default()
+            .into_iter()
+            .map(Into::into)
+            .collect()
+    }
+
+    /// The mechanisms a gate offers, among those the configuration allows: the password itself must be passed on, so SCRAM, whose
+    /// point is that nobody gets it, is not offered at all [SASL-CB-03].
+    pub fn mechanisms(
+        &self,
+        protocol: Protocol,
+        allowed: &[ServerMechanism],
+    ) -> Vec<ServerMechanism> {
+        let takes = self
+            .pool(protocol)
+            .is_some_and(|pool| pool.takes_passwords());
+        let carried = |it: &&ServerMechanism| {
+            takes && matches!(it, ServerMechanism::Plain | ServerMechanism::Login)
+        };
+        let mut mechanisms: Vec<_> = allowed.iter().filter(carried).copied().collect();
+        if self.pool(protocol).is_some_and(|pool| pool.takes_tokens()) {
+            mechanisms.extend([ServerMechanism::OAuthBearer, ServerMechanism::XOAuth2]);
+        }
+        mechanisms
+    }
+}

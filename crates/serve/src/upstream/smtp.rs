@@ -1,0 +1,455 @@
+//! The backend of an SMTP session at the gate: each question is put to the upstream, and its answer is the answer.
+//!
+//! ```text
+//!   Mail ──▶ (open the upstream) ──▶ MAIL ─▶ reply   Recipient ──▶ RCPT ─▶ reply
+//!   Begin ──▶ DATA ─▶ 354        Content ──▶ octets, dots doubled      Commit ──▶ the lone dot ─▶ reply
+//! ```
+//!
+//! - The session in front parses; nothing of the client's is copied into a command. Content has been freed of framing, bare line
+//!   ends and NUL before it comes here, and is framed anew: the upstream sees one end of the message, ours [SMTP-CHUNK-04].
+//! - Nothing is acknowledged before the upstream has done so. If its answer to the end of a message does not come, the client is
+//!   told to try again: a message may then come twice, but none is lost.
+//! - A message that is given up half way ends the connection to the upstream, without a closing alert: there is no other way to
+//!   tell it that this was not the end.
+//! - While the upstream does not take what it was given, no more is read from the client.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatepost_net::client::{Leg, LegFailure};
+use gatepost_net::driver::{Answering, Backend, Event};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk};
+use gatepost_wire::seam::TlsFacts;
+use gatepost_wire::session::Machine;
+use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
+use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
+use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
+
+use super::egress::Egress;
+use super::identity::Client;
+use super::member::Busy;
+use super::open::{self, SmtpOpen};
+use super::pool::Pool;
+use super::trouble::Trouble;
+use super::{Gate, Login};
+use crate::mailbox::smtp::new_id;
+use crate::mailbox::{Recorded, Summary, date};
+
+/// RFC 5321 4.5.3.2.
+const COMMAND: Duration = Duration::from_secs(5 * 60);
+const DATA: Duration = Duration::from_secs(2 * 60);
+const VERDICT: Duration = Duration::from_secs(10 * 60);
+/// For the upstream to take each 64 KiB.
+const WRITE: Duration = Duration::from_secs(60);
+
+/// The backend of one session.
+pub struct SmtpGate {
+    gate: Arc<Gate>,
+    pool: Arc<Pool>,
+    client: Client,
+    summary: Summary,
+    upstream: Option<Box<Upstream>>,
+    /// For devices: whom they may be, and the login they do not know.
+    egress: Option<Arc<Egress>>,
+    /// Somebody has logged in: the upstream of a login cannot be opened again without the password, which is not kept.
+    bound: bool,
+}
+
+/// An open upstream.
+struct Upstream {
+    leg: Leg,
+    capabilities: Box<Capabilities>,
+    busy: Busy,
+    stage: Stage,
+}
+
+/// What the upstream knows of a transaction.
+enum Stage {
+    /// Nothing.
+    Idle,
+    /// A sender, perhaps recipients.
+    Begun,
+    /// Part of the content.
+    Content(Encoder),
+}
+
+impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpGate {
+    fn handle(&mut self, ask: Ask) -> Answering<'_, Answer> {
+        Box::pin(self.answer(ask))
+    }
+
+    fn upgraded(&mut self) {
+        // [SMTP-STARTTLS-21] what was said in clear has no consequence on the other leg either.
+        self.close();
+        self.summary.login = None;
+        self.summary.passed_login = None;
+        self.bound = false;
+    }
+
+    fn secured(&mut self, facts: &TlsFacts) {
+        let mut facts = Box::new(facts.clone());
+        facts.bindings = None;
+        self.client.tls = Some(facts);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.summary.note(event);
+    }
+}
+
+impl Recorded for SmtpGate {
+    fn summary(&self) -> &Summary {
+        &self.summary
+    }
+}
+
+impl Drop for SmtpGate {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl SmtpGate {
+    /// A backend for a session with this client.
+    pub fn new(gate: Arc<Gate>, pool: Arc<Pool>, client: Client) -> Self {
+        Self {
+            gate,
+            pool,
+            client,
+            summary: Summary::default(),
+            upstream: None,
+            egress: None,
+            bound: false,
+        }
+    }
+
+    /// The same for a device: the upstream is logged in to with the operator's credentials, and only listed senders go on.
+    pub fn for_device(egress: Arc<Egress>, client: Client) -> Self {
+        let (gate, pool) = (Arc::clone(&egress.gate), Arc::clone(&egress.pool));
+        let mut backend = Self::new(gate, pool, client);
+        backend.egress = Some(egress);
+        backend
+    }
+
+    async fn answer(&mut self, ask: Ask) -> Answer {
+        let passed = match ask {
+            Ask::Account(ask) => return Answer::Account(self.account(ask).await),
+            Ask::Mail(mail) => self.mail(&mail).await,
+            Ask::Recipient(path) => match recipient_command(&path) {
+                Ok(line) => self.command(&line).await,
+                Err(unsayable) => Err(Ended::Reply(refuse(unsayable))),
+            },
+            Ask::Begin(envelope) => self.begin(&envelope).await,
+            Ask::Content(octets) => match self.content(&octets).await {
+                Ok(()) => return Answer::Verdict(Ok(())),
+                Err(ended) => Err(ended),
+            },
+            Ask::Commit => self.commit().await,
+            Ask::Abort => {
+                self.abort().await;
+                return Answer::Verdict(Ok(()));
+            }
+        };
+        match passed {
+            Ok(reply) | Err(Ended::Reply(reply)) => Answer::Passed(Box::new(reply)),
+            Err(Ended::Refused(reply)) => {
+                self.upstream = None;
+                Answer::Passed(Box::new(reply))
+            }
+            Err(Ended::Fault) => Answer::Verdict(Err(Refusal::Fault)),
+            Err(Ended::Lost(trouble)) => {
+                self.lost(&trouble);
+                Answer::Passed(Box::new(self.lost_reply(&trouble)))
+            }
+        }
+    }
+
+    /// The reply when the upstream is gone: where somebody has logged in, the session is over too.
+    fn lost_reply(&self, trouble: &Trouble) -> Passed {
+        if self.bound {
+            return Passed::own(
+                421,
+                "4.4.2 The server behind this one is gone, try again later",
+            );
+        }
+        trouble.reply()
+    }
+
+    fn lost(&mut self, trouble: &Trouble) {
+        if let Some(upstream) = self.upstream.take() {
+            self.gate.report(upstream.busy.member(), trouble);
+        }
+    }
+
+    async fn account(&mut self, ask: AccountAsk) -> AccountAnswer {
+        // No mechanism that needs them is offered: a gate has no keys.
+        let AccountAsk::Login(attempt) = ask else {
+            return AccountAnswer::Unavailable;
+        };
+        let gate = Arc::clone(&self.gate);
+        let (pool, client) = (Arc::clone(&self.pool), self.client.clone());
+        self.close();
+        let login = gate
+            .log_in(&pool, &client, attempt, &mut self.summary, |member, credentials| {
+                let (gate, client) = (Arc::clone(&gate), client.clone());
+                async move { open::smtp(&member, gate.host(), &client, Some(credentials)).await }
+            })
+            .await;
+        match login {
+            Login::Granted {
+                account,
+                opened,
+                busy,
+            } => {
+                self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));
+                self.upstream = Some(Box::new(Upstream::new(opened, busy)));
+                self.bound = true;
+                AccountAnswer::Granted { account }
+            }
+            Login::Denied => AccountAnswer::Denied,
+            Login::Unavailable => AccountAnswer::Unavailable,
+        }
+    }
+
+    /// Opens the upstream, if it is not open.
+    async fn open(&mut self) -> Result<(), Ended> {
+        if self.upstream.is_some() {
+            return Ok(());
+        }
+        if self.bound {
+            return Err(Ended::Reply(Passed::own(
+                421,
+                "4.4.2 The server behind this one is gone, try again later",
+            )));
+        }
+        let (gate, client) = (Arc::clone(&self.gate), self.client.clone());
+        let egress = self.egress.as_deref();
+        let credentials = egress.and_then(|it| it.credentials.clone());
+        let opened = gate
+            .open(&self.pool, |member| {
+                let (gate, client) = (Arc::clone(&gate), client.clone());
+                let credentials = credentials.clone();
+                async move { open::smtp(&member, gate.host(), &client, credentials).await }
+            })
+            .await;
+        match opened {
+            Ok((opened, busy)) => {
+                self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));
+                self.upstream = Some(Box::new(Upstream::new(opened, busy)));
+                Ok(())
+            }
+            Err(trouble) => {
+                self.gate.note(&trouble);
+                Err(Ended::Reply(trouble.reply()))
+            }
+        }
+    }
+
+    async fn mail(&mut self, mail: &MailFrom) -> Result<Passed, Ended> {
+        let egress = self.egress.as_deref();
+        if egress.is_some_and(|it| !it.may_send_as(&mail.reverse_path)) {
+            self.summary.limit("egress_sender_refused");
+            return Err(Ended::Reply(Passed::own(
+                550,
+                "5.7.1 This sender address is not allowed here",
+            )));
+        }
+        self.open().await?;
+        let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
+        let line = mail_command(mail, &upstream.capabilities)
+            .map_err(|unsayable| Ended::Reply(refuse(unsayable)))?;
+        if !matches!(upstream.stage, Stage::Idle) {
+            let reset = upstream.say("RSET", COMMAND).await?;
+            if !reset.is_positive() {
+                return Err(Ended::Lost(Trouble::Lost(LegFailure::Broken)));
+            }
+            upstream.stage = Stage::Idle;
+        }
+        let reply = upstream.say(&line, COMMAND).await?;
+        if reply.is_positive() {
+            upstream.stage = Stage::Begun;
+        }
+        Ok(Passed::new(&reply))
+    }
+
+    async fn command(&mut self, line: &str) -> Result<Passed, Ended> {
+        let lost = Ended::Lost(Trouble::Lost(LegFailure::Closed));
+        let upstream = self.upstream.as_mut().ok_or(lost)?;
+        Ok(Passed::new(&upstream.say(line, COMMAND).await?))
+    }
+
+    async fn begin(&mut self, envelope: &Envelope) -> Result<Passed, Ended> {
+        let lost = Ended::Lost(Trouble::Lost(LegFailure::Closed));
+        let upstream = self.upstream.as_mut().ok_or(lost)?;
+        let reply = upstream.say("DATA", DATA).await?;
+        if reply.code != 354 {
+            // The transaction is open there still; the next MAIL clears it away.
+            let passed = Passed::new(&reply);
+            return Ok(if passed.is_positive() {
+                Passed::own(
+                    451,
+                    "4.3.0 The server behind this one gave an unknown answer",
+                )
+            } else {
+                passed
+            });
+        }
+        upstream.stage = Stage::Content(Encoder::for_data(LineEnds::Refuse));
+        if upstream.busy.member().spec().received {
+            // [GW-04]
+            let now = date::rfc5322(date::now());
+            let field = envelope.trace.render(self.gate.host(), &new_id(), &now);
+            upstream.content(&field).await?;
+        }
+        Ok(Passed::own(250, "2.0.0 Go on"))
+    }
+
+    async fn content(&mut self, octets: &[u8]) -> Result<(), Ended> {
+        let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
+        upstream.content(octets).await
+    }
+
+    /// [SMTP-BASE-15] the upstream's word, or none.
+    async fn commit(&mut self) -> Result<Passed, Ended> {
+        let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
+        upstream.check_silent().await?;
+        let Stage::Content(encoder) = std::mem::replace(&mut upstream.stage, Stage::Idle) else {
+            return Err(Ended::Fault);
+        };
+        let mut end = Vec::new();
+        if encoder.finish(&mut end).is_err() {
+            self.upstream = None;
+            return Err(Ended::Fault);
+        }
+        upstream.leg.write(&mut end, WRITE).await.map_err(lost)?;
+        let reply = upstream.reply(VERDICT).await?;
+        let passed = Passed::new(&reply);
+        self.summary.messages_in += u32::from(passed.is_positive());
+        Ok(passed)
+    }
+
+    /// The client has given up a transaction.
+    async fn abort(&mut self) {
+        let Some(upstream) = &mut self.upstream else {
+            return;
+        };
+        if let Stage::Content(_) = upstream.stage {
+            self.upstream = None;
+            return;
+        }
+        match upstream.say("RSET", COMMAND).await {
+            Ok(reply) if reply.is_positive() => upstream.stage = Stage::Idle,
+            _ => self.upstream = None,
+        }
+    }
+
+    /// Ends the upstream's session: with QUIT where nothing is half done, by cutting it off otherwise.
+    fn close(&mut self) {
+        let Some(upstream) = self.upstream.take() else {
+            return;
+        };
+        if matches!(upstream.stage, Stage::Content(_)) {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let Upstream { leg, busy, .. } = *upstream;
+                leg.finish(b"QUIT\r\n").await;
+                drop(busy);
+            });
+        }
+    }
+}
+
+/// Why there is no reply of the upstream to pass on.
+enum Ended {
+    /// This is said instead.
+    Reply(Passed),
+    /// The same, and the upstream is left in the middle of a message.
+    Refused(Passed),
+    /// The upstream is gone.
+    Lost(Trouble),
+    /// A question out of order: our own mistake.
+    Fault,
+}
+
+fn lost(failure: LegFailure) -> Ended {
+    Ended::Lost(Trouble::Lost(failure))
+}
+
+fn refuse(unsayable: Unsayable) -> Passed {
+    match unsayable {
+        Unsayable::Malformed => Passed::own(501, "5.1.3 Bad address"),
+        // It was offered, so another upstream has it, or had it a while ago.
+        Unsayable::EightBit => Passed::own(451, "4.6.3 8BITMIME is not to be had now"),
+        Unsayable::Utf8 => Passed::own(451, "4.6.7 SMTPUTF8 is not to be had now"),
+    }
+}
+
+impl Upstream {
+    fn new(opened: SmtpOpen, busy: Busy) -> Self {
+        Self {
+            leg: opened.leg,
+            capabilities: opened.capabilities,
+            busy,
+            stage: Stage::Idle,
+        }
+    }
+
+    /// Says a command and waits for its reply.
+    async fn say(&mut self, line: &str, limit: Duration) -> Result<Reply, Ended> {
+        // Words that came unasked would be taken for the answer.
+        if !self.leg.received().is_empty() {
+            return self.unasked();
+        }
+        let mut output = line.as_bytes().to_vec();
+        output.extend_from_slice(b"\r\n");
+        self.leg.write(&mut output, WRITE).await.map_err(lost)?;
+        self.reply(limit).await
+    }
+
+    async fn reply(&mut self, limit: Duration) -> Result<Reply, Ended> {
+        let until = Instant::now() + limit;
+        loop {
+            match take_reply(self.leg.received()) {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => self.leg.read(until).await.map_err(lost)?,
+                Err(_) => return Err(lost(LegFailure::Broken)),
+            }
+        }
+    }
+
+    /// A farewell is passed on; anything else ends the connection.
+    fn unasked(&mut self) -> Result<Reply, Ended> {
+        match take_reply(self.leg.received()) {
+            Ok(Some(reply)) if reply.code == 421 => Ok(reply),
+            _ => Err(lost(LegFailure::Broken)),
+        }
+    }
+
+    /// Sends content on, dots doubled. An upstream that answers before the end has given up on it.
+    async fn content(&mut self, octets: &[u8]) -> Result<(), Ended> {
+        let Stage::Content(encoder) = &mut self.stage else {
+            return Err(Ended::Fault);
+        };
+        let mut output = Vec::with_capacity(octets.len() + octets.len() / 64 + 16);
+        if encoder.encode(octets, &mut output).is_err() {
+            return Err(Ended::Fault);
+        }
+        self.leg.write(&mut output, WRITE).await.map_err(lost)?;
+        self.check_silent().await
+    }
+
+    /// An upstream that answers before the end of a message has given up on it. A refusal is passed on; a grant of half a message is
+    /// none. The connection is of no use any more in both cases.
+    async fn check_silent(&mut self) -> Result<(), Ended> {
+        if self.leg.received().is_empty() {
+            return Ok(());
+        }
+        let reply = self.reply(COMMAND).await?;
+        if reply.is_negative() && reply.code != 421 {
+            return Err(Ended::Refused(Passed::new(&reply)));
+        }
+        Err(lost(LegFailure::Closed))
+    }
+}

@@ -1,0 +1,90 @@
+//! Why an upstream could not be used: what the client is told, and the operator's word for it.
+
+use gatepost_net::client::{Failure, LegFailure};
+use gatepost_wire::client::Failure as SessionFailure;
+use gatepost_wire::smtp::relay::Passed;
+
+/// Why an upstream could not be used.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// It could not be reached, did not speak as it should, or is not the one meant. No credential was sent.
+    Unreached(Failure),
+    /// It refused the login.
+    Denied,
+    /// It could not judge the login now, or takes none in a form we have.
+    Undecided(Box<SessionFailure>),
+    /// The connection was lost.
+    Lost(LegFailure),
+    /// It says that somebody is logged in already.
+    LoggedInAlready,
+}
+
+impl Trouble {
+    /// The words for a failed login.
+    pub(super) fn of_login(failure: SessionFailure) -> Self {
+        match &failure {
+            SessionFailure::LoginRefused(refused) if !refused.temporary => Self::Denied,
+            _ => Self::Undecided(Box::new(failure)),
+        }
+    }
+
+    /// A stable word for metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Unreached(Failure::Unverified(_)) => "upstream_unverified",
+            Self::Unreached(Failure::Dial(_)) => "upstream_unreachable",
+            Self::Unreached(Failure::Handshake(_) | Failure::Tls(_)) => "upstream_tls_failed",
+            Self::Unreached(
+                Failure::NotTls(_) | Failure::Session(SessionFailure::Injection(_)),
+            ) => "upstream_injection",
+            Self::Unreached(_) => "upstream_failed",
+            Self::Denied => "upstream_denied",
+            Self::Undecided(_) => "upstream_login_failed",
+            Self::Lost(failure) => failure.label(),
+            Self::LoggedInAlready => "upstream_preauth",
+        }
+    }
+
+    /// Whether the upstream cannot be used, and is to rest. A session that was lost later is no proof of that: what a client says
+    /// can bring a server to close its connection, and no client is to turn a server away from the others.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self, Self::Unreached(_) | Self::LoggedInAlready)
+    }
+
+    /// The reply to a command of SMTP.
+    pub(super) fn reply(&self) -> Passed {
+        match self {
+            Self::Unreached(Failure::Dial(_)) => Passed::own(
+                451,
+                "4.4.1 The server behind this one cannot be reached, try again later",
+            ),
+            Self::Unreached(
+                Failure::Unverified(_)
+                | Failure::Handshake(_)
+                | Failure::Tls(_)
+                | Failure::NotTls(_),
+            ) => Passed::own(
+                451,
+                "4.7.5 No good TLS with the server behind this one, try again later",
+            ),
+            _ => Passed::own(
+                451,
+                "4.4.2 The server behind this one does not answer as it should, try again later",
+            ),
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unreached(failure) => write!(f, "{failure}; {}", failure.advice()),
+            Self::Denied => f.write_str("it refused the login"),
+            Self::Undecided(failure) => failure.fmt(f),
+            Self::Lost(failure) => write!(f, "the connection was lost ({})", failure.label()),
+            Self::LoggedInAlready => {
+                f.write_str("it says that somebody is logged in before anybody was (PREAUTH)")
+            }
+        }
+    }
+}
