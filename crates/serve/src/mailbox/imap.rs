@@ -395,12 +395,12 @@ impl ImapBackend {
         let placed = if let Some(old) = replaces {
             let (incoming, to) = messages.next().ok_or(Refusal::Unavailable)?;
             let old = (self.mailbox()?, old);
-            let replaced = self
+            let new = self
                 .shared
                 .write(|done| store.replace(incoming, to, old, done))
                 .await
                 .map_err(refusal)?;
-            vec![replaced.ok_or(Refusal::Expunged)?]
+            vec![new.ok_or(Refusal::Expunged)?]
         } else {
             let messages = messages.collect();
             self.shared

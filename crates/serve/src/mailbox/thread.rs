@@ -214,13 +214,12 @@ impl Forest {
         for at in 0..self.nodes.len() {
             let node = &self.nodes[at];
             match (node.facts.is_some(), node.parent, node.children.as_slice()) {
-                (true, None, _) => self.roots.push(at),
+                (true, None, _) | (false, _, [_, _, ..]) => self.roots.push(at),
                 (false, _, &[only]) => {
                     self.nodes[only].parent = None;
                     self.roots.push(only);
                     self.nodes[at].children.clear();
                 }
-                (false, _, [_, _, ..]) => self.roots.push(at),
                 _ => {}
             }
         }
@@ -347,7 +346,7 @@ mod tests {
             uid,
             sent: i64::from(uid),
             subject: super::super::subject::base(subject),
-            id: Some(id.as_bytes().into()).filter(|it: &Box<[u8]>| !it.is_empty()),
+            id: (!id.is_empty()).then(|| id.as_bytes().into()),
             references: references.iter().map(|it| it.as_bytes().into()).collect(),
         }
     }
