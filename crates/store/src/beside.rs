@@ -188,6 +188,7 @@ impl Beside {
                 dir: &self.dir,
                 now: now(),
                 changed: Vec::new(),
+                accounts: Vec::new(),
             })?;
             self.segments.sync(&transaction)?;
             Ok(answer)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use gatepost_wire::imap::ask::{Changed, Changes, Mailbox, ModSeq, Selected, Status, Uid};
+use gatepost_wire::imap::ask::{Changed, Changes, Mailbox, ModSeq, Quota, Selected, Status, Uid};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::db::open_reader;
@@ -229,16 +229,46 @@ pub(crate) fn messages_after(
 pub(crate) fn status(db: &Connection, account: AccountId, name: &str) -> Result<Status, Error> {
     let mailbox =
         MailboxRow::by_name(db, account, &name::canonical(name))?.ok_or(Error::NoSuchMailbox)?;
-    Ok(Status {
-        messages: mailbox.messages,
-        unseen: mailbox.unseen,
-        deleted: mailbox.deleted,
-        size: mailbox.size,
-        uidnext: mailbox.uidnext,
-        uidvalidity: mailbox.uidvalidity,
-        highest_modseq: mailbox.modseq,
-        mailbox_id: mailbox.mailbox_id(),
-    })
+    Ok(mailbox.status())
+}
+
+/// See [`crate::Store::deleted_size`].
+pub(crate) fn deleted_size(db: &Connection, account: AccountId, name: &str) -> Result<u64, Error> {
+    let mailbox =
+        MailboxRow::by_name(db, account, &name::canonical(name))?.ok_or(Error::NoSuchMailbox)?;
+    if mailbox.deleted == 0 {
+        return Ok(0);
+    }
+    let mut query = db.prepare_cached(
+        "SELECT coalesce(sum(size), 0) FROM messages WHERE mailbox = ?1 AND flags & ?2 != 0",
+    )?;
+    Ok(query.query_row((mailbox.id.0, flags::DELETED), |row| unsigned(row, 0))?)
+}
+
+/// See [`crate::Store::overview`].
+pub(crate) fn overview(
+    db: &Connection,
+    account: AccountId,
+) -> Result<Vec<(Mailbox, Option<Status>)>, Error> {
+    let mut all = Vec::new();
+    for mailbox in list(db, account)? {
+        let row = MailboxRow::by_name(db, account, &mailbox.name)?;
+        all.push((mailbox, row.map(|row| row.status())));
+    }
+    Ok(all)
+}
+
+/// See [`crate::Store::quota`].
+pub(crate) fn quota(db: &Connection, account: AccountId) -> Result<Quota, Error> {
+    let mut query = db.prepare_cached("SELECT used, quota FROM accounts WHERE id = ?1")?;
+    let found = query.query_row([account.0], |row| {
+        let limit: Option<i64> = row.get(1)?;
+        Ok(Quota {
+            used: unsigned(row, 0)?,
+            limit: limit.map(|limit| limit.try_into().unwrap_or(0)),
+        })
+    });
+    found.optional()?.ok_or(Error::Gone)
 }
 
 /// See [`crate::Store::list`].

@@ -1,6 +1,6 @@
 //! Rows as the database gives them, turned into the nouns of the store. A value out of its range is damage.
 
-use gatepost_wire::imap::ask::{InternalDate, SpecialUse};
+use gatepost_wire::imap::ask::{InternalDate, SpecialUse, Status};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::{AccountId, BodyRef, EmailId, Error, MailboxId, Message, flags};
@@ -57,6 +57,21 @@ impl MailboxRow {
             deleted: row.get(8)?,
             size: unsigned(row, 9)?,
         })
+    }
+
+    /// As STATUS tells of it.
+    pub(crate) fn status(&self) -> Status {
+        Status {
+            messages: self.messages,
+            unseen: self.unseen,
+            deleted: self.deleted,
+            size: self.size,
+            uidnext: self.uidnext,
+            uidvalidity: self.uidvalidity,
+            highest_modseq: self.modseq,
+            mailbox_id: self.mailbox_id(),
+            deleted_size: None,
+        }
     }
 
     /// MAILBOXID (RFC 8474 4).

@@ -8,12 +8,13 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use gatepost_wire::imap::ask::{
-    Changes, Copied, FlagChange, Mailbox, ModSeq, Selected, SpecialUse, Status, StoreOutcome, Uid,
+    Changes, Copied, FlagChange, Mailbox, ModSeq, Quota, Selected, SpecialUse, Status,
+    StoreOutcome, Uid,
 };
 use gatepost_wire::secret::Secret;
 
 use crate::db::{Turn, make_folder, open_writer, server_secret, take_lock};
-use crate::incoming::Spool;
+use crate::incoming::{Sealed, Spool};
 use crate::listen::Listeners;
 use crate::ops::{self, Work};
 use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
@@ -144,21 +145,67 @@ impl Store {
         to: Vec<Delivery>,
         done: impl FnOnce(Result<Vec<Placed>, Error>) + Send + 'static,
     ) {
+        self.keep(
+            vec![incoming],
+            move |work, mut sealed| match sealed.pop() {
+                Some(message) => ops::deliver(work, message, &to),
+                None => Err(Error::Fault(Fault::Closed)),
+            },
+            done,
+        );
+    }
+
+    /// Keeps several messages, each in its mailbox, or none of them.
+    pub fn deliver_all(
+        &self,
+        messages: Vec<(Incoming, Delivery)>,
+        done: impl FnOnce(Result<Vec<Placed>, Error>) + Send + 'static,
+    ) {
+        let (incoming, to): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+        let all = move |work: &mut Work<'_>, sealed: Vec<Sealed>| {
+            let mut placed = Vec::with_capacity(sealed.len());
+            for (message, to) in sealed.into_iter().zip(&to) {
+                placed.extend(ops::deliver(work, message, std::slice::from_ref(to))?);
+            }
+            Ok(placed)
+        };
+        self.keep(incoming, all, done);
+    }
+
+    /// Keeps a message and removes the one it replaces (RFC 8508); neither, and none is answered, when that one is not there.
+    pub fn replace(
+        &self,
+        incoming: Incoming,
+        to: Delivery,
+        old: (MailboxId, Uid),
+        done: impl FnOnce(Result<Option<Placed>, Error>) + Send + 'static,
+    ) {
+        let both = move |work: &mut Work<'_>, mut sealed: Vec<Sealed>| {
+            let message = sealed.pop().ok_or(Error::Fault(Fault::Closed))?;
+            ops::replace(work, message, &to, old)
+        };
+        self.keep(vec![incoming], both, done);
+    }
+
+    /// Seals messages and hands them to the writer.
+    fn keep<T: Send + 'static>(
+        &self,
+        incoming: Vec<Incoming>,
+        run: impl FnOnce(&mut Work<'_>, Vec<Sealed>) -> Result<T, Error> + Send + 'static,
+        done: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
         let Some(jobs) = self.inner.jobs.clone() else {
             return done(Err(Error::Fault(Fault::Closed)));
         };
-        let spooled = incoming.is_spooled();
-        let seal_and_send = move || match incoming.seal() {
-            Ok(message) => {
-                // A file needs no time in the batch; octets in memory are still to be written.
-                let octets = if spooled { 0 } else { message.size() };
-                jobs.send(job(
-                    octets,
-                    move |work| ops::deliver(work, message, &to),
-                    done,
-                ));
+        let spooled = incoming.iter().any(Incoming::is_spooled);
+        let seal_and_send = move || {
+            // A file needs no time in the batch; octets in memory are still to be written.
+            let in_memory = |it: &Incoming| if it.is_spooled() { 0 } else { it.len() };
+            let octets = incoming.iter().map(in_memory).sum();
+            match incoming.into_iter().map(Incoming::seal).collect() {
+                Ok(sealed) => jobs.send(job(octets, move |work| run(work, sealed), done)),
+                Err(error) => done(Err(error)),
             }
-            Err(error) => done(Err(error)),
         };
         match &self.inner.sealer {
             Some(sealer) if spooled => {
@@ -307,6 +354,22 @@ impl Store {
         self.inner.readers.ask(|db| read::status(db, account, name))
     }
 
+    /// Octets of the messages marked `\Deleted` in a mailbox. Takes a look at every message if there are any.
+    pub fn deleted_size(&self, account: AccountId, name: &str) -> Result<u64, Error> {
+        let ask = |db: &_| read::deleted_size(db, account, name);
+        self.inner.readers.ask(ask)
+    }
+
+    /// All mailboxes of an account with their facts, as [`Store::list`] gives them.
+    pub fn overview(&self, account: AccountId) -> Result<Vec<(Mailbox, Option<Status>)>, Error> {
+        self.inner.readers.ask(|db| read::overview(db, account))
+    }
+
+    /// What an account keeps, and may keep. [`Error::Gone`] when it was removed.
+    pub fn quota(&self, account: AccountId) -> Result<Quota, Error> {
+        self.inner.readers.ask(|db| read::quota(db, account))
+    }
+
     /// Creates a mailbox and those above it. Nothing is subscribed.
     pub fn create(
         &self,
@@ -369,6 +432,11 @@ impl Store {
         listener: Arc<dyn Fn() + Send + Sync>,
     ) -> Subscription {
         self.inner.listeners.add(mailbox, listener)
+    }
+
+    /// The same for every change of any mailbox of an account: messages, names and subscriptions.
+    pub fn watch(&self, account: AccountId, listener: Arc<dyn Fn() + Send + Sync>) -> Subscription {
+        self.inner.listeners.watch(account, listener)
     }
 
     fn change_in_pieces<T: Send + 'static>(

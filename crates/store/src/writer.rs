@@ -24,10 +24,11 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::db::{Hold, Turn, now};
-use crate::listen::Listeners;
+use crate::listen::{Listeners, Place};
 use crate::ops::{self, Work};
+use crate::rows::MailboxRow;
 use crate::segments::{Bodies, Segments};
-use crate::{Error, Fault, MailboxId, Options};
+use crate::{AccountId, Error, Fault, MailboxId, Options};
 
 /// The most jobs in one transaction: bounds how long the first of them waits for the last.
 const BATCH: usize = 512;
@@ -204,14 +205,15 @@ impl State {
         }
     }
 
-    /// Runs and commits a batch. Returns the mailboxes it changed, and the error of each job that was refused.
+    /// Runs and commits a batch. Returns the places it changed, and the error of each job that was refused.
     fn attempt(
         &mut self,
         jobs: &mut [Box<dyn Job>],
-    ) -> Result<(Vec<MailboxId>, Vec<Option<Error>>), Failure> {
+    ) -> Result<(Vec<Place>, Vec<Option<Error>>), Failure> {
         let Writer {
             db,
             segments,
+            listeners,
             options,
             dir,
             ..
@@ -225,12 +227,13 @@ impl State {
             dir,
             now: now(),
             changed: Vec::new(),
+            accounts: Vec::new(),
         };
         let mut refused = Vec::with_capacity(jobs.len());
         for job in jobs {
             refused.push(attempt_one(&mut work, job).map_err(Failure::RolledBack)?);
         }
-        let mut changed = work.changed;
+        let (mut changed, accounts) = (work.changed, work.accounts);
         segments.sync(db).map_err(Failure::Unknown)?;
         run(db, "COMMIT").map_err(|error| match error {
             // The log could not grow: SQLite wrote nothing that counts.
@@ -240,7 +243,8 @@ impl State {
         segments.committed();
         changed.sort_unstable();
         changed.dedup();
-        Ok((changed, refused))
+        let places = places(db, &changed, accounts, listeners.has_watchers());
+        Ok((places, refused))
     }
 
     fn roll_back(&mut self, failure: &Failure) -> Error {
@@ -310,6 +314,25 @@ fn data_version(db: &Connection) -> Result<i64, Error> {
     Ok(db.pragma_query_value(None, "data_version", |row| row.get(0))?)
 }
 
+/// The mailboxes and, if anybody listens to any, the accounts that changed.
+fn places(
+    db: &Connection,
+    changed: &[MailboxId],
+    mut accounts: Vec<AccountId>,
+    watched: bool,
+) -> Vec<Place> {
+    let mut places: Vec<Place> = changed.iter().copied().map(Place::Mailbox).collect();
+    if watched {
+        // One that cannot be read has been deleted, and its account is among them already.
+        let owner = |id: &MailboxId| MailboxRow::by_id(db, *id).map(|row| row.account).ok();
+        accounts.extend(changed.iter().filter_map(owner));
+        accounts.sort_unstable();
+        accounts.dedup();
+        places.extend(accounts.into_iter().map(Place::Account));
+    }
+    places
+}
+
 /// One statement without parameters.
 fn run(db: &Connection, statement: &str) -> Result<(), Error> {
     db.prepare_cached(statement)?.execute([])?;
@@ -330,12 +353,17 @@ fn gather(first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) -> Vec<Box<dyn Job
 
 /// Runs a job in a savepoint. `Ok(Some(_))`: it was refused, and the batch goes on without it.
 fn attempt_one(work: &mut Work<'_>, job: &mut Box<dyn Job>) -> Result<Option<Error>, Error> {
-    let mark = (work.segments.mark(), work.changed.len());
+    let mark = (
+        work.segments.mark(),
+        work.changed.len(),
+        work.accounts.len(),
+    );
     run(work.db, "SAVEPOINT job")?;
     let result = job.run(work);
     if result.is_err() {
         work.segments.back_to(mark.0);
         work.changed.truncate(mark.1);
+        work.accounts.truncate(mark.2);
         // SQLite ends the whole transaction by itself on some faults (a full disk): then there is nothing to go back to.
         if work.db.is_autocommit() {
             return result.map(|()| None);

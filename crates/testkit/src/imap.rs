@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use gatepost_wire::imap::ask::{
     Answer, Append, Ask, Changed, Changes, Copied, Criterion, Datum, FlagChange, Flags, Found,
-    InternalDate, Item, Mailbox, ModSeq, Refusal, Row, Rows, SectionText, Selected, SpecialUse,
-    Status, StoreOutcome, SystemFlag, Uid,
+    InternalDate, Item, Mailbox, ModSeq, Quota, Refusal, Row, Rows, SectionText, Selected, SortBy,
+    SortKey, SpecialUse, Status, StoreOutcome, SystemFlag, Threaded, Uid,
 };
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt};
 
@@ -68,6 +68,13 @@ impl Folder {
         self.messages.iter().find(|it| it.uid == uid)
     }
 
+    /// The modification sequence of this mailbox alone.
+    fn highest(&self) -> ModSeq {
+        let messages = self.messages.iter().map(|it| it.modseq);
+        let vanished = self.vanished.iter().map(|it| it.1);
+        messages.chain(vanished).max().unwrap_or(1)
+    }
+
     fn remove(&mut self, uids: &[Uid], modseq: ModSeq) {
         self.messages.retain(|it| !uids.contains(&it.uid));
         self.vanished.extend(uids.iter().map(|uid| (*uid, modseq)));
@@ -90,7 +97,8 @@ pub struct Maildrop(Rc<RefCell<World>>);
 pub struct Access {
     maildrop: Maildrop,
     selected: Option<String>,
-    append: Option<(Append, Vec<u8>)>,
+    /// The messages being appended, the last one perhaps not whole.
+    append: Vec<(Append, Vec<u8>)>,
 }
 
 impl Default for Maildrop {
@@ -136,8 +144,20 @@ impl Maildrop {
         Access {
             maildrop: self.clone(),
             selected: None,
-            append: None,
+            append: Vec::new(),
         }
+    }
+
+    /// Keeps mail in a mailbox that a client has not opened.
+    pub fn deliver_to(&self, mailbox: &str, content: &[u8]) {
+        let mut world = self.0.borrow_mut();
+        let modseq = world.bump();
+        let date = InternalDate {
+            unix: 0,
+            offset_minutes: 0,
+        };
+        let folder = world.folder(mailbox);
+        folder.add(Flags::default(), date, content.to_vec(), modseq);
     }
 
     /// From now on reading a stored message gives less than was asked for.
@@ -191,7 +211,27 @@ impl Access {
                 self.append(world, ask)
             }
             Ask::List => Answer::Mailboxes(Ok(list(world))),
-            Ask::Status { mailbox } => Answer::Status(status(world, &mailbox)),
+            Ask::Status { mailbox, .. } => Answer::Status(status(world, &mailbox)),
+            Ask::Quota { mailbox } => {
+                let there = mailbox.is_none_or(|it| world.folders.contains_key(&it));
+                let quota = Quota {
+                    used: 10_241,
+                    limit: Some(512 * 1024),
+                };
+                Answer::Quota(there.then_some(quota).ok_or(Refusal::NoSuchMailbox))
+            }
+            Ask::Watch { .. } => Answer::Done,
+            Ask::Overview => {
+                let status = |it: Mailbox| {
+                    let mut status = status(world, &it.name).ok();
+                    if let (Some(status), Some(folder)) = (&mut status, world.folders.get(&it.name))
+                    {
+                        status.highest_modseq = folder.highest();
+                    }
+                    (it, status)
+                };
+                Answer::Overview(Ok(list(world).into_iter().map(status).collect()))
+            }
             Ask::Create {
                 mailbox,
                 special_use,
@@ -267,6 +307,26 @@ impl Access {
             Ask::Search { criteria, among } => {
                 Answer::Found(Ok(search(world, &name, &criteria, &among)))
             }
+            Ask::Sort {
+                by,
+                criteria,
+                among,
+            } => {
+                let mut found = search(world, &name, &criteria, &among);
+                sort(world.folder(&name), &by, &mut found.uids);
+                Answer::Found(Ok(found))
+            }
+            Ask::Thread {
+                criteria, among, ..
+            } => {
+                // Every second message replies to the one before.
+                let found = search(world, &name, &criteria, &among).uids;
+                let threads = found.iter().enumerate().map(|(at, uid)| Threaded {
+                    uid: Some(*uid),
+                    depth: u32::from(at % 2 == 1),
+                });
+                Answer::Threads(Ok(threads.collect()))
+            }
             Ask::Store {
                 uids,
                 change,
@@ -295,16 +355,22 @@ impl Access {
 
     fn append(&mut self, world: &mut World, ask: Ask) -> Answer {
         match ask {
-            Ask::AppendBegin(append) => Answer::Checked(if append.mailbox == "Full" {
-                Err(Refusal::OverQuota)
-            } else if world.folders.contains_key(&append.mailbox) {
-                self.append = Some((append, Vec::new()));
-                Ok(())
-            } else {
-                Err(Refusal::NoSuchMailbox)
-            }),
+            Ask::AppendBegin(append) => {
+                let refusal = if append.mailbox == "Full" {
+                    Some(Refusal::OverQuota)
+                } else if world.folders.contains_key(&append.mailbox) {
+                    None
+                } else {
+                    Some(Refusal::NoSuchMailbox)
+                };
+                match refusal {
+                    None => self.append.push((append, Vec::new())),
+                    Some(_) => self.append.clear(),
+                }
+                Answer::Checked(refusal.map_or(Ok(()), Err))
+            }
             Ask::AppendContent(octets) => {
-                let (_, content) = self.append.as_mut().expect("an append has begun");
+                let (_, content) = self.append.last_mut().expect("an append has begun");
                 content.extend_from_slice(&octets);
                 Answer::Checked(if content.starts_with(b"refuse") {
                     Err(Refusal::Unavailable)
@@ -312,23 +378,36 @@ impl Access {
                     Ok(())
                 })
             }
-            Ask::AppendCommit => {
-                let (append, content) = self.append.take().expect("an append has begun");
-                assert_eq!(content.len() as u64, append.size, "all of the message came");
-                let modseq = world.bump();
-                let date = append.date.unwrap_or(InternalDate {
-                    unix: 0,
-                    offset_minutes: 0,
-                });
-                let folder = world.folder(&append.mailbox);
-                let uid = folder.add(append.flags, date, content, modseq);
-                Answer::Appended(Ok((folder.uidvalidity, uid)))
-            }
+            Ask::AppendCommit => Answer::Appended(self.keep(world)),
             _ => {
-                self.append = None;
+                self.append.clear();
                 Answer::Done
             }
         }
+    }
+
+    fn keep(&mut self, world: &mut World) -> Result<(u32, Vec<Uid>), Refusal> {
+        let (mut uidvalidity, mut uids) = (0, Vec::new());
+        for (append, content) in std::mem::take(&mut self.append) {
+            assert_eq!(content.len() as u64, append.size, "all of the message came");
+            let modseq = world.bump();
+            if let (Some(old), Some(name)) = (append.replaces, &self.selected) {
+                let folder = world.folder(name);
+                if folder.get(old).is_none() {
+                    return Err(Refusal::Expunged);
+                }
+                folder.remove(&[old], modseq);
+            }
+            let date = append.date.unwrap_or(InternalDate {
+                unix: 0,
+                offset_minutes: 0,
+            });
+            let folder = world.folder(&append.mailbox);
+            uids.push(folder.add(append.flags, date, content, modseq));
+            uidvalidity = folder.uidvalidity;
+        }
+        assert!(!uids.is_empty(), "an append has begun");
+        Ok((uidvalidity, uids))
     }
 }
 
@@ -376,6 +455,7 @@ fn status(world: &World, mailbox: &str) -> Result<Status, Refusal> {
         uidvalidity: folder.uidvalidity,
         highest_modseq: world.modseq,
         mailbox_id: format!("F{}", folder.uidvalidity).into(),
+        deleted_size: Some(0),
     })
 }
 
@@ -475,7 +555,7 @@ fn datum(message: &Message, item: &Item) -> Datum {
         .map_or(content.len(), |at| at + 4);
     match item {
         Item::Flags | Item::ModSeq => Datum::InRow,
-        Item::InternalDate => Datum::Date(message.date),
+        Item::InternalDate | Item::SaveDate => Datum::Date(message.date),
         Item::Size | Item::BinarySize { .. } => Datum::Number(content.len() as u64),
         Item::EmailId => Datum::ObjectId(format!("M{}", message.uid).into()),
         Item::Section(section) if !section.part.is_empty() => Datum::Nil,
@@ -497,7 +577,8 @@ fn datum(message: &Message, item: &Item) -> Datum {
         },
         Item::Binary { part, .. } if part.is_empty() => Datum::Bytes(content.clone()),
         Item::Binary { .. } => Datum::UnknownEncoding,
-        Item::Envelope | Item::BodyStructure { .. } | Item::SaveDate => Datum::Nil,
+        Item::Preview => Datum::Bytes(content[split..].trim_ascii().to_vec()),
+        Item::Envelope | Item::BodyStructure { .. } => Datum::Nil,
     }
 }
 
@@ -532,6 +613,24 @@ fn search(world: &mut World, name: &str, criteria: &Criterion, among: &[Uid]) ->
     .only_if(mentions_modseq(criteria))
 }
 
+/// By size or by the whole text, which is as good as by subject.
+fn sort(folder: &Folder, by: &[SortKey], uids: &mut [Uid]) {
+    uids.sort_by(|one, other| {
+        let (one, other) = (folder.get(*one), folder.get(*other));
+        let mut order = std::cmp::Ordering::Equal;
+        for key in by {
+            let next = match key.by {
+                SortBy::Size => one
+                    .map(|it| it.content.len())
+                    .cmp(&other.map(|it| it.content.len())),
+                _ => one.map(|it| &it.content).cmp(&other.map(|it| &it.content)),
+            };
+            order = order.then(if key.reverse { next.reverse() } else { next });
+        }
+        order
+    });
+}
+
 trait OnlyIf {
     fn only_if(self, modseq: bool) -> Self;
 }
@@ -556,7 +655,7 @@ fn mentions_modseq(criteria: &Criterion) -> bool {
 fn matches(message: &Message, criteria: &Criterion) -> bool {
     let text = String::from_utf8_lossy(&message.content).to_lowercase();
     match criteria {
-        Criterion::All => true,
+        Criterion::All | Criterion::Older(_) | Criterion::SavedSince(_) => true,
         Criterion::And(all) => all.iter().all(|it| matches(message, it)),
         Criterion::Or(one, other) => matches(message, one) || matches(message, other),
         Criterion::Not(one) => !matches(message, one),
@@ -574,6 +673,7 @@ fn matches(message: &Message, criteria: &Criterion) -> bool {
         }
         Criterion::Larger(size) => message.content.len() as u64 > *size,
         Criterion::Smaller(size) => (message.content.len() as u64) < *size,
+        Criterion::Younger(_) | Criterion::SavedBefore(_) | Criterion::SavedOn(_) => false,
         Criterion::ModSeq(modseq) => message.modseq >= *modseq,
         Criterion::EmailId(id) => **id == format!("M{}", message.uid),
         other => panic!("the mailbox of the tests does not search by {other:?}"),

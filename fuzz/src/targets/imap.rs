@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use gatepost_wire::imap::ask::{
-    Answer, Ask, Changed, Changes, Copied, Datum, Flags, Found, InternalDate, Item, Mailbox,
-    Refusal, Row, Rows, SectionText, Selected, SpecialUse, Status, StoreOutcome, Uid,
+    Answer, Ask, Changed, Changes, Copied, Datum, Flags, Found, InternalDate, Item, Mailbox, Quota,
+    Refusal, Row, Rows, SectionText, Selected, SpecialUse, Status, StoreOutcome, Threaded, Uid,
 };
 use gatepost_wire::imap::server::{Config, Fresh, Limits, Server};
 use imap_types::body::{BasicFields, Body, BodyStructure, SpecificFields};
@@ -150,10 +150,10 @@ impl Backend<Server> for Keeper {
                 assert!(piece.len() <= 64 << 10, "a piece of {} octets", piece.len());
                 Answer::Checked(Ok(()))
             }
-            Ask::AppendCommit => Answer::Appended(Ok((UIDVALIDITY, 6))),
-            Ask::AppendAbort => Answer::Done,
+            Ask::AppendCommit => Answer::Appended(Ok((UIDVALIDITY, vec![6]))),
+            Ask::AppendAbort | Ask::Watch { .. } => Answer::Done,
             Ask::List => Answer::Mailboxes(Ok(mailboxes())),
-            Ask::Status { mailbox } => Answer::Status(if mailbox == "INBOX" {
+            Ask::Status { mailbox, .. } => Answer::Status(if mailbox == "INBOX" {
                 Ok(status())
             } else {
                 Err(Refusal::NoSuchMailbox)
@@ -161,6 +161,14 @@ impl Backend<Server> for Keeper {
             Ask::Create { .. } | Ask::Subscribe { .. } => Answer::Checked(Ok(())),
             Ask::Delete { .. } => Answer::Checked(Err(Refusal::NoSuchMailbox)),
             Ask::Rename { .. } => Answer::Checked(Err(Refusal::AlreadyExists)),
+            Ask::Quota { .. } => Answer::Quota(Ok(Quota {
+                used: 3 * 1024,
+                limit: Some(1 << 20),
+            })),
+            Ask::Overview => Answer::Overview(Ok(mailboxes()
+                .into_iter()
+                .map(|it| (it, Some(status())))
+                .collect())),
             other => {
                 assert!(self.selected, "no mailbox is selected: {other:?}");
                 of_messages(other)
@@ -186,6 +194,18 @@ fn of_messages(ask: Ask) -> Answer {
             assert!(length <= 64 << 10, "{length} octets at once");
             Answer::Octets(Ok(piece(MESSAGE, offset, length)))
         }
+        Ask::Thread { among, .. } => Answer::Threads(Ok(among
+            .iter()
+            .zip(0..)
+            .map(|(uid, depth)| Threaded {
+                uid: Some(*uid),
+                depth,
+            })
+            .collect())),
+        Ask::Sort { among, .. } => Answer::Found(Ok(Found {
+            uids: among.iter().rev().copied().collect(),
+            modseq: None,
+        })),
         Ask::Search { among, .. } => Answer::Found(Ok(Found {
             uids: among.iter().copied().step_by(2).collect(),
             modseq: None,
@@ -277,6 +297,7 @@ fn datum(item: &Item) -> Datum {
         Item::Envelope => Datum::Envelope(Box::new(envelope())),
         Item::BodyStructure { .. } => Datum::BodyStructure(Box::new(structure())),
         Item::EmailId => Datum::ObjectId("M1".into()),
+        Item::Preview => Datum::Bytes(b"hello".to_vec()),
         Item::Binary { part, .. } if part.len() > 1 => Datum::UnknownEncoding,
         Item::Binary { .. } => Datum::Bytes(b"a\0b".to_vec()),
         Item::Section(section) if !section.part.is_empty() => Datum::Nil,
@@ -345,6 +366,7 @@ fn status() -> Status {
         messages: 3,
         unseen: 2,
         deleted: 0,
+        deleted_size: Some(0),
         size: 3 * MESSAGE.len() as u64,
         uidnext: 6,
         uidvalidity: UIDVALIDITY,

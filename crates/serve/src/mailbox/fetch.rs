@@ -13,6 +13,7 @@ use super::mime::scan::{scan, shallow};
 use super::mime::section::{binary, binary_size, section};
 use super::mime::structure::structure;
 use super::mime::{HEADER_LIMIT, Part, Source};
+use super::preview::preview;
 
 /// Octets of data in one answer, about.
 const INLINE_LIMIT: usize = 256 * 1024;
@@ -114,6 +115,10 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
             };
             Datum::Date(saved)
         }
+        Item::Preview => {
+            let (part, source) = content.tree(true, message.size)?;
+            Datum::Bytes(preview(part, source)?.into_bytes())
+        }
         Item::Envelope => {
             let (part, source) = content.tree(false, message.size)?;
             let length = usize::try_from(part.header.end)
@@ -146,7 +151,7 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
 /// Whether the item takes the tree of parts, not just the border between header and body.
 fn needs_tree(item: &Item) -> bool {
     match item {
-        Item::BodyStructure { .. } => true,
+        Item::BodyStructure { .. } | Item::Preview => true,
         Item::Section(Section { part, .. })
         | Item::Binary { part, .. }
         | Item::BinarySize { part } => !part.is_empty(),

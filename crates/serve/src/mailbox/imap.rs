@@ -9,16 +9,19 @@ use gatepost_store::{
     AccountId, Delivery, Error, Fault, Incoming, MailboxId, Message, Subscription,
 };
 use gatepost_wire::imap::ask::{
-    Answer, Append, Ask, Criterion, FlagChange, Flags, Found, Item, ModSeq, Refusal, Rows,
-    Selected, Status, Uid,
+    Answer, Append, Ask, Criterion, FlagChange, Flags, Found, Item, ModSeq, Quota, Refusal, Rows,
+    Selected, SortKey, Status, Threaded, Threading, Uid,
 };
 use gatepost_wire::session::Machine;
 use tokio::sync::Notify;
 
-use super::{Recorded, Shared, Summary, date, fetch, search};
+use super::{Recorded, Shared, Summary, date, fetch, order, search, thread};
 
 /// A search that takes longer is given up with `NO [LIMIT]`: it could hold up others, and nobody may be waiting any more.
 const LONGEST_SEARCH: Duration = Duration::from_secs(30);
+
+/// How many octets the messages of one APPEND may have together, so that they do not fill the memory.
+const TOGETHER: u64 = 16 << 20;
 
 /// The backend of one session. Small while the session is idle.
 #[derive(Debug)]
@@ -28,7 +31,10 @@ pub struct ImapBackend {
     summary: Box<Summary>,
     news: Arc<Notify>,
     selected: Option<Open>,
-    append: Option<Box<Appending>>,
+    /// The messages being appended; the last one may not be whole.
+    append: Vec<Appending>,
+    /// Whether news of all mailboxes is wanted (NOTIFY).
+    watching: Option<Subscription>,
     /// The message read last: pieces of one message come one after the other.
     reading: Option<Box<Message>>,
 }
@@ -59,7 +65,8 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for ImapBackend {
     fn upgraded(&mut self) {
         self.summary.login = None;
         self.selected = None;
-        self.append = None;
+        self.append = Vec::new();
+        self.watching = None;
         self.reading = None;
     }
 
@@ -84,7 +91,8 @@ impl ImapBackend {
             summary,
             news,
             selected: None,
-            append: None,
+            append: Vec::new(),
+            watching: None,
             reading: None,
         }
     }
@@ -134,16 +142,35 @@ impl ImapBackend {
                 length,
             } => Answer::Octets(self.read(uid, offset, length).await),
             Ask::Search { criteria, among } => Answer::Found(self.search(criteria, among).await),
+            Ask::Sort {
+                by,
+                criteria,
+                among,
+            } => Answer::Found(self.sort(by, criteria, among).await),
+            Ask::Thread {
+                by,
+                criteria,
+                among,
+            } => Answer::Threads(self.thread(by, criteria, among).await),
             Ask::AppendBegin(what) => Answer::Checked(self.append_begin(what).await),
             Ask::AppendContent(octets) => Answer::Checked(self.append_content(octets).await),
             Ask::AppendCommit => Answer::Appended(self.append_commit().await),
             Ask::AppendAbort => {
-                self.append = None;
+                self.append = Vec::new();
                 Answer::Done
             }
             Ask::Store { .. } | Ask::Copy { .. } | Ask::Expunge { .. } => self.change(ask).await,
             Ask::List => Answer::Mailboxes(self.list().await),
-            Ask::Status { mailbox } => Answer::Status(self.status(mailbox).await),
+            Ask::Status {
+                mailbox,
+                deleted_size,
+            } => Answer::Status(self.status(mailbox, deleted_size).await),
+            Ask::Quota { mailbox } => Answer::Quota(self.quota(mailbox).await),
+            Ask::Watch { on } => {
+                self.watch(on);
+                Answer::Done
+            }
+            Ask::Overview => Answer::Overview(self.overview().await),
             Ask::Create { .. }
             | Ask::Delete { .. }
             | Ask::Rename { .. }
@@ -291,49 +318,99 @@ impl ImapBackend {
         self.shared.read_long(account, read).await.map_err(refusal)
     }
 
+    async fn sort(
+        &self,
+        by: Arc<[SortKey]>,
+        criteria: Criterion,
+        among: Arc<[Uid]>,
+    ) -> Result<Found, Refusal> {
+        let (store, mailbox, account) =
+            (self.shared.store.clone(), self.mailbox()?, self.account()?);
+        let read = move || {
+            let until = Instant::now() + LONGEST_SEARCH;
+            let found = search::search(&store, mailbox, criteria, &among, until)?;
+            order::sort(&store, mailbox, found, &by, until)
+        };
+        self.shared.read_long(account, read).await.map_err(refusal)
+    }
+
+    async fn thread(
+        &self,
+        by: Threading,
+        criteria: Criterion,
+        among: Arc<[Uid]>,
+    ) -> Result<Vec<Threaded>, Refusal> {
+        let (store, mailbox, account) =
+            (self.shared.store.clone(), self.mailbox()?, self.account()?);
+        let read = move || {
+            let until = Instant::now() + LONGEST_SEARCH;
+            let found = search::search(&store, mailbox, criteria, &among, until)?;
+            thread::thread(&store, mailbox, &found.uids, by, until)
+        };
+        self.shared.read_long(account, read).await.map_err(refusal)
+    }
+
+    /// A refusal forgets the messages before it too: they are kept together or not at all.
     async fn append_begin(&mut self, what: Append) -> Result<(), Refusal> {
-        self.append = None;
+        let mut before = std::mem::take(&mut self.append);
         if what.size > self.shared.config.message_size {
             return Err(Refusal::TooBig);
         }
+        let waiting: u64 = before.iter().map(|it| it.incoming.len()).sum();
+        if !before.is_empty() && waiting.saturating_add(what.size) > TOGETHER {
+            return Err(Refusal::Limit);
+        }
         // A mailbox that is not there is refused before the message is sent.
-        self.status(what.mailbox.clone()).await?;
+        self.status(what.mailbox.clone(), false).await?;
         let incoming = self.shared.incoming().map_err(refusal)?;
-        self.append = Some(Box::new(Appending { incoming, what }));
+        before.push(Appending { incoming, what });
+        self.append = before;
         Ok(())
     }
 
     async fn append_content(&mut self, octets: Vec<u8>) -> Result<(), Refusal> {
-        let Appending { incoming, what } = *self.append.take().ok_or(Refusal::Unavailable)?;
+        let Appending { incoming, what } = self.append.pop().ok_or(Refusal::Unavailable)?;
         if incoming.len() + (octets.len() as u64) > self.shared.config.message_size {
             return Err(Refusal::TooBig);
         }
         let incoming = self.shared.add(incoming, octets).await.map_err(refusal)?;
-        self.append = Some(Box::new(Appending { incoming, what }));
+        self.append.push(Appending { incoming, what });
         Ok(())
     }
 
-    async fn append_commit(&mut self) -> Result<(u32, Uid), Refusal> {
-        let Appending { incoming, what } = *self.append.take().ok_or(Refusal::Unavailable)?;
-        let date = what.date.unwrap_or_else(date::now);
+    async fn append_commit(&mut self) -> Result<(u32, Vec<Uid>), Refusal> {
         let account = self.account()?;
-        let to = vec![Delivery {
-            account,
-            mailbox: what.mailbox,
-            flags: what.flags,
-            date,
-        }];
+        let all = std::mem::take(&mut self.append);
+        let replaces = all.first().and_then(|it| it.what.replaces);
+        let mut messages = all.into_iter().map(|it| {
+            let to = Delivery {
+                account,
+                mailbox: it.what.mailbox,
+                flags: it.what.flags,
+                date: it.what.date.unwrap_or_else(date::now),
+            };
+            (it.incoming, to)
+        });
         let store = &self.shared.store;
-        let placed = self
-            .shared
-            .write(|done| store.deliver(incoming, to, done))
-            .await
-            .map_err(refusal)?;
-        self.summary.messages_in += 1;
-        placed
-            .first()
-            .map(|placed| (placed.uidvalidity, placed.uid))
-            .ok_or(Refusal::Unavailable)
+        let placed = if let Some(old) = replaces {
+            let (incoming, to) = messages.next().ok_or(Refusal::Unavailable)?;
+            let old = (self.mailbox()?, old);
+            let new = self
+                .shared
+                .write(|done| store.replace(incoming, to, old, done))
+                .await
+                .map_err(refusal)?;
+            vec![new.ok_or(Refusal::Expunged)?]
+        } else {
+            let messages = messages.collect();
+            self.shared
+                .write(|done| store.deliver_all(messages, done))
+                .await
+                .map_err(refusal)?
+        };
+        self.summary.messages_in += u32::try_from(placed.len()).unwrap_or_default();
+        let uidvalidity = placed.first().ok_or(Refusal::Unavailable)?.uidvalidity;
+        Ok((uidvalidity, placed.iter().map(|it| it.uid).collect()))
     }
 
     /// Changes to messages of the selected mailbox.
@@ -383,12 +460,42 @@ impl ImapBackend {
             .map_err(refusal)
     }
 
-    async fn status(&self, mailbox: String) -> Result<Status, Refusal> {
+    async fn status(&self, mailbox: String, deleted_size: bool) -> Result<Status, Refusal> {
         let (store, account) = (self.shared.store.clone(), self.account()?);
-        self.shared
-            .block(move || store.status(account, &mailbox))
-            .await
-            .map_err(refusal)
+        let read = move || {
+            let mut status = store.status(account, &mailbox)?;
+            if deleted_size {
+                status.deleted_size = Some(store.deleted_size(account, &mailbox)?);
+            }
+            Ok(status)
+        };
+        self.shared.block(read).await.map_err(refusal)
+    }
+
+    async fn quota(&self, mailbox: Option<String>) -> Result<Quota, Refusal> {
+        let (store, account) = (self.shared.store.clone(), self.account()?);
+        let read = move || {
+            if let Some(mailbox) = mailbox {
+                store.status(account, &mailbox)?;
+            }
+            store.quota(account)
+        };
+        self.shared.block(read).await.map_err(refusal)
+    }
+
+    fn watch(&mut self, on: bool) {
+        let news = Arc::clone(&self.news);
+        let account = self.account().ok().filter(|_| on);
+        let listener = Arc::new(move || news.notify_one());
+        self.watching = account.map(|account| self.shared.store.watch(account, listener));
+    }
+
+    async fn overview(
+        &self,
+    ) -> Result<Vec<(gatepost_wire::imap::ask::Mailbox, Option<Status>)>, Refusal> {
+        let (store, account) = (self.shared.store.clone(), self.account()?);
+        let read = move || store.overview(account);
+        self.shared.block(read).await.map_err(refusal)
     }
 
     /// Changes to the account's mailboxes.

@@ -5,7 +5,8 @@
 //! | [`account`], [`throttle`] | logins: SCRAM keys, passwords, delays |
 //! | [`directory`] | which address is whose |
 //! | [`smtp`], [`imap`], [`pop3`] | one backend per session of each protocol |
-//! | [`mime`], [`fetch`], [`search`] | what IMAP tells about messages |
+//! | [`mime`], [`fetch`], [`preview`] | what IMAP tells about messages |
+//! | [`search`], [`order`], [`thread`], [`subject`] | how it finds, sorts and threads them |
 //! | [`date`] | dates as mail writes them |
 //!
 //! Reads of the store block, so they run on the runtime's blocking threads, a bounded number of long ones at a time. The way
@@ -20,9 +21,13 @@ pub mod directory;
 pub mod fetch;
 pub mod imap;
 pub mod mime;
+pub mod order;
 pub mod pop3;
+pub mod preview;
 pub mod search;
 pub mod smtp;
+pub mod subject;
+pub mod thread;
 pub mod throttle;
 
 use std::collections::{HashMap, HashSet};

@@ -195,6 +195,10 @@ impl Subject<'_> {
             Criterion::Before(limit) => day() < *limit,
             Criterion::On(wanted) => day() == *wanted,
             Criterion::Since(limit) => day() >= *limit,
+            Criterion::Older(_) | Criterion::Younger(_) => self.age_matches(criterion),
+            Criterion::SavedBefore(limit) => message.saved.div_euclid(date::DAY) < *limit,
+            Criterion::SavedOn(wanted) => message.saved.div_euclid(date::DAY) == *wanted,
+            Criterion::SavedSince(limit) => message.saved.div_euclid(date::DAY) >= *limit,
             Criterion::Larger(size) => message.size > *size,
             Criterion::Smaller(size) => message.size < *size,
             Criterion::ModSeq(modseq) => message.modseq >= *modseq,
@@ -203,31 +207,27 @@ impl Subject<'_> {
         }
     }
 
+    /// RFC 5032 3: both include the very second.
+    fn age_matches(&self, criterion: &Criterion) -> bool {
+        let age = date::now().unix.saturating_sub(self.message.date.unix);
+        let seconds = |interval: u64| i64::try_from(interval).unwrap_or(i64::MAX);
+        match criterion {
+            Criterion::Older(interval) => age >= seconds(*interval),
+            Criterion::Younger(interval) => age <= seconds(*interval),
+            _ => false,
+        }
+    }
+
     fn header(&mut self) -> io::Result<&[u8]> {
         if self.header.is_none() {
-            let end = match shallow(&mut self.source, self.message.size)? {
-                Some(part) => usize::try_from(part.header.end)
-                    .unwrap_or(HEADER_LIMIT)
-                    .min(HEADER_LIMIT),
-                None => HEADER_LIMIT,
-            };
-            self.header = Some(self.source.read(0, end)?);
+            self.header = Some(read_header(&mut self.source, self.message.size)?);
         }
         Ok(self.header.as_deref().unwrap_or_default())
     }
 
     /// The day of the Date: field, in its own time zone (RFC 9051 6.4.4), counted from 1970-01-01.
     fn sent(&mut self) -> io::Result<Option<i64>> {
-        let header = self.header()?;
-        let Some(field) = fields(header).find(|field| field.is("Date")) else {
-            return Ok(None);
-        };
-        let mut text = field.unfolded();
-        text.push(b'\n');
-        let date = MessageStream::new(&text)
-            .parse_date()
-            .into_datetime()
-            .filter(mail_parser::DateTime::is_valid);
+        let date = sent_date(self.header()?);
         Ok(date.map(|date| date::days(date.year.into(), date.month.into(), date.day.into())))
     }
 
@@ -251,6 +251,17 @@ impl Subject<'_> {
         let root = scan(&mut self.source)?;
         part_has(&root, &mut self.source, &text.to_lowercase())
     }
+}
+
+/// The header of a message, as far as headers are looked at.
+pub(super) fn read_header(source: &mut Stored<'_>, size: u64) -> io::Result<Vec<u8>> {
+    let end = match shallow(source, size)? {
+        Some(part) => usize::try_from(part.header.end)
+            .unwrap_or(HEADER_LIMIT)
+            .min(HEADER_LIMIT),
+        None => HEADER_LIMIT,
+    };
+    source.read(0, end)
 }
 
 fn part_has(part: &Part, source: &mut dyn Source, wanted: &str) -> io::Result<bool> {
@@ -305,15 +316,36 @@ fn header_contains(header: &[u8], wanted: &str) -> bool {
     })
 }
 
+/// The Date: field, if it says a date.
+fn sent_date(header: &[u8]) -> Option<mail_parser::DateTime> {
+    let field = fields(header).find(|field| field.is("Date"))?;
+    let mut text = field.unfolded();
+    text.push(b'\n');
+    MessageStream::new(&text)
+        .parse_date()
+        .into_datetime()
+        .filter(mail_parser::DateTime::is_valid)
+}
+
+/// When the Date: field says the message was sent, in seconds since 1970-01-01 00:00 UTC.
+pub(super) fn sent_time(header: &[u8]) -> Option<i64> {
+    sent_date(header).map(|date| date.to_timestamp())
+}
+
 /// A field's value with its encoded words decoded (RFC 2047), in lower case.
 fn decoded(field: &Field<'_>) -> String {
+    decoded_case(field).to_lowercase()
+}
+
+/// The same as it was written.
+pub(super) fn decoded_case(field: &Field<'_>) -> String {
     let mut text = field.unfolded();
     text.push(b'\n');
     MessageStream::new(&text)
         .parse_unstructured()
         .into_text()
         .unwrap_or_default()
-        .to_lowercase()
+        .into_owned()
 }
 
 /// Looks for a text in decoded octets that come piece by piece.
@@ -355,7 +387,7 @@ impl Window<'_> {
     }
 }
 
-fn decode_charset(charset: &[u8], octets: &[u8]) -> String {
+pub(super) fn decode_charset(charset: &[u8], octets: &[u8]) -> String {
     // Much mail says nothing, or US-ASCII, and is UTF-8.
     let unsaid = charset.is_empty() || charset.eq_ignore_ascii_case(b"us-ascii");
     match (std::str::from_utf8(octets), charset_decoder(charset)) {

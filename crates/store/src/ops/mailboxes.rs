@@ -31,6 +31,7 @@ pub(crate) fn create(
         }
     }
     make(work, account, &name, special_use)?;
+    work.accounts.push(account);
     Ok(())
 }
 
@@ -121,6 +122,7 @@ pub(crate) fn delete(work: &mut Work<'_>, account: AccountId, name: &str) -> Res
         .execute((account.0, mailbox.id.0))?;
     doom(work.db, mailbox.id)?;
     work.touch(mailbox.id);
+    work.accounts.push(account);
     Ok(())
 }
 
@@ -188,6 +190,7 @@ pub(crate) fn rename(
     if MailboxRow::by_name(work.db, account, &to)?.is_some() {
         return Err(Error::AlreadyExists);
     }
+    work.accounts.push(account);
     match source {
         Some(inbox) if from == INBOX => {
             // All or nothing, as a copy.
@@ -235,11 +238,12 @@ fn rename_tree(work: &Work<'_>, account: AccountId, from: &str, to: &str) -> Res
 
 /// Subscribes to a name, which need not be a mailbox (RFC 9051 6.3.7), or ends that.
 pub(crate) fn set_subscribed(
-    work: &Work<'_>,
+    work: &mut Work<'_>,
     account: AccountId,
     name: &str,
     subscribed: bool,
 ) -> Result<(), Error> {
+    work.accounts.push(account);
     if !subscribed {
         let mut delete = work
             .db

@@ -85,6 +85,30 @@ pub(crate) fn deliver(
     Ok(placed)
 }
 
+/// Keeps a message and removes the one it replaces; neither when that one is not there.
+pub(crate) fn replace(
+    work: &mut Work<'_>,
+    message: Sealed,
+    to: &Delivery,
+    (mailbox, old): (MailboxId, Uid),
+) -> Result<Option<Placed>, Error> {
+    let source = MailboxRow::by_id(work.db, mailbox)?;
+    let Some(replaced) = find(work.db, mailbox, &[old])?.pop() else {
+        return Ok(None);
+    };
+    // What goes makes room first: a draft can be saved again in a full mailbox. Its account is the new one's.
+    let freed = signed(charged(replaced.size));
+    let mut free = work
+        .db
+        .prepare_cached("UPDATE accounts SET used = used + ?2 WHERE id = ?1")?;
+    free.execute((source.account.0, -freed))?;
+    let placed = deliver(work, message, std::slice::from_ref(to))?.pop();
+    free.execute((source.account.0, freed))?;
+    drop(free);
+    take_out(work, mailbox, &[replaced])?;
+    Ok(placed)
+}
+
 /// Puts the octets into a segment; says which body they are.
 fn keep_body(work: &mut Work<'_>, message: Sealed) -> Result<i64, Error> {
     let size = signed(message.size());

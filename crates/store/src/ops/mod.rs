@@ -11,12 +11,12 @@ use rusqlite::Connection;
 
 pub(crate) use flagging::store_flags;
 pub(crate) use mailboxes::{create, delete, doom, insert, reap, rename, set_subscribed};
-pub(crate) use messages::{copy, deliver, expunge, expunge_after, remove};
+pub(crate) use messages::{copy, deliver, expunge, expunge_after, remove, replace};
 
 use crate::incoming::check_space;
 use crate::rows::signed;
 use crate::segments::Segments;
-use crate::{Error, MailboxId, Options};
+use crate::{AccountId, Error, MailboxId, Options};
 
 /// What a job works with.
 pub(crate) struct Work<'a> {
@@ -28,6 +28,8 @@ pub(crate) struct Work<'a> {
     pub(crate) now: i64,
     /// Mailboxes whose listeners are to be told.
     pub(crate) changed: Vec<MailboxId>,
+    /// Accounts whose mailboxes or subscriptions have come, gone or changed their names.
+    pub(crate) accounts: Vec<AccountId>,
 }
 
 impl Work<'_> {

@@ -1,6 +1,7 @@
 //! Dialogues with the IMAP server session, whole and cut at every byte, and the matrix of its commands.
 
 mod client;
+mod extensions;
 mod injection;
 mod property;
 mod sessions;
@@ -13,6 +14,7 @@ use gatepost_testkit::{facts, talk};
 use gatepost_wire::imap::ask::{Answer, Ask};
 use gatepost_wire::imap::server::{Config, Fresh, Limits, Server, table};
 use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::seam::ClearLogin;
 use gatepost_wire::session::Fresh as _;
 
 fn config(starttls: bool) -> Arc<Config> {
@@ -28,6 +30,12 @@ fn config(starttls: bool) -> Arc<Config> {
 
 fn clear_session() -> Server {
     Server::clear(config(true), None, Instant::now())
+}
+
+/// In clear, with the configuration's leave to log in.
+fn excepted_session() -> Server {
+    let exception = ClearLogin::danger_allowed_by_configuration();
+    Server::clear(config(true), Some(exception), Instant::now())
 }
 
 fn implicit_session() -> Server {
@@ -79,6 +87,13 @@ dialogues! {
     slow clear_session,
     bad_commands clear_session,
     literals implicit_session,
+    qresync implicit_session,
+    uidonly implicit_session,
+    partial implicit_session,
+    multiappend implicit_session,
+    sort implicit_session,
+    quota implicit_session,
+    notify implicit_session,
 }
 
 /// Which command is allowed where: name, not authenticated, authenticated, selected, any effect before TLS, source.

@@ -26,6 +26,12 @@ pub(super) enum Bad {
     Flag,
     /// A special use we do not know: `NO [USEATTR]`.
     SpecialUse,
+    /// A message is named by number, after ENABLE UIDONLY: `BAD [UIDREQUIRED]`.
+    UidRequired,
+    /// The mailbox was opened read-only: `NO [NOPERM]`.
+    ReadOnly,
+    /// An event we cannot tell of: `NO [BADEVENT …]` (RFC 5465 5).
+    Event,
     /// More is asked for than one command may cost: `NO [LIMIT]`.
     Limit,
 }

@@ -1,17 +1,20 @@
 //! Commands the codec reads, made into what they mean.
 //!
-//! The codec is strict and complete for these. What it does not know is taken off first: `$` in place of a sequence set, and
-//! EMAILID and THREADID among the items of FETCH (RFC 5182, RFC 8474).
+//! The codec is strict and complete for these. What it does not know is taken off first: `$` in place of a sequence set
+//! (RFC 5182), and items and modifiers of FETCH (`extras.rs`).
 
 use imap_codec::CommandCodec;
 use imap_codec::decode::Decoder;
-use imap_types::command::{CommandBody, FetchModifier, SelectParameter, StoreModifier};
+use imap_types::command::{CommandBody, SelectParameter, StoreModifier};
 use imap_types::extensions::enable::CapabilityEnable;
 use imap_types::fetch::MessageDataItemName;
 use imap_types::flag::{StoreResponse, StoreType};
 use imap_types::sequence::SequenceSet;
 
-use super::arguments::{Bad, Names, flags, new_name};
+use super::arguments::{Bad, flags, new_name};
+use super::changes::Resync;
+use super::enabled::Enabled;
+use super::extras::{self, Extras, Modifiers};
 use super::fetch::Plan;
 use super::messages::Quiet;
 use super::table::Verb;
@@ -21,14 +24,12 @@ use crate::imap::ask::{FlagChange, ModSeq};
 /// A command of the authenticated or selected state.
 #[derive(Debug)]
 pub(super) enum Request {
-    Enable {
-        rev2: bool,
-        condstore: bool,
-    },
+    Enable(Enabled),
     Select {
         mailbox: String,
         read_only: bool,
         condstore: bool,
+        resync: Option<Resync>,
     },
     Delete(String),
     Rename {
@@ -48,7 +49,7 @@ pub(super) enum Request {
     Fetch {
         set: Set,
         plan: Plan,
-        changed_since: Option<ModSeq>,
+        modifiers: Modifiers,
     },
     Store {
         set: Set,
@@ -64,33 +65,34 @@ pub(super) enum Request {
 }
 
 /// Reads a whole command, tag and CRLF included.
-pub(super) fn decode(text: &[u8], verb: Verb, names: Names) -> Result<Request, Bad> {
+pub(super) fn decode(text: &[u8], verb: Verb, enabled: Enabled) -> Result<Request, Bad> {
     let (text, saved) = without_saved(text, verb);
-    let (text, object_ids) = if matches!(verb, Verb::Fetch | Verb::UidFetch) {
-        without_object_ids(&text)?
+    let (text, modifiers, extras) = if matches!(verb, Verb::Fetch | Verb::UidFetch) {
+        let (text, modifiers) = extras::without_modifiers(&text, verb)?;
+        let (text, extras) = extras::without_items(&text)?;
+        (text, modifiers, extras)
     } else {
-        (text, ObjectIds::default())
+        (text, Modifiers::default(), Extras::default())
     };
     let (rest, command) = CommandCodec::new().decode(&text).map_err(|_| Bad::Syntax)?;
     if !rest.is_empty() {
         return Err(Bad::Syntax);
     }
-    request(
-        &command.body,
-        Context {
-            names,
-            saved,
-            object_ids,
-            by_uid: verb.by_uid(),
-        },
-    )
+    let context = Context {
+        enabled,
+        saved,
+        by_uid: verb.by_uid(),
+    };
+    if let CommandBody::Fetch { .. } = &command.body {
+        return fetch(&command.body, context, modifiers, extras);
+    }
+    request(&command.body, context)
 }
 
 #[derive(Clone, Copy)]
 struct Context {
-    names: Names,
+    enabled: Enabled,
     saved: bool,
-    object_ids: ObjectIds,
     by_uid: bool,
 }
 
@@ -105,7 +107,7 @@ impl Context {
 }
 
 fn request(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
-    let names = context.names;
+    let names = context.enabled.names();
     Ok(match body {
         CommandBody::Enable { capabilities } => enable(capabilities.as_ref()),
         CommandBody::Select {
@@ -156,7 +158,6 @@ fn request(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
             to: names.decoded(mailbox)?,
             remove: true,
         },
-        CommandBody::Fetch { .. } => fetch(body, context)?,
         CommandBody::Store { .. } => store(body, context)?,
         _ => return Err(Bad::Syntax),
     })
@@ -168,10 +169,13 @@ fn enable(capabilities: &[CapabilityEnable<'_>]) -> Request {
             .iter()
             .any(|it| it.to_string().eq_ignore_ascii_case(name))
     };
-    Request::Enable {
+    Request::Enable(Enabled {
         rev2: named("IMAP4rev2"),
+        utf8: named("UTF8=ACCEPT"),
         condstore: named("CONDSTORE"),
-    }
+        qresync: named("QRESYNC"),
+        uid_only: named("UIDONLY"),
+    })
 }
 
 fn select(
@@ -179,50 +183,64 @@ fn select(
     parameters: &[SelectParameter],
     read_only: bool,
 ) -> Result<Request, Bad> {
-    // QRESYNC is not offered.
-    if parameters
-        .iter()
-        .any(|parameter| *parameter != SelectParameter::CondStore)
-    {
-        return Err(Bad::Syntax);
+    let mut resync = None;
+    for parameter in parameters {
+        if let SelectParameter::QResync {
+            uid_validity,
+            mod_sequence_value,
+            known_uids,
+            seq_match_data,
+        } = parameter
+        {
+            // What the client matches numbers to UIDs with is of use to a server that forgets what vanished; we do not.
+            let _ = seq_match_data;
+            if resync.is_some() {
+                return Err(Bad::Syntax);
+            }
+            resync = Some(Resync {
+                uidvalidity: uid_validity.get(),
+                since: mod_sequence_value.get(),
+                known: known_uids.as_ref().map(Set::from),
+            });
+        }
     }
     Ok(Request::Select {
         mailbox,
         read_only,
         condstore: !parameters.is_empty(),
+        resync,
     })
 }
 
-fn fetch(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
+fn fetch(
+    body: &CommandBody<'_>,
+    context: Context,
+    modifiers: Modifiers,
+    extras: Extras,
+) -> Result<Request, Bad> {
     let CommandBody::Fetch {
         sequence_set,
         macro_or_item_names,
-        modifiers,
+        modifiers: unread,
         ..
     } = body
     else {
         return Err(Bad::Syntax);
     };
-    let changed_since = match modifiers.as_slice() {
-        [] => None,
-        [FetchModifier::ChangedSince(since)] => Some(since.get()),
-        // VANISHED belongs to QRESYNC, which is not offered.
-        _ => return Err(Bad::Syntax),
-    };
-    let mut plan = Plan::new(macro_or_item_names, context.by_uid)?;
-    if context.object_ids.email {
-        plan.add_email_id();
+    // Ours have been taken off: what is left is none we know.
+    if !unread.is_empty() || (modifiers.vanished && !context.enabled.qresync) {
+        return Err(Bad::Syntax);
     }
-    if context.object_ids.thread {
-        plan.add_thread_id();
-    }
-    if changed_since.is_some() {
+    let tell_uid = context.by_uid && !context.enabled.uid_only;
+    let mut plan = Plan::new(macro_or_item_names, tell_uid)?;
+    plan.add_extras(extras);
+    if modifiers.changed_since.is_some() {
         plan.add_modseq();
     }
     Ok(Request::Fetch {
         set: context.set(sequence_set),
         plan: plan.checked()?,
-        changed_since,
+        modifiers,
     })
 }
 
@@ -251,6 +269,8 @@ fn store(body: &CommandBody<'_>, context: Context) -> Result<Request, Bad> {
     };
     let quiet = Quiet {
         by_uid: context.by_uid,
+        // RFC 7162 3.2.4: with QRESYNC every FETCH response about flags has the UID.
+        tell_uid: context.by_uid || context.enabled.qresync,
         silent: *response == StoreResponse::Silent,
         conditional: unchanged_since.is_some(),
     };
@@ -288,47 +308,6 @@ fn without_saved(text: &[u8], verb: Verb) -> (Vec<u8>, bool) {
         }
         _ => (text, false),
     }
-}
-
-/// The items of OBJECTID (RFC 8474) found in a FETCH.
-#[derive(Debug, Clone, Copy, Default)]
-struct ObjectIds {
-    email: bool,
-    thread: bool,
-}
-
-/// Takes EMAILID and THREADID out of the items of FETCH, and says which stood there.
-fn without_object_ids(text: &[u8]) -> Result<(Vec<u8>, ObjectIds), Bad> {
-    let mut kept = Vec::with_capacity(text.len());
-    let mut found = ObjectIds::default();
-    let mut depth = 0_u8;
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        let starts = depth == 0 && matches!(kept.last(), Some(b' ' | b'('));
-        let item = |item: &[u8]| {
-            let ends = matches!(rest.get(item.len()), Some(b' ' | b')' | b'\r'));
-            let same = |word: &[u8]| word.eq_ignore_ascii_case(item);
-            starts && ends && rest.get(..item.len()).is_some_and(same)
-        };
-        let (email, thread) = (item(b"EMAILID"), item(b"THREADID"));
-        if email || thread {
-            found.email |= email;
-            found.thread |= thread;
-            // The list must not become empty; UID is ours to give and costs the backend nothing.
-            kept.extend_from_slice(b"UID");
-            rest = rest.get(if email { 7 } else { 8 }..).unwrap_or_default();
-            continue;
-        }
-        match byte {
-            // Inside a section a word is a header field's name; literals and quoted strings stand only there.
-            b'[' => depth = depth.checked_add(1).ok_or(Bad::Syntax)?,
-            b']' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        kept.push(byte);
-        rest = after;
-    }
-    Ok((kept, found))
 }
 
 /// Names of items FETCH's plan is made from, macros taken apart.

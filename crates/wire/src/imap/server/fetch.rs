@@ -15,6 +15,8 @@ use imap_types::fetch::{
 
 use super::arguments::Bad;
 use super::decode::item_names;
+use super::enabled::Enabled;
+use super::extras::Extras;
 use super::reply;
 use super::view::View;
 use crate::imap::ask::{self, Ask, Datum, Item, Row, Rows, SectionText, Uid};
@@ -31,7 +33,7 @@ const PART_DEPTH: usize = 100;
 const ITEMS: usize = 256;
 
 /// One thing told of each message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Column {
     /// UID
     Uid,
@@ -42,7 +44,7 @@ enum Column {
 }
 
 /// What FETCH tells of each message.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Plan {
     columns: Vec<Column>,
     items: Vec<Item>,
@@ -51,7 +53,10 @@ pub(super) struct Plan {
 
 impl Plan {
     /// The plan for the items asked for. UID forms always tell the UID (RFC 9051 6.4.9).
-    pub(super) fn new(names: &MacroOrMessageDataItemNames<'_>, by_uid: bool) -> Result<Self, Bad> {
+    pub(super) fn new(
+        names: &MacroOrMessageDataItemNames<'_>,
+        tell_uid: bool,
+    ) -> Result<Self, Bad> {
         let mut plan = Self {
             columns: Vec::new(),
             items: Vec::new(),
@@ -61,7 +66,7 @@ impl Plan {
         if names.is_empty() {
             return Err(Bad::Syntax);
         }
-        if by_uid {
+        if tell_uid {
             plan.columns.push(Column::Uid);
         }
         for name in &names {
@@ -90,13 +95,27 @@ impl Plan {
         );
     }
 
-    pub(super) fn add_email_id(&mut self) {
-        self.push("EMAILID", Item::EmailId);
+    /// Adds the items the codec does not know.
+    pub(super) fn add_extras(&mut self, extras: Extras) {
+        if extras.email_id {
+            self.push("EMAILID", Item::EmailId);
+        }
+        if extras.thread_id {
+            // Messages are not put into threads for good here: always NIL (RFC 8474 5.2).
+            self.columns.push(Column::ThreadId);
+        }
+        if extras.save_date {
+            self.push("SAVEDATE", Item::SaveDate);
+        }
+        if extras.preview {
+            self.push("PREVIEW", Item::Preview);
+        }
     }
 
-    /// Messages are not put into threads here: always NIL (RFC 8474 5.2).
-    pub(super) fn add_thread_id(&mut self) {
-        self.columns.push(Column::ThreadId);
+    /// The same, leaving `\Seen` alone: nobody asked for what NOTIFY tells.
+    pub(super) fn peeking(mut self) -> Self {
+        self.mark_seen = false;
+        self
     }
 
     pub(super) fn add_modseq(&mut self) {
@@ -306,8 +325,8 @@ pub(super) struct Fetch {
     items: Arc<[Item]>,
     rows: VecDeque<Row>,
     row: Option<Writing>,
-    /// MODSEQ is told whenever flags are (RFC 7162 3.2).
-    condstore: bool,
+    /// What is told depends on it: MODSEQ whenever flags are (RFC 7162 3.2), the UID.
+    enabled: Enabled,
     /// Messages that turned out to be gone.
     pub(super) missing: bool,
     /// A part's transfer encoding was unknown (RFC 3516).
@@ -344,7 +363,7 @@ pub(super) enum Step {
 pub(super) struct Torn;
 
 impl Fetch {
-    pub(super) fn new(uids: Vec<Uid>, mut plan: Plan, condstore: bool, read_only: bool) -> Self {
+    pub(super) fn new(uids: Vec<Uid>, mut plan: Plan, enabled: Enabled, read_only: bool) -> Self {
         plan.mark_seen &= !read_only;
         let items = std::mem::take(&mut plan.items).into();
         Self {
@@ -354,7 +373,7 @@ impl Fetch {
             items,
             rows: VecDeque::new(),
             row: None,
-            condstore,
+            enabled,
             missing: false,
             unknown_encoding: false,
         }
@@ -407,11 +426,11 @@ impl Fetch {
                 tail.extend_from_slice(b" FLAGS ");
                 reply::flags(&mut tail, &row.flags);
             }
-            if self.condstore && !self.items.contains(&Item::ModSeq) {
+            if self.enabled.condstore && !self.items.contains(&Item::ModSeq) {
                 reply::put(&mut tail, format_args!(" MODSEQ ({})", row.modseq));
             }
         }
-        reply::put(out, format_args!("* {number} FETCH ("));
+        self.enabled.begin_fetch(out, number, row.uid, false);
         self.row = Some(Writing {
             uid: row.uid,
             data: row.data.into_iter(),
@@ -517,6 +536,7 @@ impl Writing {
             Datum::BodyStructure(structure) => {
                 reply::structure(out, MessageDataItem::BodyStructure(*structure));
             }
+            Datum::Bytes(octets) if label == b"PREVIEW" => reply::text(out, &octets),
             Datum::Bytes(octets) => {
                 // Only literal8 may hold NUL (RFC 9051 9).
                 if binary && octets.contains(&0) {

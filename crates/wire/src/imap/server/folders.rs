@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use super::io::Io;
+use super::job::Job;
 use super::list::List;
-use super::mailbox::{Job, Mailbox};
+use super::mailbox::Mailbox;
 use super::status::StatusItems;
 use super::table::Verb;
 use crate::imap::ask::{self, Ask, Refusal, Status};
@@ -43,6 +44,7 @@ impl Mailbox {
             Some(current) => {
                 let ask = Ask::Status {
                     mailbox: current.clone(),
+                    deleted_size: items.deleted_size(),
                 };
                 self.put(
                     ask,
@@ -111,7 +113,14 @@ impl Mailbox {
         result: Result<(), Refusal>,
     ) {
         match result {
-            Ok(()) => self.put(Ask::Status { mailbox }, Job::Created { tag }),
+            Ok(()) => {
+                self.own_name(&mailbox);
+                let ask = Ask::Status {
+                    mailbox,
+                    deleted_size: false,
+                };
+                self.put(ask, Job::Created { tag });
+            }
             Err(refusal) => self.refused(io, &tag, refusal, false),
         }
     }

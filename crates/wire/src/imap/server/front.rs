@@ -20,9 +20,11 @@ use crate::sasl::{
 use crate::seam::MayReadCredentials;
 use crate::session::Why;
 
-/// What the mailbox behind this session can do, whoever asks and when.
+/// What the mailbox behind this session can do, whoever asks and when. `docs/imap-extensions.md` has a line for each.
 const EXTENSIONS: &str = "IMAP4rev1 IMAP4rev2 LITERAL- ID ENABLE IDLE NAMESPACE UIDPLUS MOVE UNSELECT SPECIAL-USE \
-    CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS ESEARCH SEARCHRES STATUS=SIZE CONDSTORE OBJECTID BINARY";
+    CREATE-SPECIAL-USE CHILDREN LIST-EXTENDED LIST-STATUS ESEARCH SEARCHRES STATUS=SIZE CONDSTORE QRESYNC OBJECTID BINARY \
+    MULTIAPPEND WITHIN SAVEDATE PREVIEW REPLACE NOTIFY QUOTA QUOTA=RES-STORAGE SORT THREAD=ORDEREDSUBJECT \
+    THREAD=REFERENCES PARTIAL UIDONLY UTF8=ACCEPT";
 
 /// The half before login.
 #[derive(Debug, Default)]
@@ -80,7 +82,11 @@ fn privacy_required(io: &mut Io, command: &Command) -> Step {
 
 /// The capabilities after login.
 pub(super) fn capabilities_after_login(io: &Io) -> String {
-    format!("{EXTENSIONS} APPENDLIMIT={}", io.config.append_limit)
+    // [IMAP-COMP-01] only now, only inside TLS, and only once.
+    let compress = io.channel.is_encrypted() && !io.is_compressed();
+    let compress = if compress { " COMPRESS=DEFLATE" } else { "" };
+    let limit = io.config.append_limit;
+    format!("{EXTENSIONS} APPENDLIMIT={limit}{compress}")
 }
 
 impl Front {

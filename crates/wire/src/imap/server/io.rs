@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use zeroize::Zeroize;
 
+use super::compress::Deflate;
 use super::cursor::Cursor;
 use super::gather::{Announced, Dropping, Gather, Got, announcement};
 use super::table::{Phase, Verb};
@@ -41,6 +42,8 @@ pub(super) struct Io {
     pub(super) config: Arc<Config>,
     pub(super) inbox: Inbox,
     pub(super) output: Vec<u8>,
+    /// Compression, once it is active.
+    pub(super) deflate: Option<Box<Deflate>>,
     pub(super) channel: Channel,
     pub(super) counters: Counters,
     gather: Gather,
@@ -51,6 +54,8 @@ pub(super) struct Io {
     pub(super) shutdown: bool,
     pub(super) closed: Option<bool>,
     pub(super) news: bool,
+    /// News that NOTIFY has not looked at.
+    pub(super) overview_due: bool,
     /// Whether a command has been read.
     spoken: bool,
     logged_in: bool,
@@ -93,6 +98,7 @@ impl Io {
             config,
             inbox: Inbox::default(),
             output: Vec::new(),
+            deflate: None,
             channel,
             counters,
             gather: Gather::default(),
@@ -101,11 +107,63 @@ impl Io {
             shutdown: false,
             closed: None,
             news: false,
+            overview_due: false,
             spoken: false,
             logged_in: false,
             began: None,
             silent_at: None,
         }
+    }
+
+    /// Stores what came.
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
+        match &mut self.deflate {
+            Some(deflate) => deflate.received.extend_from_slice(bytes),
+            None => self.inbox.push(bytes),
+        }
+    }
+
+    /// From now on both directions are compressed; what is said so far is not.
+    pub(super) fn compress(&mut self) {
+        let (clear, received) = (std::mem::take(&mut self.output), self.inbox.take());
+        self.deflate = Some(Box::new(Deflate::new(clear, received)));
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    /// Compresses what is to be said, before it is written.
+    pub(super) fn pack(&mut self) {
+        if let (Some(deflate), false) = (&mut self.deflate, self.output.is_empty()) {
+            deflate.pack(&self.output);
+            self.output = Vec::new();
+        }
+    }
+
+    /// What is to be written.
+    pub(super) fn outgoing(&mut self) -> &mut Vec<u8> {
+        match &mut self.deflate {
+            Some(deflate) => &mut deflate.packed,
+            None => &mut self.output,
+        }
+    }
+
+    /// Everything is written, and nothing more is to be said for now.
+    pub(super) fn rest(&mut self) {
+        self.output = Vec::new();
+        if let Some(deflate) = &mut self.deflate {
+            deflate.rest();
+        }
+    }
+
+    /// Whether the client is not in the middle of a command.
+    pub(super) fn is_between_commands(&self) -> bool {
+        let waiting = |deflate: &Deflate| !deflate.received.is_empty();
+        self.gather.is_idle()
+            && self.dropping.is_none()
+            && self.inbox.is_empty()
+            && !self.deflate.as_deref().is_some_and(waiting)
     }
 
     /// Starts the clock of the login.
@@ -270,7 +328,7 @@ impl Io {
             let reply = format!("{} BAD Too many literals\r\n", head.tag);
             return Input::Step(self.drop_command(announced, reply, true));
         }
-        if head.verb == Verb::Append {
+        if head.verb.brings_message() {
             let command = head.command(self.gather.text().to_vec());
             return if super::append::announces_mailbox(&command) {
                 Input::Step(self.accept(&command.tag, announced))

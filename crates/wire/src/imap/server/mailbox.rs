@@ -5,19 +5,16 @@
 //! before the tagged one (RFC 9051 7). EXPUNGE is left out at the end of FETCH, STORE and SEARCH by number, where the client
 //! may be counting (RFC 9051 7.5.1).
 
-use std::collections::VecDeque;
-
 use super::Step;
-use super::append::Append;
 use super::arguments::{Bad, Names, new_name, special_use};
 use super::cursor::Cursor;
 use super::decode::{Request, decode};
-use super::fetch::{Fetch, Plan};
+use super::enabled::Enabled;
 use super::front::{any_state, capabilities_after_login};
 use super::io::{Command, Input, Io};
+use super::job::{After, Ending, Job, Selecting};
 use super::list::{List, Listing};
-use super::messages::Quiet;
-use super::search::Return;
+use super::notify::Notify;
 use super::status::StatusItems;
 use super::table::{Phase, Verb};
 use super::view::View;
@@ -29,110 +26,12 @@ use crate::session::Why;
 pub(super) struct Mailbox {
     /// The selected mailbox.
     pub(super) view: Option<Box<View>>,
-    /// ENABLE IMAP4rev2 was said.
-    pub(super) rev2: bool,
-    /// The client knows modification sequences (RFC 7162 3.1).
-    pub(super) condstore: bool,
+    /// What the client has enabled.
+    pub(super) enabled: Enabled,
+    /// What it wants to be told unasked (RFC 5465).
+    pub(super) notify: Option<Box<Notify>>,
     pub(super) job: Option<Box<Job>>,
     ask: Option<Box<Ask>>,
-}
-
-/// What a command is waiting for.
-#[derive(Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a job lives in a box of its own, for one command"
-)]
-pub(super) enum Job {
-    /// The mailbox selected before is being left; then the new one is opened.
-    Reselect {
-        tag: Box<str>,
-        mailbox: String,
-        read_only: bool,
-    },
-    Select {
-        tag: Box<str>,
-        mailbox: String,
-    },
-    /// CLOSE is removing what is marked.
-    Close {
-        tag: Box<str>,
-    },
-    Unselect {
-        tag: Box<str>,
-        verb: Verb,
-    },
-    /// The changes to be told before the tagged reply.
-    Changes {
-        reply: Vec<u8>,
-        expunge: bool,
-    },
-    Idle {
-        tag: Box<str>,
-    },
-    /// Changes to be told while idle.
-    IdleChanges {
-        tag: Box<str>,
-    },
-    /// FETCH CHANGEDSINCE is looking for the messages it is about.
-    Narrow {
-        tag: Box<str>,
-        by_uid: bool,
-        plan: Plan,
-    },
-    Fetch {
-        tag: Box<str>,
-        by_uid: bool,
-        fetch: Fetch,
-    },
-    Search {
-        tag: Box<str>,
-        by_uid: bool,
-        want: Return,
-    },
-    Store {
-        tag: Box<str>,
-        quiet: Quiet,
-    },
-    /// COPY and MOVE.
-    Copy {
-        tag: Box<str>,
-        verb: Verb,
-    },
-    Expunge {
-        tag: Box<str>,
-        verb: Verb,
-    },
-    List {
-        tag: Box<str>,
-        list: List,
-    },
-    /// LIST RETURN (STATUS …), one mailbox after the other.
-    ListStatus {
-        tag: Box<str>,
-        items: StatusItems,
-        current: String,
-        left: VecDeque<String>,
-    },
-    Status {
-        tag: Box<str>,
-        items: StatusItems,
-        mailbox: String,
-    },
-    Create {
-        tag: Box<str>,
-        mailbox: String,
-    },
-    /// The mailbox is made; its id is asked for.
-    Created {
-        tag: Box<str>,
-    },
-    /// DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE.
-    Change {
-        tag: Box<str>,
-        verb: Verb,
-    },
-    Append(Append),
 }
 
 impl Mailbox {
@@ -142,11 +41,7 @@ impl Mailbox {
     }
 
     pub(super) fn names(&self) -> Names {
-        if self.rev2 {
-            Names::Utf8
-        } else {
-            Names::ModifiedUtf7
-        }
+        self.enabled.names()
     }
 
     fn phase(&self) -> Phase {
@@ -163,6 +58,10 @@ impl Mailbox {
             return Step::Ask(*ask);
         }
         match self.job.as_deref() {
+            None if self.has_unasked(io) => {
+                self.tell_unasked(io);
+                Step::Again
+            }
             None => match io.input(self.phase()) {
                 Input::Command(command) => self.command(io, &command),
                 Input::Append(command, announced) => self.begin_append(io, &command, announced),
@@ -182,6 +81,9 @@ impl Mailbox {
     }
 
     fn command(&mut self, io: &mut Io, command: &Command) -> Step {
+        if self.enabled.uid_only && command.verb.by_number() {
+            return self.refuse(io, &command.tag, Bad::UidRequired);
+        }
         let result = match command.verb {
             Verb::Capability | Verb::Id | Verb::Logout => {
                 return any_state(io, command, capabilities_after_login);
@@ -192,9 +94,14 @@ impl Mailbox {
             Verb::Lsub => self.lsub(command),
             Verb::Status => self.status(command),
             Verb::Search | Verb::UidSearch => self.search(command),
+            Verb::Sort | Verb::UidSort => self.sort(command),
+            Verb::Thread | Verb::UidThread => self.thread(command),
+            Verb::GetQuota | Verb::GetQuotaRoot => self.quota(io, command),
+            Verb::Notify => self.set_notify(io, command),
+            Verb::Compress => return self.compress(io, command),
             // A literal never came.
-            Verb::Append => Err(Bad::Syntax),
-            verb => decode(&command.text, verb, self.names())
+            Verb::Append | Verb::Replace | Verb::UidReplace => Err(Bad::Syntax),
+            verb => decode(&command.text, verb, self.enabled)
                 .and_then(|request| self.request(io, command, request)),
         };
         match result {
@@ -207,25 +114,44 @@ impl Mailbox {
         let tag = command.tag.clone();
         let verb = command.verb;
         match request {
-            Request::Enable { rev2, condstore } => self.enable(io, command, rev2, condstore),
+            Request::Enable(asked) => {
+                let newly = self.enabled.add(asked);
+                io.line(format_args!("* ENABLED{newly}"));
+                self.done(io, command);
+            }
             Request::Select {
                 mailbox,
                 read_only,
                 condstore,
+                resync,
             } => {
-                self.condstore |= condstore;
-                self.select(io, tag, mailbox, read_only);
+                // RFC 7162 3.2.5: not before ENABLE QRESYNC.
+                if resync.is_some() && !self.enabled.qresync {
+                    return Err(Bad::Syntax);
+                }
+                self.enabled.condstore |= condstore;
+                let selecting = Selecting {
+                    tag,
+                    mailbox,
+                    read_only,
+                    resync,
+                };
+                self.select(io, selecting);
             }
             Request::Delete(mailbox) => {
+                self.own_name(&mailbox);
                 self.put(Ask::Delete { mailbox }, Job::Change { tag, verb });
             }
             Request::Rename { from, to } => {
+                self.own_name(&from);
+                self.own_name(&to);
                 self.put(Ask::Rename { from, to }, Job::Change { tag, verb });
             }
             Request::Subscribe {
                 mailbox,
                 subscribed,
             } => {
+                self.own_name(&mailbox);
                 self.put(
                     Ask::Subscribe {
                         mailbox,
@@ -242,7 +168,7 @@ impl Mailbox {
                 io.line(format_args!("+ idling"));
                 self.job = Some(Box::new(Job::Idle { tag }));
             }
-            Request::Check => self.fetch_changes(format!("{tag} OK CHECK completed\r\n"), true),
+            Request::Check => self.look(io, format!("{tag} OK CHECK completed\r\n")),
             Request::Close => self.close(tag),
             Request::Unselect => self.put(Ask::Unselect, Job::Unselect { tag, verb }),
             other => self.request_messages(io, command, other)?,
@@ -265,8 +191,8 @@ impl Mailbox {
             Request::Fetch {
                 set,
                 plan,
-                changed_since,
-            } => self.fetch(io, command, &set, plan, changed_since)?,
+                modifiers,
+            } => self.fetch(io, command, &set, plan, modifiers)?,
             Request::Store {
                 set,
                 change,
@@ -274,7 +200,7 @@ impl Mailbox {
                 unchanged_since,
             } => {
                 let uids = self.resolve(&set, by_uid)?;
-                self.condstore |= quiet.conditional;
+                self.enabled.condstore |= quiet.conditional;
                 let ask = |uids| Ask::Store {
                     uids,
                     change,
@@ -308,25 +234,10 @@ impl Mailbox {
         Ok(())
     }
 
-    fn enable(&mut self, io: &mut Io, command: &Command, rev2: bool, condstore: bool) {
-        let rev2 = rev2 && !self.rev2;
-        let condstore = condstore && !self.condstore;
-        self.rev2 |= rev2;
-        self.condstore |= condstore;
-        let named = [(rev2, " IMAP4rev2"), (condstore, " CONDSTORE")];
-        let list: String = named
-            .iter()
-            .filter(|(newly, _)| *newly)
-            .map(|(_, name)| *name)
-            .collect();
-        io.line(format_args!("* ENABLED{list}"));
-        self.done(io, command);
-    }
-
     fn noop(&mut self, io: &mut Io, command: &Command) -> Result<(), Bad> {
         command.arguments().end()?;
         if self.view.is_some() {
-            self.fetch_changes(format!("{} OK NOOP completed\r\n", command.tag), true);
+            self.look(io, format!("{} OK NOOP completed\r\n", command.tag));
         } else {
             self.done(io, command);
         }
@@ -364,7 +275,7 @@ impl Mailbox {
                 self.done(io, command);
             }
             Listing::Mailboxes(list) => {
-                self.condstore |= list.status.as_ref().is_some_and(StatusItems::modseq);
+                self.enabled.condstore |= list.status.as_ref().is_some_and(StatusItems::modseq);
                 self.put(
                     Ask::List,
                     Job::List {
@@ -396,13 +307,17 @@ impl Mailbox {
         cursor.space()?;
         let items = StatusItems::parse(&mut cursor)?;
         cursor.end()?;
-        self.condstore |= items.modseq();
+        self.enabled.condstore |= items.modseq();
+        let ask = Ask::Status {
+            mailbox: mailbox.clone(),
+            deleted_size: items.deleted_size(),
+        };
         let job = Job::Status {
             tag: command.tag.clone(),
             items,
-            mailbox: mailbox.clone(),
+            mailbox,
         };
-        self.put(Ask::Status { mailbox }, job);
+        self.put(ask, job);
         Ok(())
     }
 
@@ -412,22 +327,65 @@ impl Mailbox {
         self.finish(io, reply, may_expunge(command.verb));
     }
 
+    /// NOOP and CHECK: looks for changes even if there is no news of any.
+    fn look(&mut self, io: &mut Io, reply: String) {
+        io.news = true;
+        self.finish(io, reply, true);
+    }
+
     /// Ends a command: tells what others changed, then the tagged reply.
     pub(super) fn finish(&mut self, io: &mut Io, reply: String, expunge: bool) {
+        let ending = Ending {
+            tail: reply,
+            expunge,
+            ..Ending::default()
+        };
+        self.end(io, ending);
+    }
+
+    /// Ends a command that removed messages: a client that knows modification sequences is told the highest one, when it has been
+    /// told everything up to it (RFC 7162 3.2.7).
+    pub(super) fn finish_removal(&mut self, io: &mut Io, tag: &str, verb: Verb) {
+        let highest = self.enabled.condstore && !self.is_muted();
+        // Asked for in any case, so that the number includes this very removal.
+        io.news |= highest;
+        let ending = Ending {
+            head: format!("{tag} OK "),
+            tail: format!("{} completed\r\n", verb.name()),
+            highest,
+            expunge: true,
+        };
+        self.end(io, ending);
+    }
+
+    fn end(&mut self, io: &mut Io, ending: Ending) {
         self.job = None;
+        let muted = self.is_muted();
         match &mut self.view {
-            Some(_) if io.news => {
+            Some(_) if io.news && !muted => {
                 io.news = false;
-                self.fetch_changes(reply, expunge);
+                self.fetch_changes(After::Reply(ending));
             }
             Some(view) => {
-                if expunge {
-                    super::changes::tell_vanished(&mut io.output, view);
+                if ending.expunge && !muted {
+                    self.enabled.tell_vanished(&mut io.output, view);
                 }
-                io.output.extend_from_slice(reply.as_bytes());
+                self.write_end(io, &ending);
             }
-            None => io.output.extend_from_slice(reply.as_bytes()),
+            None => self.write_end(io, &ending),
         }
+    }
+
+    /// Writes the tagged reply.
+    pub(super) fn write_end(&self, io: &mut Io, ending: &Ending) {
+        io.output.extend_from_slice(ending.head.as_bytes());
+        if let (true, Some(view)) = (ending.highest, &self.view) {
+            super::reply::put(
+                &mut io.output,
+                format_args!("[HIGHESTMODSEQ {}] ", view.known),
+            );
+        }
+        io.output.extend_from_slice(ending.tail.as_bytes());
     }
 
     /// Says why arguments are refused.
@@ -435,6 +393,13 @@ impl Mailbox {
         let text = match bad {
             Bad::Syntax => return io.bad(Some(tag), "Wrong arguments"),
             Bad::Number => return io.bad(Some(tag), "No such message number"),
+            Bad::UidRequired => {
+                return io.bad(Some(tag), "[UIDREQUIRED] UIDONLY is enabled");
+            }
+            Bad::Event => {
+                return self.refuse_event(io, tag);
+            }
+            Bad::ReadOnly => "[NOPERM] The mailbox is read-only",
             Bad::Name => "[CANNOT] A mailbox cannot have this name",
             Bad::Charset => "[BADCHARSET (US-ASCII UTF-8)] Unknown charset",
             Bad::Flag => "[CANNOT] This flag cannot be set",
@@ -462,35 +427,23 @@ impl Mailbox {
             return Self::fault(io);
         };
         match (*job, answer) {
-            (
-                Job::Reselect {
-                    tag,
-                    mailbox,
-                    read_only,
-                },
-                Answer::Done,
-            ) => self.reselect(io, tag, mailbox, read_only),
-            (Job::Select { tag, mailbox }, Answer::Selected(it)) => {
-                self.selected(io, &tag, &mailbox, it);
+            (Job::Reselect(it), Answer::Done) => self.reselect(io, it),
+            (Job::Select(selecting), Answer::Selected(it)) => self.selected(io, selecting, it),
+            (Job::Resync { tag, resync }, Answer::Changes(it)) => {
+                self.resynced(io, &tag, &resync, it);
             }
             (Job::Close { tag }, Answer::Expunged(it)) => self.closed(io, tag, &it),
             (Job::Unselect { tag, verb }, Answer::Done) => self.unselected(io, &tag, verb),
-            (Job::Changes { reply, expunge }, Answer::Changes(it)) => {
-                self.changed(io, &reply, expunge, it);
+            (Job::Changes(after), Answer::Changes(it)) => self.changed(io, after, it),
+            (Job::Vanished(narrowing), Answer::Changes(it)) => self.vanished(io, narrowing, it),
+            (Job::Narrow(narrowing), Answer::Found(it)) => self.narrowed(io, narrowing, it),
+            (Job::Fetch { end, fetch }, Answer::Rows(it)) => self.rows(io, end, fetch, it),
+            (Job::Fetch { end, fetch }, Answer::Octets(it)) => self.octets(io, end, fetch, it),
+            (Job::Search { tag, verb, want }, Answer::Found(it)) => {
+                self.found(io, &tag, verb, want, it);
             }
-            (Job::IdleChanges { tag }, Answer::Changes(it)) => self.idle_changed(io, tag, it),
-            (Job::Narrow { tag, by_uid, plan }, Answer::Found(it)) => {
-                self.narrowed(io, tag, by_uid, plan, it);
-            }
-            (Job::Fetch { tag, by_uid, fetch }, Answer::Rows(it)) => {
-                self.rows(io, tag, by_uid, fetch, it);
-            }
-            (Job::Fetch { tag, by_uid, fetch }, Answer::Octets(it)) => {
-                self.octets(io, tag, by_uid, fetch, it);
-            }
-            (Job::Search { tag, by_uid, want }, Answer::Found(it)) => {
-                self.found(io, &tag, by_uid, want, it);
-            }
+            (Job::Sort { tag, verb }, Answer::Found(it)) => self.sorted(io, &tag, verb, it),
+            (Job::Thread { tag, verb }, Answer::Threads(it)) => self.threaded(io, &tag, verb, it),
             (Job::Store { tag, quiet }, Answer::Stored(it)) => self.stored(io, &tag, quiet, it),
             (Job::Copy { tag, verb }, Answer::Copied(it)) => self.copied(io, &tag, verb, it),
             (Job::Expunge { tag, verb }, Answer::Expunged(it)) => self.expunged(io, &tag, verb, it),
@@ -514,12 +467,20 @@ impl Mailbox {
                 },
                 Answer::Status(it),
             ) => self.status_told(io, &tag, &items, &mailbox, it),
+            (Job::Quota { tag, verb, mailbox }, Answer::Quota(it)) => {
+                self.quota_told(io, &tag, verb, mailbox.as_deref(), it);
+            }
             (Job::Create { tag, mailbox }, Answer::Checked(it)) => {
                 self.created(io, tag, mailbox, it);
             }
             (Job::Created { tag }, Answer::Status(it)) => self.created_id(io, &tag, it.ok()),
             (Job::Change { tag, verb }, Answer::Checked(it)) => self.checked(io, &tag, verb, it),
             (Job::Append(append), answer) => self.append_answer(io, append, answer),
+            (Job::Watch { tag, notify }, Answer::Done) => self.watching(io, tag, notify),
+            (Job::FirstOverview { tag, notify }, Answer::Overview(it)) => {
+                self.first_overview(io, &tag, notify, it);
+            }
+            (Job::Overview { idle }, Answer::Overview(it)) => self.overview(io, idle, it),
             _ => Self::fault(io),
         }
     }
@@ -541,6 +502,7 @@ pub(super) fn refusal_text(refusal: Refusal, to: bool) -> &'static str {
         Refusal::OverQuota => "[OVERQUOTA] The quota is used up",
         Refusal::TooBig => "[TOOBIG] The message is too big",
         Refusal::Limit => "[LIMIT] A limit is reached",
+        Refusal::Expunged => "[EXPUNGEISSUED] The message is gone",
         Refusal::UseAttr => "[USEATTR] The special use is taken or not possible",
         Refusal::Unavailable | Refusal::Gone => "[UNAVAILABLE] Try again later",
     }
@@ -573,7 +535,10 @@ fn create_use(cursor: &mut Cursor<'_>) -> Result<Option<crate::imap::ask::Specia
 
 /// Whether EXPUNGE responses may stand at the end of a command (RFC 9051 7.5.1).
 pub(super) fn may_expunge(verb: Verb) -> bool {
-    !matches!(verb, Verb::Fetch | Verb::Store | Verb::Search)
+    !matches!(
+        verb,
+        Verb::Fetch | Verb::Store | Verb::Search | Verb::Sort | Verb::Thread
+    )
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 use super::Step;
 use super::arguments::Bad;
+use super::enabled::Enabled;
+use super::extras::Modifiers;
 use super::fetch::{Fetch, Plan, Step as FetchStep};
 use super::io::{Command, Io};
-use super::mailbox::{Job, Mailbox, may_expunge};
+use super::job::{FetchEnd, Job, Narrowing};
+use super::mailbox::{Mailbox, may_expunge};
 use super::reply;
 use super::search::{self, Return, Telling};
 use super::table::Verb;
 use super::view::Set;
-use crate::imap::ask::{
-    Ask, Changed, Copied, Criterion, Found, ModSeq, Refusal, Rows, StoreOutcome, Uid,
-};
+use crate::imap::ask::{Ask, Changed, Copied, Criterion, Found, Refusal, Rows, StoreOutcome, Uid};
 use crate::session::Why;
 
 /// How many messages one COPY or MOVE may name.
@@ -58,56 +59,84 @@ impl Mailbox {
         command: &Command,
         set: &Set,
         plan: Plan,
-        changed_since: Option<ModSeq>,
+        modifiers: Modifiers,
     ) -> Result<(), Bad> {
         let by_uid = command.verb.by_uid();
-        let uids = self.resolve(set, by_uid)?;
-        self.condstore |= plan.modseq();
-        if uids.is_empty() {
-            self.done(io, command);
-            return Ok(());
-        }
+        let mut uids = self.resolve(set, by_uid)?;
+        self.enabled.condstore |= plan.modseq();
         let tag = command.tag.clone();
-        match changed_since {
-            // Only what changed is fetched at all: bodies of the others are not even read (RFC 7162 3.1.4.1).
-            Some(since) => {
-                let criteria = Criterion::ModSeq(since.saturating_add(1));
-                self.put(
-                    Ask::Search {
-                        criteria,
-                        among: uids.into(),
-                    },
-                    Job::Narrow { tag, by_uid, plan },
-                );
+        let Some(since) = modifiers.changed_since else {
+            if let Some(window) = modifiers.partial {
+                uids = window.of(&uids).to_vec();
             }
-            None => self.begin_fetch(tag, by_uid, uids, plan),
+            if uids.is_empty() {
+                self.done(io, command);
+            } else {
+                self.begin_fetch(FetchEnd::Tagged { tag, by_uid }, uids, plan);
+            }
+            return Ok(());
+        };
+        let mut narrowing = Narrowing {
+            tag,
+            by_uid,
+            plan,
+            uids,
+            since,
+            ranges: Vec::new(),
+            partial: modifiers.partial,
+        };
+        if modifiers.vanished {
+            let view = self.view.as_ref().ok_or(Bad::Syntax)?;
+            narrowing.ranges = view.uid_ranges(set, true)?;
+            self.put(Ask::Changes { since }, Job::Vanished(narrowing));
+        } else if narrowing.uids.is_empty() {
+            self.done(io, command);
+        } else {
+            self.narrow(narrowing);
         }
         Ok(())
     }
 
-    fn begin_fetch(&mut self, tag: Box<str>, by_uid: bool, uids: Vec<Uid>, plan: Plan) {
+    /// Only what changed is fetched at all: bodies of the others are not even read (RFC 7162 3.1.4.1).
+    pub(super) fn narrow(&mut self, mut narrowing: Narrowing) {
+        let among = std::mem::take(&mut narrowing.uids).into();
+        let criteria = Criterion::ModSeq(narrowing.since.saturating_add(1));
+        self.put(Ask::Search { criteria, among }, Job::Narrow(narrowing));
+    }
+
+    pub(super) fn begin_fetch(&mut self, end: FetchEnd, uids: Vec<Uid>, plan: Plan) {
         let read_only = self.view.as_ref().is_none_or(|view| view.read_only);
-        let fetch = Fetch::new(uids, plan, self.condstore, read_only);
-        self.job = Some(Box::new(Job::Fetch { tag, by_uid, fetch }));
+        let fetch = Fetch::new(uids, plan, self.enabled, read_only);
+        self.job = Some(Box::new(Job::Fetch { end, fetch }));
     }
 
     pub(super) fn narrowed(
         &mut self,
         io: &mut Io,
-        tag: Box<str>,
-        by_uid: bool,
-        plan: Plan,
+        narrowing: Narrowing,
         result: Result<Found, Refusal>,
     ) {
+        let Narrowing {
+            tag,
+            by_uid,
+            plan,
+            partial,
+            ..
+        } = narrowing;
         match result {
-            Ok(found) => self.begin_fetch(tag, by_uid, found.uids, plan),
+            Ok(mut found) => {
+                if let Some(window) = partial {
+                    found.uids = window.of(&found.uids).to_vec();
+                }
+                self.begin_fetch(FetchEnd::Tagged { tag, by_uid }, found.uids, plan);
+            }
             Err(refusal) => self.refused(io, &tag, refusal, false),
         }
     }
 
     /// Goes on with a FETCH.
     pub(super) fn fetch_on(&mut self, io: &mut Io) -> Step {
-        let (Some(Job::Fetch { tag, by_uid, fetch }), Some(view)) =
+        let (Some(Job::Fetch { fetch, .. }), Some(view)) =
             (self.job.as_deref_mut(), &mut self.view)
         else {
             return Step::Again;
@@ -116,50 +145,64 @@ impl Mailbox {
             FetchStep::Ask(ask) => Step::Ask(ask),
             FetchStep::Write => Step::Write,
             FetchStep::Done => {
-                let name = if *by_uid { "UID FETCH" } else { "FETCH" };
-                let reply = if fetch.unknown_encoding {
-                    format!("{tag} NO [UNKNOWN-CTE] A part cannot be decoded\r\n")
-                } else if fetch.missing && !*by_uid {
-                    // RFC 2180 4.1.2: the client asked for messages it has not been told are gone.
-                    format!("{tag} NO [EXPUNGEISSUED] Some of the messages are gone\r\n")
-                } else {
-                    format!("{tag} OK {name} completed\r\n")
-                };
-                let by_uid = *by_uid;
-                self.finish(io, reply, by_uid);
+                if let Some(Job::Fetch { end, fetch }) = self.job.take().map(|job| *job) {
+                    self.fetched(io, end, &fetch);
+                }
                 Step::Again
             }
         }
     }
 
+    fn fetched(&mut self, io: &mut Io, end: FetchEnd, fetch: &Fetch) {
+        let (tag, by_uid) = match end {
+            FetchEnd::Tagged { tag, by_uid } => (tag, by_uid),
+            FetchEnd::Pushed(after) => return self.go_on(io, after),
+        };
+        let name = if by_uid { "UID FETCH" } else { "FETCH" };
+        let reply = if fetch.unknown_encoding {
+            format!("{tag} NO [UNKNOWN-CTE] A part cannot be decoded\r\n")
+        } else if fetch.missing && !by_uid {
+            // RFC 2180 4.1.2: the client asked for messages it has not been told are gone.
+            format!("{tag} NO [EXPUNGEISSUED] Some of the messages are gone\r\n")
+        } else {
+            format!("{tag} OK {name} completed\r\n")
+        };
+        self.finish(io, reply, by_uid);
+    }
+
     pub(super) fn rows(
         &mut self,
         io: &mut Io,
-        tag: Box<str>,
-        by_uid: bool,
+        end: FetchEnd,
         mut fetch: Fetch,
         result: Result<Rows, Refusal>,
     ) {
-        match result {
-            Ok(rows) => match fetch.rows(rows) {
-                Ok(()) => self.job = Some(Box::new(Job::Fetch { tag, by_uid, fetch })),
+        match (result, end) {
+            (Ok(rows), end) => match fetch.rows(rows) {
+                Ok(()) => self.job = Some(Box::new(Job::Fetch { end, fetch })),
                 Err(_) => Self::fault(io),
             },
-            Err(refusal) => self.refused(io, &tag, refusal, false),
+            (Err(refusal), FetchEnd::Tagged { tag, .. }) => {
+                self.refused(io, &tag, refusal, false);
+            }
+            (Err(Refusal::Gone), FetchEnd::Pushed(_)) => {
+                self.refused(io, "*", Refusal::Gone, false);
+            }
+            // Nobody asked: the client has been told that there are new messages, and can ask.
+            (Err(_), FetchEnd::Pushed(after)) => self.go_on(io, after),
         }
     }
 
     pub(super) fn octets(
         &mut self,
         io: &mut Io,
-        tag: Box<str>,
-        by_uid: bool,
+        end: FetchEnd,
         mut fetch: Fetch,
         result: Result<Vec<u8>, Refusal>,
     ) {
         let taken = result.is_ok_and(|octets| fetch.octets(&octets, &mut io.output).is_ok());
         if taken {
-            self.job = Some(Box::new(Job::Fetch { tag, by_uid, fetch }));
+            self.job = Some(Box::new(Job::Fetch { end, fetch }));
         } else {
             // In the middle of a literal nothing can be said, not even BYE: it would be taken for the message.
             io.leave(Why::Fault);
@@ -170,7 +213,7 @@ impl Mailbox {
         let view = self.view.as_mut().ok_or(Bad::Syntax)?;
         let mut cursor = command.arguments();
         let want = search::parse_return(&mut cursor)?;
-        let search = match search::parse(cursor, want, view) {
+        let search = match search::parse(cursor, want, view, self.enabled) {
             Err(bad @ (Bad::Charset | Bad::Limit)) if want.save => {
                 // A search that fails with NO empties `$` (RFC 5182 2.1).
                 view.save(Vec::new());
@@ -178,10 +221,10 @@ impl Mailbox {
             }
             other => other?,
         };
-        self.condstore |= search.modseq;
-        let (tag, by_uid) = (command.tag.clone(), command.verb.by_uid());
+        self.enabled.condstore |= search.modseq;
+        let (tag, verb) = (command.tag.clone(), command.verb);
         let among = view.uids().into();
-        let job = Job::Search { tag, by_uid, want };
+        let job = Job::Search { tag, verb, want };
         let criteria = search.criteria;
         self.put(Ask::Search { criteria, among }, job);
         Ok(())
@@ -191,7 +234,7 @@ impl Mailbox {
         &mut self,
         io: &mut Io,
         tag: &str,
-        verb_by_uid: bool,
+        verb: Verb,
         want: Return,
         result: Result<Found, Refusal>,
     ) {
@@ -209,23 +252,15 @@ impl Mailbox {
         };
         let telling = Telling {
             tag,
-            by_uid: verb_by_uid,
-            extended: want.extended || self.rev2,
+            by_uid: verb.by_uid(),
+            extended: want.extended || self.enabled.rev2,
         };
         search::tell(&mut io.output, &telling, want, &found, view);
         if want.save {
             view.save(want.saved(&found.uids));
         }
-        let verb = if verb_by_uid {
-            Verb::UidSearch
-        } else {
-            Verb::Search
-        };
-        self.finish(
-            io,
-            format!("{tag} OK {} completed\r\n", verb.name()),
-            verb_by_uid,
-        );
+        let reply = format!("{tag} OK {} completed\r\n", verb.name());
+        self.finish(io, reply, verb.by_uid());
     }
 
     pub(super) fn stored(
@@ -245,7 +280,7 @@ impl Mailbox {
         for it in &outcome.changed {
             view.own_change(it.modseq);
             if let Some(number) = view.number(it.uid) {
-                quiet.tell(&mut io.output, number, it, self.condstore);
+                quiet.tell(&mut io.output, number, it, self.enabled);
             }
         }
         let by_uid = quiet.by_uid;
@@ -304,8 +339,8 @@ impl Mailbox {
             io.line(format_args!("* OK {code}Moved"));
         }
         view.vanish(copied.uids.iter().map(|pair| pair.0));
-        super::changes::tell_vanished(&mut io.output, view);
-        self.finish(io, format!("{tag} OK {} completed\r\n", verb.name()), true);
+        self.enabled.tell_vanished(&mut io.output, view);
+        self.finish_removal(io, tag, verb);
     }
 
     pub(super) fn expunge(
@@ -343,8 +378,8 @@ impl Mailbox {
         match result {
             Ok(uids) => {
                 view.vanish(uids);
-                super::changes::tell_vanished(&mut io.output, view);
-                self.finish(io, format!("{tag} OK {} completed\r\n", verb.name()), true);
+                self.enabled.tell_vanished(&mut io.output, view);
+                self.finish_removal(io, tag, verb);
             }
             Err(refusal) => self.refused(io, tag, refusal, false),
         }
@@ -353,9 +388,15 @@ impl Mailbox {
 
 /// How the outcome of a STORE is told.
 #[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one independent wish of the client"
+)]
 pub(super) struct Quiet {
     /// UID STORE.
     pub(super) by_uid: bool,
+    /// Whether the UID is told.
+    pub(super) tell_uid: bool,
     /// `.SILENT`
     pub(super) silent: bool,
     /// UNCHANGEDSINCE was given.
@@ -364,26 +405,20 @@ pub(super) struct Quiet {
 
 impl Quiet {
     /// Writes the FETCH response for a message whose flags were stored, if there is anything to tell.
-    fn tell(self, out: &mut Vec<u8>, number: u32, stored: &Changed, condstore: bool) {
+    fn tell(self, out: &mut Vec<u8>, number: u32, stored: &Changed, enabled: Enabled) {
         // RFC 7162 3.1.3: the new MODSEQ is told even where flags are not wanted.
-        let modseq = condstore || self.conditional;
+        let modseq = enabled.condstore || self.conditional;
         if self.silent && !modseq {
             return;
         }
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        if self.by_uid {
-            parts.push(format!("UID {}", stored.uid).into_bytes());
-        }
+        enabled.begin_fetch(out, number, stored.uid, self.tell_uid);
         if modseq {
-            parts.push(format!("MODSEQ ({})", stored.modseq).into_bytes());
+            reply::put(out, format_args!("MODSEQ ({})", stored.modseq));
         }
         if !self.silent {
-            let mut flags = b"FLAGS ".to_vec();
-            reply::flags(&mut flags, &stored.flags);
-            parts.push(flags);
+            out.extend_from_slice(if modseq { b" FLAGS " } else { b"FLAGS " });
+            reply::flags(out, &stored.flags);
         }
-        reply::put(out, format_args!("* {number} FETCH ("));
-        out.extend_from_slice(&parts.join(&b' '));
         out.extend_from_slice(b")\r\n");
     }
 }

@@ -17,26 +17,35 @@
 //! crosses [`Machine::upgrade`]; memory is bounded by [`Limits`] and four octets per message; sequence numbers are
 //! translated in one file (`view.rs`).
 //!
-//! Left out: `\Recent` is not tracked (always 0), QRESYNC, MULTIAPPEND, SAVEDATE, UTF8=ACCEPT.
+//! Left out: `\Recent` is not tracked (always 0). Which extensions there are: `docs/imap-extensions.md`.
 
 mod append;
 mod arguments;
 mod changes;
+mod compress;
 mod cursor;
 mod decode;
+mod enabled;
+mod extras;
 mod fetch;
 mod folders;
 mod front;
 mod gather;
 mod io;
+mod job;
 mod list;
 mod mailbox;
 mod messages;
+mod notify;
+mod quota;
 mod reply;
 mod search;
+mod sort;
 mod status;
 pub mod table;
 mod view;
+mod watched;
+mod window;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -218,10 +227,10 @@ impl Server {
     fn wait(&mut self, now: Instant) -> Next<Ask> {
         let appending = matches!(&self.state, State::Mailbox(mailbox) if mailbox.is_appending());
         let before_login = !matches!(self.state, State::Mailbox(_));
-        if !self.io.output.is_empty() {
+        if !self.io.output.is_empty() || !self.io.outgoing().is_empty() {
             return Next::Write;
         }
-        self.io.output = Vec::new();
+        self.io.rest();
         if let Some(clean) = self.io.closed {
             self.io
                 .leave(if clean { Why::PeerClosed } else { Why::Broken });
@@ -237,18 +246,8 @@ impl Server {
         }
         self.io.leaving.map_or(Next::Write, Next::Close)
     }
-}
-
-impl Machine for Server {
-    type Ask = Ask;
-    type Answer = Answer;
-    type Fresh = Fresh;
-
-    fn receive(&mut self, bytes: &[u8]) {
-        self.io.inbox.push(bytes);
-    }
-
-    fn next(&mut self, now: Instant) -> Next<Ask> {
+    /// The next step, with output as it is said.
+    fn decide(&mut self, now: Instant) -> Next<Ask> {
         loop {
             if let Some(why) = self.io.leaving {
                 return Next::Close(why);
@@ -266,6 +265,7 @@ impl Machine for Server {
                 Step::Ask(ask) => return Next::Ask(ask),
                 Step::Write => return Next::Write,
                 Step::Upgrade => return Next::Upgrade,
+                Step::Input if self.io.inflate() => {}
                 Step::Input => return self.wait(now),
                 Step::LoggedIn => self.state = State::Mailbox(Mailbox::default()),
                 Step::HandOver => {
@@ -273,6 +273,24 @@ impl Machine for Server {
                 }
             }
         }
+    }
+}
+
+impl Machine for Server {
+    type Ask = Ask;
+    type Answer = Answer;
+    type Fresh = Fresh;
+
+    fn receive(&mut self, bytes: &[u8]) {
+        self.io.receive(bytes);
+    }
+
+    fn next(&mut self, now: Instant) -> Next<Ask> {
+        let next = self.decide(now);
+        if matches!(next, Next::Write | Next::Close(_)) {
+            self.io.pack();
+        }
+        next
     }
 
     fn answer(&mut self, answer: Answer) {
@@ -284,11 +302,12 @@ impl Machine for Server {
     }
 
     fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.io.output
+        self.io.outgoing()
     }
 
     fn news(&mut self) {
         self.io.news = true;
+        self.io.overview_due = true;
     }
 
     fn shutdown(&mut self) {

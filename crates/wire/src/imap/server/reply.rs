@@ -33,6 +33,14 @@ pub(super) fn literal(out: &mut Vec<u8>, octets: &[u8]) {
     out.extend_from_slice(octets);
 }
 
+/// Text as a quoted string, or as a literal where it has what a quoted string cannot hold before UTF-8 is enabled.
+pub(super) fn text(out: &mut Vec<u8>, octets: &[u8]) {
+    match str::from_utf8(octets) {
+        Ok(text) if text.bytes().all(|byte| matches!(byte, 0x20..=0x7e)) => quoted(out, text),
+        _ => literal(out, octets),
+    }
+}
+
 /// Appends text. Writing to memory cannot fail.
 pub(super) fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);

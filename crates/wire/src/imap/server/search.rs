@@ -1,4 +1,5 @@
-//! SEARCH: criteria, result options and results (RFC 9051 6.4.4, 7.3.4; RFC 7162 3.1.5; RFC 8474 4.3).
+//! SEARCH: criteria, result options and results (RFC 9051 6.4.4, 7.3.4; RFC 7162 3.1.5; RFC 8474 4.3; RFC 5032;
+//! RFC 8514; RFC 9394).
 //!
 //! The codec knows neither `RETURN`, `$`, EMAILID nor sizes over 32 bits, so the keys are read here, from a table. Nesting is
 //! limited; sequence numbers become UIDs at once, so the backend never sees one.
@@ -6,10 +7,12 @@
 use std::sync::Arc;
 
 use super::arguments::{Bad, date};
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Syntax};
+use super::enabled::Enabled;
 use super::list::options;
 use super::reply;
 use super::view::{Set, View};
+use super::window::Window;
 use crate::imap::ask::{Criterion, Found, SystemFlag, Uid};
 
 /// How deep NOT, OR and parentheses may nest.
@@ -34,6 +37,8 @@ pub(super) struct Return {
     max: bool,
     all: bool,
     count: bool,
+    /// PARTIAL (RFC 9394 3.1)
+    partial: Option<Window>,
     /// Keep the result for `$`.
     pub(super) save: bool,
 }
@@ -57,8 +62,12 @@ pub(super) fn parse_return(cursor: &mut Cursor<'_>) -> Result<Return, Bad> {
     }
     want.extended = true;
     ahead.space()?;
-    options(&mut ahead, |option, _| {
+    options(&mut ahead, |option, cursor| {
         match option {
+            "PARTIAL" if want.partial.is_none() => {
+                cursor.space()?;
+                want.partial = Some(Window::parse(cursor)?);
+            }
             "MIN" => want.min = true,
             "MAX" => want.max = true,
             "ALL" => want.all = true,
@@ -69,27 +78,56 @@ pub(super) fn parse_return(cursor: &mut Cursor<'_>) -> Result<Return, Bad> {
         Ok(())
     })?;
     *cursor = ahead;
-    want.all |= !(want.min || want.max || want.count || want.save);
+    // RFC 9394 3.1: either all of it or a piece.
+    if want.all && want.partial.is_some() {
+        return Err(Bad::Syntax);
+    }
+    want.all |= !(want.tells() || want.save);
     Ok(want)
 }
 
 /// The arguments of SEARCH behind the result options.
-pub(super) fn parse(mut cursor: Cursor<'_>, want: Return, view: &View) -> Result<Search, Bad> {
+pub(super) fn parse(
+    mut cursor: Cursor<'_>,
+    want: Return,
+    view: &View,
+    enabled: Enabled,
+) -> Result<Search, Bad> {
     cursor.space()?;
     if cursor.eat_word("CHARSET") {
-        cursor.space()?;
-        let charset = cursor.text()?;
-        if !["UTF-8", "US-ASCII"]
-            .iter()
-            .any(|known| charset.eq_ignore_ascii_case(known))
-        {
-            return Err(Bad::Charset);
+        // RFC 6855 3: after ENABLE UTF8=ACCEPT everything is UTF-8 and saying so is an error.
+        if enabled.utf8 {
+            return Err(Bad::Syntax);
         }
         cursor.space()?;
+        charset(&mut cursor)?;
+        cursor.space()?;
     }
+    parse_keys(cursor, want, view, enabled)
+}
+
+/// The name of a character set we know.
+pub(super) fn charset(cursor: &mut Cursor<'_>) -> Result<(), Bad> {
+    let charset = cursor.text()?;
+    let known = ["UTF-8", "US-ASCII"];
+    if known.iter().any(|it| charset.eq_ignore_ascii_case(it)) {
+        Ok(())
+    } else {
+        Err(Bad::Charset)
+    }
+}
+
+/// The criteria, up to the end of the command.
+pub(super) fn parse_keys(
+    cursor: Cursor<'_>,
+    want: Return,
+    view: &View,
+    enabled: Enabled,
+) -> Result<Search, Bad> {
     let mut keys = Keys {
         cursor,
         view,
+        enabled,
         modseq: false,
         saved: None,
         ranges: 0,
@@ -107,6 +145,7 @@ pub(super) fn parse(mut cursor: Cursor<'_>, want: Return, view: &View) -> Result
 struct Keys<'a> {
     cursor: Cursor<'a>,
     view: &'a View,
+    enabled: Enabled,
     modseq: bool,
     /// What `$` stands for, once it was named.
     saved: Option<Arc<[(Uid, Uid)]>>,
@@ -214,6 +253,11 @@ impl Keys<'_> {
             "SMALLER" => Criterion::Smaller(cursor.number()?),
             "KEYWORD" => Criterion::Keyword(cursor.atom()?.into()),
             "UNKEYWORD" => not(Criterion::Keyword(cursor.atom()?.into())),
+            "SAVEDBEFORE" => Criterion::SavedBefore(date(cursor)?),
+            "SAVEDON" => Criterion::SavedOn(date(cursor)?),
+            "SAVEDSINCE" => Criterion::SavedSince(date(cursor)?),
+            "OLDER" => Criterion::Older(interval(cursor)?),
+            "YOUNGER" => Criterion::Younger(interval(cursor)?),
             "EMAILID" => Criterion::EmailId(cursor.atom()?.into()),
             // There are no threads to be in (RFC 8474 4.3).
             "THREADID" => cursor.atom().map(|_| not(Criterion::All))?,
@@ -225,6 +269,9 @@ impl Keys<'_> {
 
     fn set(&mut self, by_uid: bool) -> Result<Criterion, Bad> {
         let set = Set::parse(&mut self.cursor)?;
+        if self.enabled.uid_only && !by_uid && set != Set::Saved {
+            return Err(Bad::UidRequired);
+        }
         let ranges: Arc<[(Uid, Uid)]> = match (&set, &self.saved) {
             (Set::Saved, Some(saved)) => Arc::clone(saved),
             _ => self.view.uid_ranges(&set, by_uid)?.into(),
@@ -257,12 +304,18 @@ impl Keys<'_> {
     }
 }
 
+/// Seconds, of OLDER and YOUNGER (RFC 5032 3): not zero.
+fn interval(cursor: &mut Cursor<'_>) -> Result<u64, Bad> {
+    Ok(cursor.number().ok().filter(|it| *it > 0).ok_or(Syntax)?)
+}
+
 /// Keys without an argument.
 fn flag_key(name: &str) -> Option<Criterion> {
     use SystemFlag::{Answered, Deleted, Draft, Flagged, Seen};
     let flag = Criterion::Flag;
     Some(match name {
-        "ALL" | "OLD" => Criterion::All,
+        // Every mailbox here notes when a message came into it (RFC 8514 4.3).
+        "ALL" | "OLD" | "SAVEDATESUPPORTED" => Criterion::All,
         "ANSWERED" => flag(Answered),
         "DELETED" => flag(Deleted),
         "DRAFT" => flag(Draft),
@@ -280,21 +333,23 @@ fn flag_key(name: &str) -> Option<Criterion> {
 }
 
 impl Return {
-    /// What `$` shall hold (RFC 5182 2.1): with only MIN or MAX asked for, only those.
+    /// What `$` shall hold (RFC 5182 2.1, RFC 9394 3.1): with only MIN, MAX or a piece asked for, only those.
     pub(super) fn saved(self, found: &[Uid]) -> Vec<Uid> {
-        if self.all || self.count || !(self.min || self.max) {
+        if self.all || self.count || !self.tells() {
             return found.to_vec();
         }
+        let piece = self.partial.map_or(&[][..], |window| window.of(found));
         let first = found.first().filter(|_| self.min);
         let last = found.last().filter(|_| self.max);
-        let mut saved: Vec<Uid> = first.into_iter().chain(last).copied().collect();
+        let mut saved: Vec<Uid> = piece.iter().chain(first).chain(last).copied().collect();
+        saved.sort_unstable();
         saved.dedup();
         saved
     }
 
     /// Whether there is anything to be told.
     fn tells(self) -> bool {
-        self.min || self.max || self.all || self.count
+        self.min || self.max || self.all || self.count || self.partial.is_some()
     }
 }
 
@@ -365,6 +420,16 @@ fn tell_extended(
             format_args!(" ALL {}", reply::set(numbers.iter().copied())),
         );
     }
+    if let Some(window) = want.partial {
+        let piece = window.of(numbers);
+        reply::put(out, format_args!(" PARTIAL ({window} "));
+        if piece.is_empty() {
+            out.extend_from_slice(b"NIL)");
+        } else {
+            let set = reply::set(piece.iter().copied());
+            reply::put(out, format_args!("{set})"));
+        }
+    }
     if want.count {
         reply::put(out, format_args!(" COUNT {}", numbers.len()));
     }
@@ -383,7 +448,7 @@ mod tests {
         let text = format!("{text}\r\n");
         let mut cursor = Cursor::new(text.as_bytes());
         let want = parse_return(&mut cursor)?;
-        parse(cursor, want, &view)
+        parse(cursor, want, &view, Enabled::default())
     }
 
     #[test]
@@ -439,7 +504,12 @@ mod tests {
         let mut view = View::new((1..=2 * saved).collect(), 1, false);
         view.save((0..saved).map(|at| 2 * at + 1).collect());
         let text = format!(" {text}\r\n");
-        parse(Cursor::new(text.as_bytes()), Return::default(), &view)
+        parse(
+            Cursor::new(text.as_bytes()),
+            Return::default(),
+            &view,
+            Enabled::default(),
+        )
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! STATUS (RFC 9051 6.3.11; RFC 8438, RFC 7889, RFC 8474, RFC 7162).
+//! STATUS (RFC 9051 6.3.11; RFC 8438, RFC 7889, RFC 8474, RFC 7162, RFC 9208).
 
 use super::arguments::{Bad, Names};
 use super::cursor::Cursor;
@@ -13,19 +13,21 @@ enum Item {
     UidValidity,
     Unseen,
     Deleted,
+    DeletedStorage,
     Size,
     HighestModSeq,
     MailboxId,
     AppendLimit,
 }
 
-const ITEMS: [(&str, Item); 10] = [
+const ITEMS: [(&str, Item); 11] = [
     ("MESSAGES", Item::Messages),
     ("RECENT", Item::Recent),
     ("UIDNEXT", Item::UidNext),
     ("UIDVALIDITY", Item::UidValidity),
     ("UNSEEN", Item::Unseen),
     ("DELETED", Item::Deleted),
+    ("DELETED-STORAGE", Item::DeletedStorage),
     ("SIZE", Item::Size),
     ("HIGHESTMODSEQ", Item::HighestModSeq),
     ("MAILBOXID", Item::MailboxId),
@@ -63,6 +65,11 @@ impl StatusItems {
         self.0.contains(&Item::HighestModSeq)
     }
 
+    /// Whether DELETED-STORAGE is asked for.
+    pub(super) fn deleted_size(&self) -> bool {
+        self.0.contains(&Item::DeletedStorage)
+    }
+
     /// Writes the response.
     pub(super) fn tell(
         &self,
@@ -87,6 +94,7 @@ impl StatusItems {
                 Item::UidValidity => status.uidvalidity.into(),
                 Item::Unseen => status.unseen.into(),
                 Item::Deleted => status.deleted.into(),
+                Item::DeletedStorage => status.deleted_size.unwrap_or(0),
                 Item::Size => status.size,
                 Item::HighestModSeq => status.highest_modseq,
                 Item::AppendLimit => append_limit,

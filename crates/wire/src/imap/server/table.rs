@@ -59,12 +59,19 @@ commands! {
     Namespace "NAMESPACE" LoggedIn false "RFC 9051 6.3.10",
     Status "STATUS" LoggedIn false "RFC 9051 6.3.11",
     Append "APPEND" LoggedIn false "RFC 9051 6.3.12",
+    GetQuota "GETQUOTA" LoggedIn false "RFC 9208 4.1.1",
+    GetQuotaRoot "GETQUOTAROOT" LoggedIn false "RFC 9208 4.1.2",
+    Notify "NOTIFY" LoggedIn false "RFC 5465 3",
+    Compress "COMPRESS" LoggedIn false "RFC 4978 3",
     Idle "IDLE" LoggedIn false "RFC 9051 6.3.13",
     Check "CHECK" Selected false "RFC 3501 6.4.1",
     Close "CLOSE" Selected false "RFC 9051 6.4.1",
     Unselect "UNSELECT" Selected false "RFC 9051 6.4.2",
     Expunge "EXPUNGE" Selected false "RFC 9051 6.4.3",
     Search "SEARCH" Selected false "RFC 9051 6.4.4",
+    Sort "SORT" Selected false "RFC 5256 3",
+    Thread "THREAD" Selected false "RFC 5256 3",
+    Replace "REPLACE" Selected false "RFC 8508 3.2",
     Fetch "FETCH" Selected false "RFC 9051 6.4.5",
     Store "STORE" Selected false "RFC 9051 6.4.6",
     Copy "COPY" Selected false "RFC 9051 6.4.7",
@@ -73,6 +80,9 @@ commands! {
     UidFetch "UID FETCH" Selected false "RFC 9051 6.4.9",
     UidMove "UID MOVE" Selected false "RFC 9051 6.4.9",
     UidSearch "UID SEARCH" Selected false "RFC 9051 6.4.9",
+    UidSort "UID SORT" Selected false "RFC 5256 3",
+    UidThread "UID THREAD" Selected false "RFC 5256 3",
+    UidReplace "UID REPLACE" Selected false "RFC 8508 3.4",
     UidStore "UID STORE" Selected false "RFC 9051 6.4.9",
     UidExpunge "UID EXPUNGE" Selected false "RFC 9051 6.4.9",
 }
@@ -115,6 +125,20 @@ impl Verb {
     /// Whether the command does anything on a clear connection without an exception.
     pub fn before_tls(self) -> bool {
         TABLE.iter().any(|row| row.0 == self && row.3)
+    }
+
+    /// Whether a message follows as a literal that is streamed.
+    pub(super) fn brings_message(self) -> bool {
+        matches!(self, Self::Append | Self::Replace | Self::UidReplace)
+    }
+
+    /// Whether the command names messages by sequence number, so that it is refused after ENABLE UIDONLY (RFC 9586 3).
+    pub(super) fn by_number(self) -> bool {
+        use Verb::{Copy, Fetch, Move, Replace, Search, Sort, Store, Thread};
+        matches!(
+            self,
+            Copy | Fetch | Move | Replace | Search | Sort | Store | Thread
+        )
     }
 
     /// Whether this is the form that takes and gives UIDs.

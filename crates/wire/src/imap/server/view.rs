@@ -44,6 +44,22 @@ impl Set {
     }
 }
 
+impl Set {
+    /// The ranges as numbers, ascending and disjoint; `*` is `star`. None of a saved result.
+    pub(super) fn bounds(&self, star: u32) -> Vec<(u32, u32)> {
+        let Self::Ranges(ranges) = self else {
+            return Vec::new();
+        };
+        let number = |bound: &Option<u32>| bound.unwrap_or(star);
+        let ranges = ranges.iter().map(|(from, to)| (number(from), number(to)));
+        merge(
+            ranges
+                .map(|(from, to)| (from.min(to), from.max(to)))
+                .collect(),
+        )
+    }
+}
+
 fn bound(cursor: &mut Cursor<'_>) -> Result<Option<u32>, Syntax> {
     if cursor.eat(b'*') {
         return Ok(None);
@@ -88,6 +104,8 @@ pub(super) struct View {
     pub(super) known: ModSeq,
     /// EXAMINE, or a mailbox that cannot be changed.
     pub(super) read_only: bool,
+    /// The name it was opened by: NOTIFY tells of the others.
+    pub(super) name: Box<str>,
 }
 
 impl View {
@@ -151,17 +169,36 @@ impl View {
         if self.vanished.is_empty() {
             return Vec::new();
         }
+        let before = std::mem::take(&mut self.vanished);
+        let mut numbers: Vec<u32> = before.iter().filter_map(|uid| self.number(*uid)).collect();
+        numbers.sort_unstable_by(|one, other| other.cmp(one));
+        numbers.dedup();
+        self.vanished = before;
+        self.take_vanished_uids();
+        numbers
+    }
+
+    /// Forgets vanished messages and gives their UIDs, ascending, to be told in VANISHED (RFC 7162 3.2.10).
+    pub(super) fn take_vanished_uids(&mut self) -> Vec<Uid> {
+        if self.vanished.is_empty() {
+            return Vec::new();
+        }
         let mut gone = std::mem::take(&mut self.vanished);
         gone.sort_unstable();
         gone.dedup();
-        let numbers = gone
-            .iter()
-            .rev()
-            .filter_map(|uid| self.number(*uid))
-            .collect();
         self.uids.retain(|uid| gone.binary_search(uid).is_err());
         self.saved.retain(|uid| gone.binary_search(uid).is_err());
-        numbers
+        gone
+    }
+
+    /// Whether the client is still to be told that messages are gone.
+    pub(super) fn has_vanished(&self) -> bool {
+        !self.vanished.is_empty()
+    }
+
+    /// Whether the client has been told of a message and not of its end.
+    pub(super) fn knows(&self, uid: Uid) -> bool {
+        self.uids.binary_search(&uid).is_ok()
     }
 
     /// Keeps a search result for `$`.

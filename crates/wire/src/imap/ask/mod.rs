@@ -4,12 +4,15 @@
 //! Messages are named by UID in the selected mailbox. Content of any size passes in pieces ([`Ask::Read`],
 //! [`Ask::AppendContent`]), so memory does not grow with it.
 
+mod criteria;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imap_types::body::BodyStructure;
 use imap_types::envelope::Envelope;
 
+pub use self::criteria::{Criterion, Found, SortBy, SortKey, SystemFlag, Threaded, Threading};
 use crate::sasl::{AccountAnswer, AccountAsk};
 
 /// A message's UID in its mailbox, from 1.
@@ -63,6 +66,24 @@ pub enum Ask {
         /// Only messages among these (what the session has told the client about).
         among: Arc<[Uid]>,
     },
+    /// The same, in an order (RFC 5256 3). Answer: [`Answer::Found`].
+    Sort {
+        /// By what, the most important first.
+        by: Arc<[SortKey]>,
+        /// The criteria, sequence sets resolved to UIDs.
+        criteria: Criterion,
+        /// Only messages among these.
+        among: Arc<[Uid]>,
+    },
+    /// The same, put together in threads (RFC 5256 3). Answer: [`Answer::Threads`].
+    Thread {
+        /// How.
+        by: Threading,
+        /// The criteria, sequence sets resolved to UIDs.
+        criteria: Criterion,
+        /// Only messages among these.
+        among: Arc<[Uid]>,
+    },
     /// Change flags. Answer: [`Answer::Stored`].
     Store {
         /// Which messages.
@@ -86,13 +107,14 @@ pub enum Ask {
         /// Only these (UID EXPUNGE, RFC 4315), or all.
         only: Option<Vec<Uid>>,
     },
-    /// A message is about to be appended. Answer: [`Answer::Checked`].
+    /// A message is about to be appended. Without a commit between them, several are kept together or not at all (RFC 3502): a
+    /// refusal forgets those before it too. Answer: [`Answer::Checked`].
     AppendBegin(Append),
     /// A piece of it, at most 64 KiB. Answer: [`Answer::Checked`].
     AppendContent(Vec<u8>),
-    /// All of it came: keep it. Answer: [`Answer::Appended`], when it is on disk.
+    /// All came: keep them. Answer: [`Answer::Appended`], when they are on disk.
     AppendCommit,
-    /// Forget it. Answer: [`Answer::Done`].
+    /// Forget them. Answer: [`Answer::Done`].
     AppendAbort,
     /// All mailboxes of the account. Answer: [`Answer::Mailboxes`].
     List,
@@ -100,7 +122,21 @@ pub enum Ask {
     Status {
         /// Which.
         mailbox: String,
+        /// Whether DELETED-STORAGE is wanted too, which takes a look at every message.
+        deleted_size: bool,
     },
+    /// What the account may keep, and what it keeps. Answer: [`Answer::Quota`].
+    Quota {
+        /// A mailbox that must be there.
+        mailbox: Option<String>,
+    },
+    /// From now on call changes of any mailbox of the account news, or no longer. Answer: [`Answer::Done`].
+    Watch {
+        /// Whether to.
+        on: bool,
+    },
+    /// All mailboxes of the account with their facts, for NOTIFY. Answer: [`Answer::Overview`].
+    Overview,
     /// Create a mailbox. Answer: [`Answer::Checked`].
     Create {
         /// Its name.
@@ -152,21 +188,26 @@ pub enum Answer {
     Rows(Result<Rows, Refusal>),
     /// To [`Ask::Read`]. Fewer octets than asked for: the message ends there.
     Octets(Result<Vec<u8>, Refusal>),
-    /// To [`Ask::Search`]: UIDs in ascending order, and the highest modification sequence among them if the criteria
-    /// mention MODSEQ.
+    /// To [`Ask::Search`] and [`Ask::Sort`], with the highest modification sequence found if the criteria mention MODSEQ.
     Found(Result<Found, Refusal>),
+    /// To [`Ask::Thread`].
+    Threads(Result<Vec<Threaded>, Refusal>),
     /// To [`Ask::Store`].
     Stored(Result<StoreOutcome, Refusal>),
     /// To [`Ask::Copy`].
     Copied(Result<Copied, Refusal>),
-    /// To [`Ask::Expunge`]: what was removed, ascending, and the modification sequence of the removal.
+    /// To [`Ask::Expunge`]: what was removed, ascending.
     Expunged(Result<Vec<Uid>, Refusal>),
-    /// To [`Ask::AppendCommit`]: UIDVALIDITY and UID.
-    Appended(Result<(u32, Uid), Refusal>),
+    /// To [`Ask::AppendCommit`]: UIDVALIDITY and the UIDs, in the order in which the messages came.
+    Appended(Result<(u32, Vec<Uid>), Refusal>),
     /// To [`Ask::List`].
     Mailboxes(Result<Vec<Mailbox>, Refusal>),
     /// To [`Ask::Status`].
     Status(Result<Status, Refusal>),
+    /// To [`Ask::Quota`].
+    Quota(Result<Quota, Refusal>),
+    /// To [`Ask::Overview`]: no facts of names that are no mailboxes.
+    Overview(Result<Vec<(Mailbox, Option<Status>)>, Refusal>),
     /// Done, or the reason why not.
     Checked(Result<(), Refusal>),
 }
@@ -190,6 +231,8 @@ pub enum Refusal {
     Limit,
     /// `NO [USEATTR]` (RFC 6154).
     UseAttr,
+    /// `NO [EXPUNGEISSUED]`: the message to be replaced is gone.
+    Expunged,
     /// `NO [UNAVAILABLE]`: the disk is full, or another fault of ours that may pass.
     Unavailable,
     /// The selected mailbox or the account is gone: the session ends with BYE.
@@ -302,6 +345,8 @@ pub enum Item {
     EmailId,
     /// SAVEDATE (RFC 8514)
     SaveDate,
+    /// PREVIEW (RFC 8970): the beginning of its text.
+    Preview,
     /// BODY[…], RFC822, RFC822.HEADER, RFC822.TEXT
     Section(Section),
     /// BINARY[…] (RFC 3516): the part with its transfer encoding undone.
@@ -400,75 +445,6 @@ pub enum Datum {
     UnknownEncoding,
 }
 
-/// SEARCH criteria (RFC 9051 6.4.4). Strings are UTF-8, compared without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Criterion {
-    /// ALL
-    All,
-    /// All of them.
-    And(Vec<Criterion>),
-    /// Either.
-    Or(Box<Criterion>, Box<Criterion>),
-    /// Not.
-    Not(Box<Criterion>),
-    /// A sequence set or UID set, resolved: ascending, inclusive ranges. Shared, because one command may name `$` often.
-    Uids(std::sync::Arc<[(Uid, Uid)]>),
-    /// A system flag is set.
-    Flag(SystemFlag),
-    /// A keyword is set.
-    Keyword(Box<str>),
-    /// INTERNALDATE's day is before (days since 1970-01-01, in the message's own offset).
-    Before(i64),
-    /// … is that day.
-    On(i64),
-    /// … is that day or later.
-    Since(i64),
-    /// The Date: field's day is before.
-    SentBefore(i64),
-    /// … is that day.
-    SentOn(i64),
-    /// … is that day or later.
-    SentSince(i64),
-    /// Size above.
-    Larger(u64),
-    /// Size below.
-    Smaller(u64),
-    /// A header field (BCC, CC, FROM, SUBJECT, TO, HEADER) contains the text; an empty text: the field is there.
-    Header(Box<str>, Box<str>),
-    /// The body contains the text.
-    Body(Box<str>),
-    /// Header or body contain the text.
-    Text(Box<str>),
-    /// MODSEQ: the modification sequence is at least this (RFC 7162 3.1.5).
-    ModSeq(ModSeq),
-    /// EMAILID (RFC 8474)
-    EmailId(Box<str>),
-}
-
-/// The flags SEARCH has keys of its own for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SystemFlag {
-    /// `\Seen`
-    Seen,
-    /// `\Answered`
-    Answered,
-    /// `\Flagged`
-    Flagged,
-    /// `\Deleted`
-    Deleted,
-    /// `\Draft`
-    Draft,
-}
-
-/// The result of a search.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// Ascending.
-    pub uids: Vec<Uid>,
-    /// The highest modification sequence among them, if the criteria mention MODSEQ.
-    pub modseq: Option<ModSeq>,
-}
-
 /// The result of STORE.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StoreOutcome {
@@ -498,6 +474,8 @@ pub struct Append {
     pub date: Option<InternalDate>,
     /// The size announced, in octets.
     pub size: u64,
+    /// REPLACE (RFC 8508): the message of the selected mailbox that goes when this one is kept.
+    pub replaces: Option<Uid>,
 }
 
 /// A mailbox as LIST tells it.
@@ -547,4 +525,15 @@ pub struct Status {
     pub highest_modseq: ModSeq,
     /// MAILBOXID
     pub mailbox_id: Box<str>,
+    /// DELETED-STORAGE (RFC 9208), if it was asked for.
+    pub deleted_size: Option<u64>,
+}
+
+/// What an account may keep (RFC 9208).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Octets it keeps, as its quota counts them.
+    pub used: u64,
+    /// Octets it may keep; none: as many as it likes.
+    pub limit: Option<u64>,
 }
