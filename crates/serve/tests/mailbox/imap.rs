@@ -269,6 +269,7 @@ async fn append_refusals() {
             flags: Flags::default(),
             date: None,
             size,
+            replaces: None,
         })
     };
     assert_eq!(
@@ -455,6 +456,7 @@ async fn searcher(world: &World) -> ImapBackend {
             flags,
             date: Some(date),
             size: text.len() as u64,
+            replaces: None,
         };
         assert_eq!(
             backend.answer(Ask::AppendBegin(append)).await,
@@ -725,4 +727,58 @@ async fn a_search_ends_when_its_time_has_come() {
     assert_eq!(run(now), Err(gatepost_store::Error::Limit));
     let later = now + std::time::Duration::from_secs(60);
     assert_eq!(run(later).unwrap().uids, selected.uids);
+}
+
+/// MULTIAPPEND, REPLACE, SORT, THREAD, PREVIEW, QUOTA and QRESYNC from the session to the disk and back.
+#[test]
+fn extensions_work_on_a_real_store() {
+    let runtime = Runtime::new().unwrap();
+    let world = World::with(Wish {
+        quota: Some(8 * 1024),
+        ..Wish::default()
+    });
+    let first =
+        "Subject: b\r\nMessage-ID: <1@x>\r\nDate: Mon, 2 Feb 2026 10:00:00 +0000\r\n\r\nfirst\r\n";
+    let reply = "Subject: Re: b\r\nMessage-ID: <2@x>\r\nReferences: <1@x>\r\nDate: Tue, 3 Feb 2026 10:00:00 +0000\r\n\r\nreply\r\n";
+    let other =
+        "Subject: a\r\nMessage-ID: <3@x>\r\nDate: Sun, 1 Feb 2026 10:00:00 +0000\r\n\r\nother\r\n";
+    let literal = |text: &str| format!("{{{}+}}\r\n{text}", text.len());
+    let (first, reply, other) = (literal(first), literal(reply), literal(other));
+    let commands = format!(
+        "b ENABLE QRESYNC\r\nc APPEND INBOX {first} {reply} (\\Seen) {other}\r\nd SELECT INBOX\r\n\
+         e SORT (SUBJECT DATE) UTF-8 ALL\r\nf SORT (REVERSE DATE) UTF-8 ALL\r\ng THREAD REFERENCES UTF-8 ALL\r\n\
+         h UID FETCH 2 (PREVIEW)\r\ni UID REPLACE 3 INBOX {other}\r\nj GETQUOTA \"\"\r\n\
+         k UID FETCH 1:* (UID) (CHANGEDSINCE 2 VANISHED)\r\nl UID SEARCH YOUNGER 60 SAVEDSINCE 1-Jan-2026\r\n"
+    );
+    let said = talk(&runtime, &world, &commands);
+    for wanted in [
+        "c OK [APPENDUID ",
+        " 1:3] APPEND completed",
+        "* SORT 3 1 2\r\ne OK",
+        "* SORT 2 1 3\r\nf OK",
+        "* THREAD (3)(1 2)\r\ng OK",
+        "PREVIEW \"reply\"",
+        "Replaced\r\n",
+        "* VANISHED 3\r\n",
+        "i OK [HIGHESTMODSEQ ",
+        "* QUOTA \"\" (STORAGE 3 8)\r\n",
+        "* VANISHED (EARLIER) 3\r\n",
+        "* SEARCH 1 2 4\r\nl OK",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
+/// None of several messages is kept when one cannot be.
+#[test]
+fn several_messages_are_kept_together_or_not_at_all() {
+    let runtime = Runtime::new().unwrap();
+    let world = World::with(Wish {
+        quota: Some(2 * 1024),
+        ..Wish::default()
+    });
+    let commands = "b APPEND INBOX {1+}\r\n1 {1+}\r\n2 {1+}\r\n3\r\nc STATUS INBOX (MESSAGES)\r\n";
+    let said = talk(&runtime, &world, commands);
+    assert!(said.contains("b NO [OVERQUOTA] "), "{said}");
+    assert!(said.contains("* STATUS \"INBOX\" (MESSAGES 0)"), "{said}");
 }

@@ -162,6 +162,7 @@ impl World {
             flags: Flags::default(),
             date: None,
             size,
+            replaces: None,
         };
         assert_eq!(
             backend.answer(Ask::AppendBegin(append)).await,
