@@ -5,8 +5,8 @@
 //! | PROXY header | first of all, before TLS | both endpoints; version 2 also what TLS was with the client [PROXY-05] |
 //! | XCLIENT (SMTP, POP3), ID (IMAP) | behind the upstream's TLS, before the login [XCL-01] [XCL-03] | both endpoints, the session's name, how many gates are still allowed |
 //!
-//! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value. A session that has gone
-//! through too many gates is refused: it runs in circles.
+//! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value. The number of
+//! gates still allowed is told to upstreams that count; this gate refuses no circle by itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
