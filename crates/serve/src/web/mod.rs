@@ -2,11 +2,11 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`token`] | the secret whoever may read the data folder may have |
-//! | [`guard`] | who is answered at all |
-//! | [`api`] | the JSON |
-//! | [`message`] | a message taken apart for showing |
-//! | [`page`] | the page itself |
+//! | `token` | the secret whoever may read the data folder may have |
+//! | `guard` | who is answered at all |
+//! | `api` | the JSON |
+//! | `message` | a message taken apart for showing |
+//! | `page` | the page itself |
 //!
 //! - It listens on loopback addresses only, in clear: nothing of it crosses a wire.
 //! - Every answer with mail in it wants the token, as `Authorization: Bearer`. There are no cookies, which browsers would also send
