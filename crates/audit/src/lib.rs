@@ -7,6 +7,7 @@
 //! | [`report`] | findings as text, as JSON and as SARIF |
 //! | [`config`] | configurations of mail servers: reading, judging, correcting |
 //! | [`canary`] | which hops of a mail were encrypted |
+//! | [`check`] | servers and domains, asked from outside |
 //! | [`watch`] | captured packets: from octets to what leaked |
 
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -16,6 +17,7 @@
 )]
 
 pub mod canary;
+pub mod check;
 pub mod config;
 pub mod finding;
 pub mod report;

@@ -25,6 +25,7 @@ pub struct Rule {
 
 /// The rows of every part.
 const FILES: &[&str] = &[
+    include_str!("rules/check.tsv"),
     include_str!("rules/config.tsv"),
     include_str!("rules/watch.tsv"),
 ];

@@ -1,0 +1,18 @@
+//! `check`: is a server, a domain, a list of domains set up right? Asked from outside, as any client could.
+//!
+//! ```text
+//!   target ──examine──▶ facts ──judge(profile)──▶ checks ──▶ report
+//!              │           └── kept, and judged again without a connection
+//!              └── a budget of connections; stops at the first refusal and says so
+//! ```
+//!
+//! 1. [`facts`] say what was seen and nothing else; what was not seen is [`facts::Seen::Unknown`] with the reason, or
+//!    [`facts::Seen::Unasked`]. They are data: kept as JSON, judged again with another profile.
+//! 2. Judging is pure: same facts, same profile, same checks. A probe that failed or was throttled is never a pass and never "not
+//!    offered": it is `inconclusive`, and says how many connections are missing.
+//! 3. Nothing is ever sent that logs in or mails: no credential, no recipient, no content.
+//! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
+
+pub mod document;
+pub mod facts;
+pub mod target;
