@@ -7,7 +7,7 @@ use gatepost_audit::check::facts::{
     Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Reach, Seen,
     StartTls,
 };
-use gatepost_audit::check::judge::judge;
+use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::{DEFAULT, Profile, names};
 use gatepost_audit::check::target::{Protocol, Role, Start, Target};
 use gatepost_audit::finding::{Severity, Status};
@@ -267,4 +267,34 @@ fn a_modern_profile_wants_one_version_alone() {
     facts.hellos.insert("tls1.2".to_owned(), refused(70));
     let modern = judged(&facts, "mozilla-6-modern");
     assert_eq!(status(&modern, "TLS-12").unwrap().0, Status::Pass);
+}
+
+#[test]
+fn services_of_a_host_are_compared() {
+    let mut starttls = sound(Protocol::Imap, Role::Access);
+    let mut implicit = sound(Protocol::Imap, Role::Access);
+    implicit.target.start = Start::Implicit;
+    implicit.target.port = 993;
+    for facts in [&mut starttls, &mut implicit] {
+        if let Seen::Known(handshake) = &mut facts.handshake {
+            handshake.chain = vec!["AAAA".to_owned()];
+        }
+    }
+    let told = |starttls: &Facts| {
+        let facts = [starttls.clone(), implicit.clone()];
+        let profile = Profile::find(DEFAULT).unwrap();
+        let mut judged: Vec<Judged> = facts.iter().map(|it| judge(it, &profile)).collect();
+        compare(&facts, &mut judged, &profile);
+        assert_eq!(status(&judged[1], "OPOS-001"), None);
+        let info = Some((Status::Info, Severity::Info));
+        assert_eq!(status(&judged[0], "IMPL-004"), info);
+        status(&judged[0], "OPOS-001").unwrap().0
+    };
+    assert_eq!(told(&starttls), Status::Pass);
+    starttls.unasked = Seen::Known(Some("* OK again".to_owned()));
+    assert_eq!(told(&starttls), Status::Fail);
+    if let Seen::Known(handshake) = &mut starttls.handshake {
+        handshake.chain = vec!["BBBB".to_owned()];
+    }
+    assert_eq!(told(&starttls), Status::Pass);
 }
