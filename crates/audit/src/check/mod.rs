@@ -14,5 +14,6 @@
 //! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
 
 pub mod document;
+pub mod domain;
 pub mod facts;
 pub mod target;
