@@ -13,7 +13,14 @@
 //! 3. Nothing is ever sent that logs in or mails: no credential, no recipient, no content.
 //! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
 
+mod budget;
 pub mod document;
 pub mod domain;
+pub mod examine;
 pub mod facts;
+pub mod judge;
+mod probes;
+pub mod profile;
+mod reply;
+mod talk;
 pub mod target;

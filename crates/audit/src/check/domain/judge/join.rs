@@ -1,16 +1,15 @@
 //! What several services, or a service and a promise, say together.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
 
-use gatepost_trust::cert::{Description, describe};
+use gatepost_trust::cert::describe;
 use gatepost_trust::dns::Name;
 use gatepost_trust::mta_sts::Mode;
 
 use super::Case;
+use super::dane;
 use super::live::{Live, chains, live};
 use super::tally::Tally;
-use super::{dane, same_host};
 use crate::check::document::Check;
 use crate::check::domain::facts::Fetch;
 use crate::check::facts::{Facts, HelloAnswer, Seen};
@@ -20,17 +19,11 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
     let mut kept = Tally::new("STRIP-002");
     promises(case, &mut kept);
     let mut same = Tally::new("NET-002");
-    let mut chains = Tally::new("CERT-MULTI");
     for ((host, port), group) in grouped(case) {
         addresses(&host, port, &group, &mut same);
-        certificates(case, &host, port, &group, &mut chains);
     }
     same.otherwise("no service was looked at");
-    chains.otherwise("no certificate was seen");
-    [kept, same, chains]
-        .into_iter()
-        .filter_map(Tally::finish)
-        .collect()
+    [kept, same].into_iter().filter_map(Tally::finish).collect()
 }
 
 /// The services by host and port.
@@ -166,66 +159,4 @@ fn names(facts: &Facts) -> Vec<String> {
     let mut names = read.map(|it| it.names).unwrap_or_default();
     names.sort();
     names
-}
-
-/// Every certificate a service shows, whatever a client asks for.
-fn certificates(case: &Case<'_>, host: &str, port: u16, group: &[&Facts], tally: &mut Tally) {
-    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(case.at);
-    let mut leaves: Vec<Description> = Vec::new();
-    for chain in group.iter().flat_map(|it| chains(it)) {
-        let read = chain.first().and_then(|leaf| describe(leaf).ok());
-        leaves.extend(read.filter(|it| !leaves.contains(it)));
-    }
-    let open = group.iter().any(|it| {
-        it.hellos
-            .values()
-            .any(|hello| matches!(hello, Seen::Unknown { .. }))
-    });
-    let mut good = true;
-    for leaf in &leaves {
-        let kind = format!(
-            "{host}:{port}: a certificate ({:?}, {})",
-            leaf.key, leaf.issuer
-        );
-        let fix = format!("renew all certificates of {host} together, or take the second one out");
-        if leaves.len() > 1 && leaf.not_after < now {
-            good = false;
-            tally.warn(
-                Severity::Medium,
-                format!("{kind} has expired, another has not"),
-                fix,
-            );
-        } else if leaves.len() > 1 && !leaf.names.iter().any(|name| covers(name, host)) {
-            good = false;
-            tally.warn(
-                Severity::Medium,
-                format!("{kind} is not for {host}, though clients that prefer its kind get it"),
-                fix,
-            );
-        }
-    }
-    match leaves.len() {
-        0 if group.iter().any(|it| matches!(live(it), Live::NoTls(_))) => {
-            tally.moot(format!("{host}:{port}: no TLS"))
-        }
-        0 => tally.missing(format!("{host}:{port}: no certificate was seen"), 1),
-        1 if open => tally.missing(
-            format!("{host}:{port}: whether there is a second certificate"),
-            1,
-        ),
-        1 => tally.pass(format!("{host}:{port}: one certificate for all")),
-        more if good => tally.pass(format!(
-            "{host}:{port}: {more} certificates, each for this host"
-        )),
-        _ => (),
-    }
-}
-
-fn covers(presented: &str, host: &str) -> bool {
-    match presented.strip_prefix("*.") {
-        Some(parent) => host
-            .split_once('.')
-            .is_some_and(|(_, rest)| same_host(rest, parent)),
-        None => same_host(presented, host),
-    }
 }

@@ -22,7 +22,7 @@ use crate::check::document::Check;
 use crate::check::facts::Facts;
 
 /// The ids of the checks made here, in their order.
-pub const IDS: [&str; 31] = [
+pub const IDS: [&str; 30] = [
     "MX-001",
     "DNSSEC-001",
     "DNSSEC-002",
@@ -42,7 +42,6 @@ pub const IDS: [&str; 31] = [
     "RPT-002",
     "STRIP-002",
     "NET-002",
-    "CERT-MULTI",
     "CAA-001",
     "SRV-001",
     "ACFG-001",
