@@ -25,6 +25,9 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
         }
     }
     ipv6(case, &mut six);
+    if facts.exchanges().is_empty() && !facts.takes_no_mail() {
+        names.stuck("the MX records", &facts.mx);
+    }
     names.otherwise("no mail host has an address");
     [caa, names, six]
         .into_iter()

@@ -44,6 +44,14 @@ pub(super) fn live(facts: &Facts) -> Live<'_> {
             return Live::NoTls("STARTTLS is not offered".into());
         }
     }
+    match &facts.handshake_failed {
+        // A connection that was lost tells nothing of the certificate or of TLS.
+        Some(failed) if !["timeout", "peer_gone"].contains(&failed.label.as_str()) => {
+            return Live::NoTls(format!("the handshake fails ({})", failed.text));
+        }
+        Some(failed) => return Live::Unknown(failed.text.clone(), 1),
+        None => (),
+    }
     match (&facts.handshake, &facts.stopped) {
         (Seen::Unknown { why, missing }, _) => Live::Unknown(why.clone(), *missing),
         (_, Some(why)) => Live::Unknown(why.clone(), 1),
