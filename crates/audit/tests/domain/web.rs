@@ -51,7 +51,7 @@ fn session(mut stream: TcpStream, config: Arc<ServerConfig>) -> Option<()> {
         // A connection that ends before the answer: nothing is told by it.
         Some(body) if body.is_empty() => return None,
         Some(body) => {
-            let media = if path.ends_with(".xml") {
+            let media = if path.contains("config") {
                 "text/xml"
             } else {
                 "text/plain"

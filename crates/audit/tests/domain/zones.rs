@@ -168,9 +168,9 @@ fn senders() -> String {
         // SubjectPublicKeyInfo of an RSA key of this size, in base64 as zone files hold it.
         super::cases::rsa_key(octets)
     };
-    let many: String = (0..11)
-        .map(|number| format!("a:mx{number}.good.example "))
-        .collect();
+    let many = (0..11).fold(String::new(), |text, number| {
+        text + &format!("a:mx{number}.good.example ")
+    });
     format!(
         "costly TXT \"v=spf1 {many}-all\"\n\
          typing TXT \"v=spf1 ipv4:192.0.2.1 -all\"\n\

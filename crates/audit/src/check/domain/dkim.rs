@@ -71,7 +71,7 @@ impl Key {
                 longer,
             ),
             Kind::Rsa(bits) if bits < GOOD => {
-                tally.warn(Severity::Low, format!("{owner}: {bits} bits"), longer)
+                tally.warn(Severity::Low, format!("{owner}: {bits} bits"), longer);
             }
             Kind::Rsa(bits) => tally.pass(format!("{owner}: RSA, {bits} bits")),
             Kind::Ed25519 => tally.pass(format!("{owner}: Ed25519")),

@@ -86,7 +86,7 @@ async fn more_hosts(asker: &Asker<'_>, facts: &mut DomainFacts) {
             facts.guesses.push(host);
         }
     }
-    let asked = wanted.iter().map(|(host, ports)| async {
+    let looks = wanted.iter().map(|(host, ports)| async {
         let known = facts.hosts.get(host);
         let mut seen = match known {
             Some(seen) => seen.clone(),
@@ -97,8 +97,8 @@ async fn more_hosts(asker: &Asker<'_>, facts: &mut DomainFacts) {
         seen.tlsa.extend(ports.into_iter().zip(tlsa));
         (host.clone(), seen)
     });
-    let asked = together(asked).await;
-    facts.hosts.extend(asked);
+    let found = together(looks).await;
+    facts.hosts.extend(found);
     // Nobody promised the usual names: those that do not exist are left out.
     let (hosts, guesses) = (&mut facts.hosts, &mut facts.guesses);
     let exchanges: BTreeSet<String> = facts.mx.records.iter().map(|it| it.host.clone()).collect();
@@ -264,7 +264,7 @@ async fn reports(asker: &Asker<'_>, domain: &Name) -> ReportFacts {
         let uris = tags::value(&read, "rua").unwrap_or_default().split(',');
         places.extend(uris.filter_map(|uri| report_place(uri.trim())));
     }
-    let asked = places.iter().map(|(place, mail)| async move {
+    let looks = places.iter().map(|(place, mail)| async move {
         let Ok(name) = place.parse::<Name>() else {
             return Told::unknown("this is no name that DNS knows");
         };
@@ -283,7 +283,7 @@ async fn reports(asker: &Asker<'_>, domain: &Name) -> ReportFacts {
             ToString::to_string,
         )
     });
-    let told = together(asked).await;
+    let told = together(looks).await;
     let names = places.iter().map(|(place, _)| place.clone());
     ReportFacts {
         places: names.zip(told).collect(),
@@ -336,18 +336,18 @@ async fn spf_walk(asker: &Asker<'_>, domain: &Name) -> Vec<SpfLookup> {
     let mut walk = vec![first];
     while !level.is_empty() && walk.len() <= MAX_SPF {
         level.truncate(MAX_SPF + 1 - walk.len());
-        let asked = together(
+        let told = together(
             level
                 .into_iter()
                 .map(|(lookup, ask)| answer(asker, lookup, ask)),
         );
-        let asked = asked.await;
-        level = asked
+        let told = told.await;
+        level = told
             .iter()
             .filter(|(_, ask)| *ask == spf::Ask::Record)
             .flat_map(|(lookup, _)| next_lookups(lookup))
             .collect();
-        walk.extend(asked.into_iter().map(|(lookup, _)| lookup));
+        walk.extend(told.into_iter().map(|(lookup, _)| lookup));
     }
     walk
 }

@@ -136,7 +136,7 @@ fn ipv6(case: &Case<'_>, tally: &mut Tally) {
                     "let the server listen on IPv6, too, or take the AAAA record out",
                 ),
                 Some(Live::Unknown(why, missing)) => {
-                    tally.missing(format!("{host} ({address}): {why}"), missing)
+                    tally.missing(format!("{host} ({address}): {why}"), missing);
                 }
                 Some(_) => tally.pass(format!("{host} answers at {address}")),
                 None => tally.missing(format!("{host} ({address}) was not looked at"), 1),

@@ -134,7 +134,7 @@ fn differences(
             }
         }
         (Live::Tls(_), _) | (_, Live::Tls(_)) => {
-            found.push((Severity::High, "whether there is TLS"))
+            found.push((Severity::High, "whether there is TLS"));
         }
         _ => (),
     }

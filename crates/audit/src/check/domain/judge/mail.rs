@@ -356,12 +356,12 @@ fn one_record(owner: &str, text: &str, inherited: bool, record: &mut Tally, poli
         );
     }
     record.otherwise_pass(format!("{owner}: {text}"));
-    let (word, test) = (
+    let (word, is_test) = (
         wanted.unwrap_or("none").to_ascii_lowercase(),
         tags::value(&tags, "t") == Some("y"),
     );
     match word.as_str() {
-        _ if test => policy.warn(
+        _ if is_test => policy.warn(
             Severity::Low,
             format!("{owner}: t=y: a test, receivers do less than {word}"),
             "take t=y out when the reports are clean",

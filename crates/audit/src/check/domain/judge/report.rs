@@ -44,7 +44,7 @@ fn the_record(facts: &DomainFacts, tally: &mut Tally) {
                 Severity::Low,
                 format!("{owner}: the record does not begin with \"v=TLSRPTv1;\": nobody reports"),
                 publish,
-            )
+            );
         }
         [] => tally.warn(
             Severity::Low,

@@ -130,7 +130,7 @@ fn answers(case: &Case<'_>, place: &str, host: &str, port: u16, tally: &mut Tall
         let address = service.target.address;
         match live(service) {
             Live::Tls(handshake) if handshake.verified.is_some() => {
-                tally.pass(format!("{place} ({address}) answers, and is verified"))
+                tally.pass(format!("{place} ({address}) answers, and is verified"));
             }
             Live::Tls(handshake) => tally.fail(
                 Severity::High,
@@ -148,7 +148,7 @@ fn answers(case: &Case<'_>, place: &str, host: &str, port: u16, tally: &mut Tall
                 "start the service, or take the record out",
             ),
             Live::Unknown(why, missing) => {
-                tally.missing(format!("{place} ({address}): {why}"), missing)
+                tally.missing(format!("{place} ({address}): {why}"), missing);
             }
         }
     }
@@ -259,7 +259,7 @@ fn entry(case: &Case<'_>, url: &str, server: &Described, tally: &mut Tally) {
         let address = service.target.address;
         match live(service) {
             Live::Tls(_) if Some(service.target.start) == server.start => {
-                tally.pass(format!("{place} ({address}) is as the file says"))
+                tally.pass(format!("{place} ({address}) is as the file says"));
             }
             Live::Tls(_) => tally.fail(
                 Severity::Medium,
@@ -277,7 +277,7 @@ fn entry(case: &Case<'_>, url: &str, server: &Described, tally: &mut Tally) {
                 "correct the file, or start the service",
             ),
             Live::Unknown(why, missing) => {
-                tally.missing(format!("{place} ({address}): {why}"), missing)
+                tally.missing(format!("{place} ({address}): {why}"), missing);
             }
         }
     }

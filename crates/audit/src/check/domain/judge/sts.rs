@@ -37,7 +37,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
             for tally in [strength, hosts] {
                 match &facts.sts.policy.fetch {
                     Fetch::Unknown { why } => {
-                        tally.missing(format!("{}: {why}", facts.sts.policy.url), 1)
+                        tally.missing(format!("{}: {why}", facts.sts.policy.url), 1);
                     }
                     _ => tally.moot("there is no policy that counts"),
                 }
