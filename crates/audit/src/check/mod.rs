@@ -15,6 +15,7 @@
 
 mod budget;
 pub mod document;
+pub mod domain;
 pub mod examine;
 pub mod facts;
 pub mod judge;

@@ -8,6 +8,8 @@ use crate::client::flags::{self, Topic};
 
 const EXAMPLES: &str = "Examples:
   gatepost check mail.example.org                     the mail ports of a host
+  gatepost check example.org                          a domain: DNS, policies, and all its servers
+  gatepost check anna@example.org                     the same for the domain of an address
   gatepost check smtp://mx.example.org                one service
   gatepost check smtp://127.0.0.1:10587 --role submission --ca ca.pem
   gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
@@ -29,7 +31,7 @@ pub(crate) fn command() -> Command {
                 .value_name("TARGET")
                 .action(ArgAction::Append)
                 .required(true)
-                .help("A host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
+                .help("A domain, a host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
         )
         .arg(
             word(
@@ -101,6 +103,13 @@ pub(crate) fn command() -> Command {
                 .value_name("NAME")
                 .help("The name the certificate must be for [default: the host as you wrote it]"),
         );
+    let command = command.arg(
+        Arg::new("selector")
+            .long("selector")
+            .value_name("NAME")
+            .action(ArgAction::Append)
+            .help("Look at this DKIM key of the domain, SELECTOR._domainkey; repeatable"),
+    );
     flags::add(command, &[Topic::Network, Topic::Output])
 }
 

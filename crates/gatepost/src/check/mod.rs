@@ -3,6 +3,7 @@
 //! Here stand what was asked for, the way to it, and what is printed; all looking and judging is done by `audit::check`.
 
 mod cli;
+mod domains;
 mod target;
 
 use std::sync::Arc;
@@ -36,12 +37,19 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let order = Order::read(given)?;
     let report = block_on(async {
         let means = Arc::new(means(given, &settings, &order)?);
+        let mut domains = domains::Domains::new(&settings, selectors(given))?;
         let mut targets = Vec::new();
         for text in given.get_many::<String>("target").into_iter().flatten() {
-            targets.extend(target::read(text, order.role, &settings).await?);
+            match domains.examine(text, &settings).await? {
+                Some(services) => targets.extend(services),
+                None => targets.extend(target::read(text, order.role, &settings).await?),
+            }
         }
-        let facts = look(targets, &means).await;
-        Ok(assess(&facts, &order))
+        let mut facts = look(targets, &means).await;
+        let judged = domains.judge(&mut facts, now());
+        let mut report = assess(&facts, &order);
+        report.domains = judged;
+        Ok(report)
     })?;
     if settings.json {
         println!("{}", report.as_json(order.fail_on));
@@ -49,6 +57,12 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         print!("{}", text(&report));
     }
     end(&report, order.fail_on)
+}
+
+/// Selectors of DKIM keys to look at.
+fn selectors(given: &ArgMatches) -> Vec<String> {
+    let named = given.get_many::<String>("selector");
+    named.into_iter().flatten().cloned().collect()
 }
 
 /// What was asked for.
