@@ -24,6 +24,7 @@ PROGRAMS = {
     "dovecot": "dovecot-imapd",
     "knotd": "knot",
     "gnutls-serv": "gnutls-bin",
+    "sslscan": "sslscan",
     "chromedriver": "chromium-driver",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
