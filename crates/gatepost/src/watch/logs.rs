@@ -1,6 +1,6 @@
 //! Logs into the engine: files, also compressed ones, standard input, the journal of systemd.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -10,9 +10,6 @@ use gatepost_audit::watch::privacy::Privacy;
 use super::output::Output;
 use super::{cannot_read, input};
 use crate::exit::Failure;
-
-/// A line is cut here; the rest of it is passed over.
-const LONGEST: u64 = 1 << 20;
 
 pub(super) fn read(named: &Path, privacy: &Privacy, output: &mut Output) -> Result<(), Failure> {
     let mut watcher = LogWatcher::new(privacy.clone());
@@ -36,29 +33,24 @@ pub(super) fn read(named: &Path, privacy: &Privacy, output: &mut Output) -> Resu
     result
 }
 
-fn lines(source: impl Read, watcher: &mut LogWatcher, output: &mut Output) -> Result<(), Failure> {
-    let mut source = BufReader::with_capacity(1 << 18, source);
-    let mut line = Vec::new();
+fn lines(
+    mut source: impl Read,
+    watcher: &mut LogWatcher,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    let mut buffer = vec![0; 1 << 18];
     loop {
-        line.clear();
-        let count = read_line(&mut source, &mut line)
-            .map_err(|error| Failure::local(format!("cannot read the log: {error}")))?;
-        if count == 0 {
-            return Ok(());
-        }
-        watcher.line(line.trim_ascii_end());
+        let count = match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failure::local(format!("cannot read the log: {error}"))),
+        };
+        watcher.push(buffer.get(..count).unwrap_or_default());
         if watcher.has_events() {
             output.tell(&watcher.take_events())?;
         }
     }
-}
-
-fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
-    let count = source.by_ref().take(LONGEST).read_until(b'\n', line)?;
-    if count as u64 == LONGEST && line.last() != Some(&b'\n') {
-        source.skip_until(b'\n')?;
-    }
-    Ok(count)
 }
 
 fn journal(watcher: &mut LogWatcher, output: &mut Output) -> Result<(), Failure> {

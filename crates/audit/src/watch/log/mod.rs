@@ -42,6 +42,8 @@ pub struct LogWatcher {
     teller: Teller,
     postfix: postfix::Postfix,
     counters: Counters,
+    /// A line whose end has not come.
+    begun: Vec<u8>,
 }
 
 /// What the formats write to.
@@ -58,6 +60,8 @@ struct Teller {
 /// A line, taken apart.
 #[derive(Debug, Clone, Copy)]
 struct Entry<'a> {
+    /// Program and process as they stand there.
+    tag: &'a str,
     program: &'a str,
     process: &'a str,
     text: &'a str,
@@ -91,6 +95,7 @@ impl LogWatcher {
             },
             postfix: postfix::Postfix::default(),
             counters: Counters::default(),
+            begun: Vec::new(),
         }
     }
 
@@ -117,19 +122,49 @@ impl LogWatcher {
         std::mem::take(&mut self.teller.events)
     }
 
+    /// Takes in octets in any cut. A line is looked at when its end has come; of one that is too long the beginning counts.
+    pub fn push(&mut self, mut octets: &[u8]) {
+        while let Some(at) = memchr::memchr(b'\n', octets) {
+            let (piece, rest) = octets.split_at(at);
+            octets = rest.get(1..).unwrap_or_default();
+            if self.begun.is_empty() {
+                self.line(piece.trim_ascii_end());
+            } else {
+                self.keep(piece);
+                let line = std::mem::take(&mut self.begun);
+                self.line(line.trim_ascii_end());
+            }
+        }
+        self.keep(octets);
+    }
+
+    fn keep(&mut self, octets: &[u8]) {
+        let room = LONGEST.saturating_sub(self.begun.len());
+        let kept = octets.get(..room).unwrap_or(octets);
+        self.begun.extend_from_slice(kept);
+    }
+
     /// Takes in a line without its end.
     pub fn line(&mut self, line: &[u8]) {
         self.counters.lines += 1;
         self.teller.line += 1;
         let line = line.get(..LONGEST).unwrap_or(line);
-        let text = String::from_utf8_lossy(line);
-        if !self.known(&text) {
+        // Nearly every line is sound, and told so faster than it is mended.
+        let is_known = match std::str::from_utf8(line) {
+            Ok(text) => self.known(text),
+            Err(_) => self.known(&String::from_utf8_lossy(line)),
+        };
+        if !is_known {
             self.counters.unknown += 1;
         }
     }
 
-    /// No more lines will come.
+    /// No more will come.
     pub fn finish(&mut self) {
+        let line = std::mem::take(&mut self.begun);
+        if !line.is_empty() {
+            self.line(line.trim_ascii_end());
+        }
         self.postfix.finish(&mut self.teller);
     }
 
@@ -137,7 +172,8 @@ impl LogWatcher {
         if line.starts_with('{') {
             return gatepost::read(line, &mut self.teller);
         }
-        if let Some((time, rest)) = exim::time(line) {
+        let is_date = line.starts_with(|it: char| it.is_ascii_digit());
+        if is_date && let Some((time, rest)) = exim::time(line) {
             self.teller.time = time;
             return exim::read(rest, &mut self.teller);
         }
@@ -159,27 +195,38 @@ impl LogWatcher {
 
 /// `Nov 26 18:00:00 host program[1]: text` or `2026-11-26T18:00:00.1+00:00 host program[1]: text`. The short form has no year, so no time is told.
 fn syslog(line: &str) -> Option<(u64, Entry<'_>)> {
-    let first = line.split(' ').next()?;
-    let (time, rest) = if let Some(time) = iso_time(first) {
-        (time, line.get(first.len() + 1..)?)
+    let (time, rest) = if has_short_time(line.as_bytes()) {
+        (0, line.get(16..)?)
     } else {
-        let rest = line.get(16..)?;
-        let colons = line.get(..15)?;
-        (colons.matches(':').count() == 2).then_some(())?;
-        (0, rest)
+        let (first, rest) = cut(line, b' ')?;
+        (iso_time(first)?, rest)
     };
-    let (_, rest) = rest.split_once(' ')?;
-    let (tag, text) = rest.split_once(": ")?;
-    let (program, process) = match tag.split_once('[') {
+    let (_, rest) = cut(rest, b' ')?;
+    let (tag, text) = cut(rest, b':')?;
+    let text = text.strip_prefix(' ')?;
+    let (program, process) = match cut(tag, b'[') {
         Some((program, process)) => (program, process.trim_end_matches(']')),
         None => (tag, ""),
     };
     let entry = Entry {
+        tag,
         program,
         process,
         text,
     };
     Some((time, entry))
+}
+
+/// Whether a line begins as `Nov 26 18:00:00 `.
+fn has_short_time(line: &[u8]) -> bool {
+    let marks = [(3, b' '), (6, b' '), (9, b':'), (12, b':'), (15, b' ')];
+    marks.iter().all(|(at, mark)| line.get(*at) == Some(mark))
+}
+
+/// What stands before and behind the first of this octet, which is ASCII. A line has many of them, so this is where the time goes.
+fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
+    let place = memchr::memchr(at, text.as_bytes())?;
+    Some((text.get(..place)?, text.get(place + 1..)?))
 }
 
 /// RFC 3339, to the second, in nanoseconds since 1970.
@@ -442,7 +489,8 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
 
 /// The address in `name[192.0.2.1]` or `name [192.0.2.1]:25`.
 fn bracketed(text: &str) -> Option<IpAddr> {
-    let inner = between(text, "[", "]")?;
+    let (_, rest) = cut(text, b'[')?;
+    let (inner, _) = cut(rest, b']')?;
     inner.trim_start_matches("IPv6:").parse().ok()
 }
 

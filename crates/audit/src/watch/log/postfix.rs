@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Logged, MOST_OPEN, Teller, between, bracketed, facts, judge};
+use super::{Entry, Logged, MOST_OPEN, Teller, between, bracketed, cut, facts, judge};
 use crate::watch::event::Outcome;
 use crate::watch::login::Ending;
 use crate::watch::notes::{Protocol, Upgrade};
@@ -24,7 +24,7 @@ struct Open {
 /// The state machine.
 #[derive(Debug, Default)]
 pub(super) struct Postfix {
-    servers: HashMap<String, Open>,
+    servers: HashMap<Box<str>, Open>,
     /// Where a process of the client has TLS: the peer in its words.
     clients: HashMap<String, (String, Logged)>,
     tells_tls: bool,
@@ -51,7 +51,6 @@ impl Postfix {
 
     fn server(&mut self, entry: Entry<'_>, teller: &mut Teller) -> bool {
         let text = entry.text;
-        let key = format!("{}[{}]", entry.program, entry.process);
         if let Some(peer) = text.strip_prefix("connect from ") {
             if self.servers.len() >= MOST_OPEN {
                 self.servers.clear();
@@ -67,16 +66,16 @@ impl Postfix {
                 logins: Vec::new(),
                 mails: 0,
             };
-            self.servers.insert(key, open);
+            self.servers.insert(entry.tag.into(), open);
             return true;
         }
         if text.starts_with("disconnect from ") {
-            if let Some(open) = self.servers.remove(&key) {
+            if let Some(open) = self.servers.remove(entry.tag) {
                 close(open, text, teller);
             }
             return true;
         }
-        let Some(open) = self.servers.get_mut(&key) else {
+        let Some(open) = self.servers.get_mut(entry.tag) else {
             return false;
         };
         said(open, text, teller)
@@ -241,7 +240,10 @@ fn delivery(peer: &str) -> Logged {
 }
 
 fn said(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
-    if let Some((_, rest)) = text.split_once("TLS connection established from ") {
+    // `Anonymous TLS connection established from`: how it is trusted is the first word.
+    let trust =
+        cut(text, b' ').and_then(|it| it.1.strip_prefix("TLS connection established from "));
+    if let Some(rest) = trust {
         let rest = rest.split_once(": ").map_or("", |it| it.1);
         let version = rest.split(' ').next().unwrap_or_default();
         let suite = between(rest, "with cipher ", " ").unwrap_or_default();
@@ -253,7 +255,7 @@ fn said(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
         open.has_tls = true;
         open.session.encrypted(outcome, facts(version, suite));
         judge(&open.session, teller);
-    } else if text.contains(": client=") {
+    } else if cut(text, b':').is_some_and(|it| it.1.starts_with(" client=")) {
         open.mails += 1;
         if let Some(mechanism) = word(text, "sasl_method=") {
             let user = word(text, "sasl_username=").unwrap_or_default();
