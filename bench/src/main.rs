@@ -25,6 +25,7 @@ mod starttls;
 mod submission;
 mod talk;
 mod tls;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ enum What {
     Dns,
     /// Sending, fetching, and the round trips of one cold send.
     Client,
+    /// Reading captures and logs, and what a flow costs in memory.
+    Watch,
     /// The bare loop, as a server of its own (the harness starts it).
     #[command(hide = true)]
     BareLoop(bare::Options),
@@ -199,6 +202,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Client) {
         client::measure(bench, report);
+    }
+    if wanted(What::Watch) {
+        watch::measure(bench, report);
     }
     Ok(())
 }

@@ -150,6 +150,13 @@ impl Report {
         self.push_ratio(name, to, of.median / limit, Goal::AtMost(1.0));
     }
 
+    /// Takes and prints the ratio of a figure's median to a fixed goal it should reach or pass.
+    pub(crate) fn ratio_to_least(&mut self, of: &Figure, least: f64) {
+        let name = format!("{}, {}", of.subject, of.what);
+        let to = format!("goal of {} {}", short(least), of.unit);
+        self.push_ratio(name, to, of.median / least, Goal::AtLeast(1.0));
+    }
+
     fn push_ratio(&mut self, of: String, to: String, value: f64, goal: Goal) {
         if !value.is_finite() {
             self.note(&format!("no ratio of {of} to {to}: one of them is zero"));

@@ -23,6 +23,8 @@ PROGRAMS = {
     "postfix": "postfix",
     "dovecot": "dovecot-imapd",
     "knotd": "knot",
+    "gnutls-serv": "gnutls-bin",
+    "sslscan": "sslscan",
     "chromedriver": "chromium-driver",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import attacks  # noqa: F401  (registers its cases)
+import checks  # noqa: F401
 import clients  # noqa: F401
 import configs  # noqa: F401
 import fetchers  # noqa: F401
@@ -21,6 +22,7 @@ import install
 import keeping  # noqa: F401
 import life  # noqa: F401
 import ours  # noqa: F401
+import routes  # noqa: F401
 import servers  # noqa: F401
 import web  # noqa: F401
 import world

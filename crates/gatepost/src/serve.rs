@@ -10,6 +10,7 @@ use gatepost_serve::server::{Running, Server, StartError};
 use gatepost_serve::services::SERVICES;
 use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
 use gatepost_serve::upstream::egress;
+use gatepost_serve::upstream::route::Route;
 use gatepost_serve::upstream::url::{self, Spec};
 use gatepost_wire::sasl::Mechanism;
 
@@ -130,6 +131,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
     }
     Ok(Settings {
         upstreams,
+        route: route(values)?,
         egress: egress(values)?,
         proxies: networks(values, "proxy.networks"),
         proxied_services: service_names(values)?,
@@ -184,6 +186,17 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file,
     })
+}
+
+/// How an upstream is chosen; only where there are several to choose from.
+fn route(values: &Values) -> Result<Route, Failure> {
+    let route = Route::parse(values.text("gate.route")).map_err(Failure::usage)?;
+    if route != Route::Any && values.list("gate.upstreams").is_empty() {
+        return Err(Failure::usage(
+            "gate.route chooses among gate.upstreams, and there are none",
+        ));
+    }
+    Ok(route)
 }
 
 fn upstreams(values: &Values) -> Result<Vec<Spec>, Failure> {

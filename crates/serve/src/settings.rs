@@ -9,6 +9,7 @@ use gatepost_wire::sasl::Mechanism;
 
 use crate::services::Protocol;
 use crate::upstream::egress;
+use crate::upstream::route::Route;
 use crate::upstream::url::Spec;
 
 /// Where a client that asks for a name without a certificate here is refused [CONF-02].
@@ -76,6 +77,8 @@ pub struct Settings {
     pub metrics: Option<SocketAddr>,
     /// Servers to pass sessions on to; none: the mailboxes are here.
     pub upstreams: Vec<Spec>,
+    /// How one of them is chosen.
+    pub route: Route,
     /// The way out for devices, if there is one.
     pub egress: Option<egress::Settings>,
     /// Networks of proxies, whose connections begin with a PROXY header.

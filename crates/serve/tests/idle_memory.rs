@@ -40,6 +40,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         mx_requires_tls: false,
         hide_client: false,
         upstreams: Vec::new(),
+        route: gatepost_serve::upstream::route::Route::Any,
         egress: None,
         proxies: Vec::new(),
         proxied_services: Vec::new(),

@@ -22,6 +22,9 @@ use super::probes::plain::{self, Plain};
 use super::probes::{Errand, control, hello, manners};
 use super::target::{Protocol, Start, Target};
 
+/// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
+const LANES: usize = 8;
+
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
@@ -217,7 +220,9 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     jobs.hello("alpn", |errand| {
         hello::foreign_protocol(&errand.target, random(errand))
     });
-    jobs.chain("suites", |suite| !hello::is_weak(suite));
+    for number in 0..LANES {
+        jobs.add(move |errand| lane(errand, number));
+    }
     jobs.add(groups);
 }
 
@@ -283,11 +288,25 @@ async fn chain(errand: Arc<Errand>, name: &'static str, wanted: fn(&Suite) -> bo
         let Some(chosen) = chosen else {
             break;
         };
-        if name == "suites" {
-            without.push(chosen);
-        } else {
-            // The whole class of what was chosen is known to be there.
-            without.extend(same_class(chosen));
+        // The whole class of what was chosen is known to be there.
+        without.extend(same_class(chosen));
+    }
+    found
+}
+
+/// Every suite of a lane, each until the rest is refused.
+async fn lane(errand: Arc<Errand>, number: usize) -> Vec<Found> {
+    let mut left = hello::lane(number, LANES);
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let offer = hello::exactly(&errand.target, random(&errand), &left);
+        let answer = hello::ask(&errand, &offer).await;
+        let chosen = answer.known().and_then(|it| it.suite);
+        let label = format!("suites-{number}-{}", found.len() + 1);
+        found.push(Found::Hello(label, answer));
+        match chosen {
+            Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),
+            _ => break,
         }
     }
     found

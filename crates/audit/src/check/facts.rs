@@ -137,9 +137,8 @@ impl Capabilities {
     pub fn mechanisms(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for word in &self.words {
-            let list = match word.split_once([' ', '=']) {
-                Some(("AUTH" | "SASL", list)) => list,
-                _ => continue,
+            let Some(("AUTH" | "SASL", list)) = word.split_once([' ', '=']) else {
+                continue;
             };
             for name in list.split_whitespace() {
                 let name = name.trim_matches('"').to_owned();
@@ -197,6 +196,8 @@ pub struct HandshakeFailed {
     pub label: String,
     /// In words.
     pub text: String,
+    /// The alert the server ended it with.
+    pub alert: Option<u8>,
     /// Whether a hello without the large hybrid key share was answered where the first was not; none when it was not tried.
     pub classic_works: Option<bool>,
 }

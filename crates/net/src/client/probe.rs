@@ -57,11 +57,11 @@ impl Probe {
     /// # Errors
     /// There is no connection.
     pub async fn dial(dialer: &Dialer, target: &Target) -> Result<Self, DialFailure> {
-        let dialed = dialer.dial(target).await?;
+        let reached = dialer.dial(target).await?;
         Ok(Self {
-            connection: Connection::new(dialed.stream),
+            connection: Connection::new(reached.stream),
             unread: Vec::new(),
-            address: dialed.address,
+            address: reached.address,
         })
     }
 
@@ -142,6 +142,10 @@ impl Probe {
             }
         };
         self.unread = secured.early;
+        // Our last words of the handshake would travel with the first command; here nobody may say one for a while.
+        if self.connection.flush_all().await.is_err() {
+            return Err(broken(TlsFailure::PeerGone));
+        }
         Ok(Shaken {
             facts: secured.facts,
             evidence: attempt.evidence().unwrap_or_default(),

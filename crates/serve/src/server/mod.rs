@@ -107,7 +107,13 @@ impl Server {
             Behind::Mailbox(open_store(&settings)?)
         } else {
             let host = settings.host.clone();
-            let gate = Gate::new(host, &settings.upstreams, log.clone(), Arc::clone(&metrics));
+            let gate = Gate::new(
+                host,
+                &settings.upstreams,
+                &settings.route,
+                log.clone(),
+                Arc::clone(&metrics),
+            );
             Behind::Gate(gate.map_err(StartError::Upstream)?)
         };
         let open = |it| {

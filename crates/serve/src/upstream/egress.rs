@@ -14,6 +14,7 @@ use gatepost_wire::secret::Secret;
 use gatepost_wire::smtp::path::ReversePath;
 
 use super::pool::Pool;
+use super::route::Route;
 use super::url::Spec;
 use super::{Gate, Log, Metrics};
 use crate::services::Protocol;
@@ -55,7 +56,7 @@ impl Egress {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
         let spec = settings.upstream.clone();
-        let gate = Gate::new(host, std::slice::from_ref(&spec), log, metrics)?;
+        let gate = Gate::new(host, std::slice::from_ref(&spec), &Route::Any, log, metrics)?;
         let pool = gate
             .pool(Protocol::Submission)
             .map(Arc::clone)

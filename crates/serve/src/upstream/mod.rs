@@ -11,6 +11,7 @@
 //! | [`url`] | how an upstream is named |
 //! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
 //! | [`offer`] | what an upstream offers, and what of it is passed on |
+//! | [`route`] | which upstream a user's session goes to |
 //! | [`egress`] | the way out for devices that cannot do TLS |
 //! | [`identity`] | telling the upstream who the client is |
 //! | [`smtp`], [`reader`] | the backends of sessions |
@@ -28,6 +29,7 @@ pub mod offer;
 mod open;
 pub mod pool;
 pub mod reader;
+pub mod route;
 pub mod smtp;
 mod trouble;
 pub mod url;
@@ -53,6 +55,7 @@ use identity::Client;
 use member::{Busy, Member};
 use offer::Offered;
 use pool::Pool;
+use route::{Choice, Route, Router};
 use trouble::Trouble;
 use url::Spec;
 
@@ -70,6 +73,7 @@ const TRIES: usize = 3;
 pub struct Gate {
     host: String,
     pools: HashMap<Protocol, Arc<Pool>>,
+    router: Router,
     throttle: Mutex<Throttle>,
     log: Log,
     metrics: Arc<Metrics>,
@@ -120,6 +124,7 @@ impl Gate {
     pub fn new(
         host: String,
         specs: &[Spec],
+        route: &Route,
         log: Log,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
@@ -142,6 +147,7 @@ impl Gate {
         Ok(Arc::new(Self {
             host,
             pools,
+            router: Router::new(route)?,
             throttle: Mutex::default(),
             log,
             metrics,
@@ -256,13 +262,14 @@ impl Gate {
     async fn open<T, F>(
         &self,
         pool: &Pool,
+        choice: &Choice,
         open: impl Fn(Arc<Member>) -> F,
     ) -> Result<(T, Busy), Trouble>
     where
         F: Future<Output = Result<T, Trouble>>,
     {
         let mut last = None;
-        for member in pool.candidates().into_iter().take(TRIES) {
+        for member in choice.of(pool)?.into_iter().take(TRIES) {
             let busy = Pool::begin(&member);
             match Box::pin(open(Arc::clone(&member))).await {
                 Ok(opened) => {
@@ -328,9 +335,17 @@ impl Gate {
                 return Login::Unavailable;
             }
         }
-        let opened = self
-            .open(pool, |member| open(member, credentials.clone()))
-            .await;
+        let opened = match self
+            .router
+            .choose(Some(&user), client, pool.protocol())
+            .await
+        {
+            Ok(choice) => {
+                let open = |member| open(member, credentials.clone());
+                self.open(pool, &choice, open).await
+            }
+            Err(trouble) => Err(trouble),
+        };
         match opened {
             Ok((opened, busy)) => {
                 self.throttle().succeeded(keys, Instant::now());

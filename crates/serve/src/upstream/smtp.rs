@@ -225,13 +225,21 @@ impl SmtpGate {
         let (gate, client) = (Arc::clone(&self.gate), self.client.clone());
         let egress = self.egress.as_deref();
         let credentials = egress.and_then(|it| it.credentials.clone());
-        let opened = gate
-            .open(&self.pool, |member| {
-                let (gate, client) = (Arc::clone(&gate), client.clone());
-                let credentials = credentials.clone();
-                async move { open::smtp(&member, gate.host(), &client, credentials).await }
-            })
-            .await;
+        let opened = match gate
+            .router
+            .choose(None, &client, self.pool.protocol())
+            .await
+        {
+            Ok(choice) => {
+                gate.open(&self.pool, &choice, |member| {
+                    let (gate, client) = (Arc::clone(&gate), client.clone());
+                    let credentials = credentials.clone();
+                    async move { open::smtp(&member, gate.host(), &client, credentials).await }
+                })
+                .await
+            }
+            Err(trouble) => Err(trouble),
+        };
         match opened {
             Ok((opened, busy)) => {
                 self.summary.upstream = Some(Box::new(busy.route(opened.leg.channel())));

@@ -17,6 +17,8 @@ pub(super) enum Trouble {
     Lost(LegFailure),
     /// It says that somebody is logged in already.
     LoggedInAlready,
+    /// It is not known which upstream is to be used; why.
+    Unrouted(String),
 }
 
 impl Trouble {
@@ -42,6 +44,7 @@ impl Trouble {
             Self::Undecided(_) => "upstream_login_failed",
             Self::Lost(failure) => failure.label(),
             Self::LoggedInAlready => "upstream_preauth",
+            Self::Unrouted(_) => "upstream_unrouted",
         }
     }
 
@@ -67,6 +70,10 @@ impl Trouble {
                 451,
                 "4.7.5 No good TLS with the server behind this one, try again later",
             ),
+            Self::Unrouted(_) => Passed::own(
+                451,
+                "4.3.0 It is not known which server behind this one to use, try again later",
+            ),
             _ => Passed::own(
                 451,
                 "4.4.2 The server behind this one does not answer as it should, try again later",
@@ -82,6 +89,7 @@ impl std::fmt::Display for Trouble {
             Self::Denied => f.write_str("it refused the login"),
             Self::Undecided(failure) => failure.fmt(f),
             Self::Lost(failure) => write!(f, "the connection was lost ({})", failure.label()),
+            Self::Unrouted(why) => write!(f, "no upstream for this session: {why}"),
             Self::LoggedInAlready => {
                 f.write_str("it says that somebody is logged in before anybody was (PREAUTH)")
             }

@@ -82,6 +82,8 @@ pub struct Spec {
     pub timeout: Duration,
     /// Its share of the sessions.
     pub weight: u32,
+    /// The group a route can name it by.
+    pub group: Option<String>,
 }
 
 /// Why a URL does not name an upstream.
@@ -143,6 +145,7 @@ impl Spec {
             received: true,
             timeout: Duration::from_secs(30),
             weight: 1,
+            group: None,
         };
         let mut given = Given::default();
         for pair in query.split('&').filter(|it| !it.is_empty()) {
@@ -189,10 +192,13 @@ impl Spec {
                 Ok(weight @ 1..=1000) => self.weight = weight,
                 _ => return bad("weight takes a number from 1 to 1000"),
             },
+            "group" if !value.is_empty() && !value.contains(char::is_whitespace) => {
+                self.group = Some(value.to_owned());
+            }
             _ => {
                 return bad(format!(
                     "{name}={value} is no parameter of an upstream; there are tls, ca, name, pin, client-cert, proxy, xclient, \
-                     received, timeout and weight"
+                     received, timeout, weight and group"
                 ));
             }
         }

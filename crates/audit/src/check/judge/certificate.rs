@@ -14,6 +14,15 @@ use crate::finding::Severity;
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
     let facts = bench.facts;
+    let refuses_name = facts
+        .handshake_failed
+        .as_ref()
+        .is_some_and(|it| it.alert == Some(112));
+    if refuses_name {
+        let evidence = "the server has no certificate for this name (alert 112, unrecognized_name)";
+        bench.fail("CERT-NAME", evidence);
+        return;
+    }
     let chain = chain(facts);
     let Some(first) = chain.first() else {
         if let Some(why) = &facts.stopped {
@@ -139,7 +148,7 @@ fn dates(bench: &mut Bench<'_>, leaf: &Description, terms: &LintTerms<'_>) {
     let days = |time: Duration| time.as_secs() / 86_400;
     match leaf.not_after.duration_since(now) {
         _ if now < leaf.not_before => {
-            bench.fail_as("CERT-DATE", severity, "it begins in the future")
+            bench.fail_as("CERT-DATE", severity, "it begins in the future");
         }
         Err(since) => {
             let evidence = format!("it ended {} days ago", days(since.duration()));

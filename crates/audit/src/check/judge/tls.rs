@@ -424,8 +424,21 @@ fn lists(bench: &mut Bench<'_>) {
             }
         }
     }
-    if facts.hellos.contains_key("suites") {
-        bench.info("CIPH-LIST", suites.join(" "));
+    let lanes = || {
+        facts
+            .hellos
+            .iter()
+            .filter(|(name, _)| name.starts_with("suites"))
+    };
+    match lanes()
+        .map(|(_, seen)| seen)
+        .find(|seen| seen.known().is_none())
+    {
+        Some(unanswered) => {
+            bench.answer("CIPH-LIST", unanswered);
+        }
+        None if lanes().next().is_some() => bench.info("CIPH-LIST", suites.join(" ")),
+        None => {}
     }
     let groups: Vec<String> = of("groups-")
         .iter()

@@ -192,6 +192,10 @@ fn failed(failure: &ShakeFailure) -> HandshakeFailed {
     HandshakeFailed {
         label: label.to_owned(),
         text: shake_words(failure),
+        alert: match failure {
+            ShakeFailure::Tls(TlsFailure::PeerAlert(number), _) => Some(*number),
+            _ => None,
+        },
         classic_works: None,
     }
 }
@@ -221,7 +225,10 @@ fn describe(shaken: &Shaken, milliseconds: u64) -> Handshake {
             Status::Pass | Status::NotApplicable => None,
         },
     });
-    let verified = shaken.verdict.as_ref().and_then(|it| it.verified());
+    let verified = shaken
+        .verdict
+        .as_ref()
+        .and_then(gatepost_trust::verify::Verdict::verified);
     Handshake {
         version: shaken.facts.version.label().to_owned(),
         suite: shaken.facts.suite.to_owned(),

@@ -85,7 +85,13 @@ pub(crate) fn old(target: &Target, version: u16, random: [u8; 32]) -> Offer {
     hello
 }
 
-/// Suites of these, without those of the classes seen already.
+/// Whether anybody has a certificate for it: fixed Diffie-Hellman keys and DSS died out long ago. What is rarer is asked for suite by
+/// suite in the deep tier.
+fn is_plausible(suite: &Suite) -> bool {
+    !matches!(suite.exchange, "DH" | "ECDH") && suite.authentication != "DSS"
+}
+
+/// Suites of these, without those of the classes seen already: few enough for one hello.
 pub(crate) fn of_class(
     target: &Target,
     random: [u8; 32],
@@ -93,9 +99,23 @@ pub(crate) fn of_class(
     without: &[u16],
 ) -> Option<Offer> {
     let mut hello = offer(target, TLS12, random);
-    let list = of(|it| wanted(it) && !it.is_tls13() && !without.contains(&it.number));
-    hello.suites = list.into_iter().take(MOST_SUITES).collect();
+    let list =
+        of(|it| wanted(it) && is_plausible(it) && !it.is_tls13() && !without.contains(&it.number));
+    hello.suites = list;
     (!hello.suites.is_empty()).then_some(hello)
+}
+
+/// Every suite before TLS 1.3 whose turn it is in one of several lanes.
+pub(crate) fn lane(number: usize, lanes: usize) -> Vec<u16> {
+    let all = of(|it| !it.is_tls13());
+    all.into_iter().skip(number).step_by(lanes).collect()
+}
+
+/// Exactly these suites.
+pub(crate) fn exactly(target: &Target, random: [u8; 32], suites: &[u16]) -> Offer {
+    let mut hello = offer(target, TLS12, random);
+    hello.suites = suites.to_vec();
+    hello
 }
 
 /// Suites that are neither modern nor forbidden: no forward secrecy, finite fields, CBC.
@@ -231,7 +251,11 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             note_exchange(answer, &exchange);
             Told::More
         }
-        Piece::Alert { level: 1, .. } | Piece::Message(_) | Piece::CertificateRequest => Told::More,
+        Piece::Alert { level: 1, .. }
+        | Piece::Message(_)
+        | Piece::CertificateRequest
+        | Piece::ClientHello(_)
+        | Piece::Ticket { .. } => Told::More,
         Piece::Alert { description, .. } => {
             answer.alert = Some(description);
             Told::All
@@ -239,7 +263,6 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
         Piece::ServerHelloDone | Piece::ChangeCipherSpec | Piece::Encrypted { .. } => Told::All,
         Piece::NotTls => Told::Nothing("the hello was answered with words in clear"),
         Piece::Malformed | Piece::TooLarge => Told::Nothing("the answer to the hello is no TLS"),
-        Piece::ClientHello(_) | Piece::Ticket { .. } => Told::More,
     }
 }
 
@@ -261,10 +284,19 @@ fn note_exchange(answer: &mut HelloAnswer, exchange: &KeyExchange) {
             answer.scheme = *scheme;
             answer.dh_bits = exchange.prime_bits().and_then(|it| it.try_into().ok());
             let hash = Sha256::digest(prime);
-            answer.dh_prime = Some(hash.iter().map(|octet| format!("{octet:02x}")).collect());
+            answer.dh_prime = Some(hex(&hash));
         }
         KeyExchange::RsaExport { .. } | KeyExchange::ExplicitCurve | KeyExchange::Other => {}
     }
+}
+
+fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write as _;
+    octets.iter().fold(String::new(), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 /// Asks for SSL 2 (RFC 6176).
@@ -311,3 +343,24 @@ pub(crate) async fn ask_ssl2(errand: &Errand) -> Seen<HelloAnswer> {
 
 /// Every version below this that is to be asked for by itself, newest first.
 pub(crate) const OLD: [(&str, u16); 3] = [("tls1.1", TLS11), ("tls1.0", TLS10), ("ssl3", SSL3)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_fits_one_hello_and_lanes_hold_every_suite_once() {
+        for class in [is_weak, is_legacy, is_modern] {
+            let plausible = of(|it| class(it) && is_plausible(it) && !it.is_tls13());
+            assert!(
+                (1..=MOST_SUITES).contains(&plausible.len()),
+                "{}",
+                plausible.len()
+            );
+        }
+        let mut all: Vec<u16> = (0..8).flat_map(|it| lane(it, 8)).collect();
+        all.sort_unstable();
+        assert_eq!(all, of(|it| !it.is_tls13()));
+        assert!((0..8).all(|it| lane(it, 8).len() <= MOST_SUITES));
+    }
+}
