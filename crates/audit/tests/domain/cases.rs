@@ -108,6 +108,8 @@ const CASES: &[(&str, &str, Did, Status)] = &[
     ("NET-002", "good.example", Silent, Inconclusive),
     ("CAA-001", "good.example", Good, Pass),
     ("CAA-001", "wrong.example", Unseen, Info),
+    // [CAA-01]
+    ("CAA-001", "critical.example", Unseen, Fail),
     ("CAA-001", "lost.example", Unseen, Inconclusive),
     ("SRV-001", "good.example", Good, Pass),
     ("SRV-001", "none.example", Unseen, Warn),

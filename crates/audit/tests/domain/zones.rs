@@ -121,7 +121,9 @@ fn good(key: &str) -> String {
 
 fn wrong() -> String {
     format!(
-        "none TXT \"nothing\"\n\
+        "ns AAAA 2001:db8::53\n\
+         critical CAA 128 future \"x\"\n\
+         none TXT \"nothing\"\n\
          no MX 0 .\n\
          no TXT \"v=spf1 -all\"\n\
          wrong MX 10 mx.wrong\n\

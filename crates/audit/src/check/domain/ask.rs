@@ -89,16 +89,17 @@ impl<'a> Asker<'a> {
         .await
     }
 
+    /// The name servers at this very name.
+    pub(super) async fn servers(&self, name: &Name) -> Told<String> {
+        self.ask(name, Rtype::NS, host_name).await
+    }
+
     /// The names of an address.
     pub(super) async fn names(&self, address: IpAddr) -> Told<String> {
         let Ok(name) = reverse(address).parse() else {
             return Told::unknown("the address has no place in DNS");
         };
-        self.ask(&name, Rtype::PTR, |data| match data {
-            Data::Other(rdata) => Name::read(&rdata, 0).ok().map(|(name, _)| name.to_string()),
-            _ => None,
-        })
-        .await
+        self.ask(&name, Rtype::PTR, host_name).await
     }
 
     /// CAA records at this very name.
@@ -147,6 +148,14 @@ impl<'a> Asker<'a> {
             Status::Bogus(why) => Some(why.to_string()),
             _ => None,
         }
+    }
+}
+
+/// The name a record is.
+fn host_name(data: Data) -> Option<String> {
+    match data {
+        Data::Other(rdata) => Name::read(&rdata, 0).ok().map(|(name, _)| name.to_string()),
+        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ use gatepost_trust::mta_sts;
 use super::ask::{Asker, together};
 use super::facts::{
     CaaFacts, DkimFacts, DmarcLookup, DomainFacts, Fetch, Fetched, HostFacts, PtrFacts,
-    ReportFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,
+    ReportFacts, ServerFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,
 };
 use super::fetch::fetch;
 use super::{Means, autoconfig, spf, sts, tags, targets};
@@ -56,12 +56,13 @@ pub async fn examine(domain: &str, means: &Means) -> DomainFacts {
     facts.mx = asker.exchanges(&name).await;
     let hosts: Vec<String> = facts.exchanges().into_iter().take(MAX_HOSTS).collect();
     let mail = together(hosts.iter().map(|host| exchange(&asker, host)));
-    let (mail, policies, senders, found) = Box::pin(async {
+    let (mail, policies, senders, found, servers) = Box::pin(async {
         tokio::join!(
             Box::pin(mail),
             Box::pin(policies(&asker, &name)),
             Box::pin(senders(&asker, &name)),
             Box::pin(services(&asker, &name)),
+            Box::pin(servers(&asker, name.clone())),
         )
     })
     .await;
@@ -69,6 +70,7 @@ pub async fn examine(domain: &str, means: &Means) -> DomainFacts {
     (facts.sts, facts.reports, facts.caa) = policies;
     (facts.spf, facts.dkim, facts.dmarc) = senders;
     (facts.services, facts.autoconfig) = found;
+    facts.servers = servers;
     more_hosts(&asker, &mut facts).await;
     facts
 }
@@ -223,6 +225,29 @@ async fn authorities(asker: &Asker<'_>, name: Name) -> CaaFacts {
             Some(above) if !above.is_root() => at = above,
             _ => return CaaFacts { at: None, told },
         }
+    }
+}
+
+/// The name servers of the zone the domain stands in, and whether they have IPv6.
+async fn servers(asker: &Asker<'_>, domain: Name) -> ServerFacts {
+    let mut at = domain;
+    let told = loop {
+        let told = asker.servers(&at).await;
+        match at.parent() {
+            Some(above) if told.is_absent() && !above.is_root() => at = above,
+            _ => break told,
+        }
+    };
+    let looks = told.records.iter().map(|text| async move {
+        match text.parse() {
+            Ok(name) => asker.addresses(&name, Rtype::AAAA).await,
+            Err(_) => Told::unknown("this is no name that DNS knows"),
+        }
+    });
+    let six = together(looks).await;
+    ServerFacts {
+        six: told.records.iter().cloned().zip(six).collect(),
+        told,
     }
 }
 

@@ -300,6 +300,15 @@ pub struct ServiceFacts {
     pub told: Told<Location>,
 }
 
+/// The name servers of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// NS records of the zone the domain stands in.
+    pub told: Told<String>,
+    /// AAAA records of each.
+    pub six: BTreeMap<String, Told<IpAddr>>,
+}
+
 /// Everything about one domain.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DomainFacts {
@@ -309,6 +318,9 @@ pub struct DomainFacts {
     pub at: u64,
     /// MX records, as they came.
     pub mx: Told<Exchange>,
+    /// The name servers of the domain's zone, and their IPv6 addresses.
+    #[serde(default)]
+    pub servers: ServerFacts,
     /// MX hosts and hosts of services, by name.
     pub hosts: BTreeMap<String, HostFacts>,
     /// MTA-STS.

@@ -35,6 +35,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
         .collect()
 }
 
+/// [CAA-01] The records found by climbing the tree.
 fn authorities(name: &str, found: &CaaFacts, tally: &mut Tally) {
     let at = found.at.as_deref().unwrap_or(name);
     let publish = format!("{name}. CAA 0 issue \"letsencrypt.org\" (the authority you use)");
@@ -49,29 +50,75 @@ fn authorities(name: &str, found: &CaaFacts, tally: &mut Tally) {
     if tally.stuck(&format!("CAA of {at}"), &found.told) {
         return;
     }
-    if found.told.records.is_empty() {
+    let records: Vec<Caa<'_>> = found.told.records.iter().filter_map(|it| caa(it)).collect();
+    let unknown = records
+        .iter()
+        .find(|it| it.critical && !CAA_TAGS.contains(&it.tag));
+    let shown = found.told.records.join(", ");
+    if let Some(unknown) = unknown {
+        tally.fail(
+            Severity::Medium,
+            format!(
+                "{at}: {shown}: {} is critical, and nobody knows it: no authority may issue",
+                unknown.tag
+            ),
+            format!(
+                "take out the record with {} at {at}, or its flag 128",
+                unknown.tag
+            ),
+        );
+    } else if records.is_empty() {
         tally.warn(
             Severity::Info,
             format!("{name}: any authority may issue certificates"),
             publish,
         );
-    } else if found
-        .told
-        .records
-        .iter()
-        .any(|it| it.split(' ').nth(1) == Some("issue"))
-    {
-        tally.pass(format!("{at}: {}", found.told.records.join(", ")));
+    } else if records.iter().any(|it| it.tag == "issue") {
+        let bound = records
+            .iter()
+            .any(|it| it.tag == "issue" && it.value.contains("accounturi"));
+        let hint = if bound {
+            ""
+        } else {
+            " (accounturi would keep it to your own account, RFC 8657)"
+        };
+        tally.pass(format!("{at}: {shown}{hint}"));
     } else {
         tally.warn(
             Severity::Info,
-            format!(
-                "{at}: {}: without issue any authority may issue certificates",
-                found.told.records.join(", ")
-            ),
+            format!("{at}: {shown}: without issue any authority may issue certificates"),
             publish,
         );
     }
+}
+
+/// The tags somebody acts on (the registry of RFC 8659 7.1).
+const CAA_TAGS: [&str; 7] = [
+    "issue",
+    "issuewild",
+    "issuemail",
+    "issuevmc",
+    "iodef",
+    "contactemail",
+    "contactphone",
+];
+
+/// A CAA record.
+struct Caa<'a> {
+    critical: bool,
+    tag: &'a str,
+    value: &'a str,
+}
+
+fn caa(text: &str) -> Option<Caa<'_>> {
+    let (flags, rest) = text.split_once(' ')?;
+    let (tag, value) = rest.split_once(' ')?;
+    let flags: u8 = flags.parse().ok()?;
+    Some(Caa {
+        critical: flags & 0x80 != 0,
+        tag,
+        value,
+    })
 }
 
 /// The name of an address leads back to the address: receivers ask for it when the host sends.
@@ -159,5 +206,31 @@ fn ipv6(case: &Case<'_>, tally: &mut Tally) {
     if hosts.is_empty() && !case.facts.takes_no_mail() {
         tally.stuck("the MX records", &case.facts.mx);
     }
+    name_servers(case, tally);
     tally.otherwise("there are no mail hosts");
+}
+
+/// Whether a resolver that has IPv6 alone finds the domain.
+fn name_servers(case: &Case<'_>, tally: &mut Tally) {
+    let servers = &case.facts.servers;
+    let with = servers.six.values().filter(|told| !told.records.is_empty());
+    if servers.told.records.is_empty() || with.count() > 0 {
+        return;
+    }
+    match servers.six.iter().find(|(_, told)| !told.is_known()) {
+        Some((name, told)) => {
+            tally.stuck(&format!("AAAA of {name}"), told);
+        }
+        None => tally.warn(
+            Severity::Low,
+            format!(
+                "no name server of {} has an IPv6 address",
+                case.facts.domain
+            ),
+            format!(
+                "{}. AAAA with the name server's address",
+                servers.told.records.first().map_or("", String::as_str)
+            ),
+        ),
+    }
 }

@@ -375,3 +375,120 @@ fn one_record(owner: &str, text: &str, inherited: bool, record: &mut Tally, poli
         _ => policy.moot("the policy cannot be read"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::domain::facts::{DmarcLookup, Standing, Told};
+    use crate::finding::Status;
+
+    fn told(texts: &[&str]) -> Told<String> {
+        Told {
+            standing: Standing::Insecure,
+            records: texts.iter().map(ToString::to_string).collect(),
+            ..Told::default()
+        }
+    }
+
+    fn status(facts: &DomainFacts, id: &str) -> Status {
+        let case = Case {
+            facts,
+            services: &[],
+            at: 0,
+        };
+        let check = judge(&case).into_iter().find(|it| it.rule.id == id);
+        check.unwrap().status
+    }
+
+    fn lookup(by: &str, term: &str, name: &str, texts: &[&str]) -> SpfLookup {
+        SpfLookup {
+            by: by.into(),
+            term: term.into(),
+            name: name.into(),
+            told: told(texts),
+        }
+    }
+
+    #[test]
+    fn lookups_are_counted_over_all_that_is_included() {
+        let limits = |more: Vec<SpfLookup>| {
+            let own = lookup("", "", "e.test", &["v=spf1 -all"]);
+            let facts = DomainFacts {
+                domain: "e.test".into(),
+                spf: [vec![own], more].concat(),
+                ..DomainFacts::default()
+            };
+            status(&facts, "SPF-002")
+        };
+        let a = |_| lookup("e.test", "a:m.test", "m.test", &["192.0.2.1"]);
+        assert_eq!(limits((0..10).map(a).collect()), Status::Pass);
+        assert_eq!(limits((0..11).map(a).collect()), Status::Fail);
+        // A macro costs its lookup and is not asked: that is no reason not to know.
+        let mut of_message = lookup("e.test", "exists:%{i}.e.test", "", &[]);
+        of_message.told = Told::default();
+        assert_eq!(limits(vec![of_message]), Status::Pass);
+        let void = |_| lookup("e.test", "a:n.test", "n.test", &[]);
+        assert_eq!(limits((0..2).map(void).collect()), Status::Pass);
+        assert_eq!(limits((0..3).map(void).collect()), Status::Fail);
+        // An include that leads to no record breaks the whole.
+        let include = lookup("e.test", "include:x.test", "x.test", &["hello"]);
+        assert_eq!(limits(vec![include]), Status::Fail);
+    }
+
+    #[test]
+    fn the_last_word_may_be_another_records() {
+        let end = |spf: Vec<SpfLookup>| {
+            let facts = DomainFacts {
+                domain: "e.test".into(),
+                spf,
+                ..DomainFacts::default()
+            };
+            status(&facts, "SPF-003")
+        };
+        let own = |text: &str| lookup("", "", "e.test", &[text]);
+        assert_eq!(end(vec![own("v=spf1 mx -all")]), Status::Pass);
+        assert_eq!(end(vec![own("v=spf1 mx ~all")]), Status::Warn);
+        for text in ["v=spf1 mx", "v=spf1 ?all", "v=spf1 +all", "v=spf1 all"] {
+            assert_eq!(end(vec![own(text)]), Status::Fail, "{text}");
+        }
+        let next = |text: &str| lookup("e.test", "redirect=x.test", "x.test", &[text]);
+        let led = |text| end(vec![own("v=spf1 redirect=x.test"), next(text)]);
+        assert_eq!(led("v=spf1 -all"), Status::Pass);
+        assert_eq!(led("v=spf1 +all"), Status::Fail);
+        let circle = "v=spf1 redirect=e.test";
+        let again = lookup("e.test", "redirect=e.test", "e.test", &[circle]);
+        assert_eq!(end(vec![own(circle), again]), Status::NotApplicable);
+    }
+
+    #[test]
+    fn policies_are_read_where_they_count() {
+        let both = |own: &[&str], above: &[&str]| {
+            let step = |domain: &str, texts: &[&str]| DmarcLookup {
+                domain: domain.into(),
+                told: told(texts),
+            };
+            let facts = DomainFacts {
+                domain: "a.e.test".into(),
+                dmarc: vec![step("a.e.test", own), step("e.test", above)],
+                ..DomainFacts::default()
+            };
+            (status(&facts, "DMARC-001"), status(&facts, "DMARC-002"))
+        };
+        let with = |text: &str| both(&[&format!("{text}; rua=mailto:d@e.test")], &[]);
+        assert_eq!(with("v=DMARC1; p=reject"), (Status::Pass, Status::Pass));
+        assert_eq!(with("v=DMARC1; p=none"), (Status::Pass, Status::Warn));
+        assert_eq!(
+            with("v=DMARC1; p=reject; t=y"),
+            (Status::Pass, Status::Warn)
+        );
+        assert_eq!(with("v=DMARC1; p=refuse").0, Status::Fail);
+        assert_eq!(with("v=DMARC1; p=reject; p=none").0, Status::Fail);
+        assert_eq!(with("v=DMARC1; reject").0, Status::Fail);
+        assert_eq!(with("v=dmarc1; p=reject").0, Status::Fail);
+        assert_eq!(both(&["v=DMARC1; p=reject"], &[]).0, Status::Warn);
+        // The parent's policy for what stands below it.
+        let above = "v=DMARC1; p=reject; sp=none; rua=mailto:d@e.test";
+        assert_eq!(both(&[], &[above]), (Status::Pass, Status::Warn));
+        assert_eq!(both(&[], &[]), (Status::Warn, Status::NotApplicable));
+    }
+}
