@@ -13,6 +13,15 @@
 //! 3. Nothing is ever sent that logs in or mails: no credential, no recipient, no content.
 //! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
 
+pub mod diff;
 pub mod document;
 pub mod facts;
+pub mod fixes;
+pub mod kept;
+pub mod life;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod schema_tests;
+pub mod score;
 pub mod target;
