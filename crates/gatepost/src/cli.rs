@@ -16,6 +16,7 @@ const EXAMPLES: &str = "Examples:
   gatepost send --from A --to B letter.txt         a message, over verified TLS or not at all
   gatepost fetch imaps://mail.example.org --user U --to mail
   gatepost connect smtp://mail.example.org         what a server says, shows and is; then talk to it
+  gatepost check mail.example.org                  is it set up right, and if not, what to do
   gatepost watch capture.pcap                      what leaks in captured packets
 
 Exit codes: 0 good, 1 findings, 2 wrong usage or configuration, 3 could not tell or do.";
@@ -31,6 +32,7 @@ pub(crate) fn command() -> Command {
         .subcommand(serve())
         .subcommand(account())
         .subcommand(config_verb::command())
+        .subcommand(crate::check::command())
         .subcommand(crate::watch::command())
         .subcommands(keep::commands())
         .subcommand(crate::canary::command())

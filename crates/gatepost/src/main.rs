@@ -2,6 +2,7 @@
 
 mod account;
 mod canary;
+mod check;
 mod cli;
 mod client;
 mod config;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Some(("account", given)) => account::run(given),
         Some(("config", given)) => config_verb::run(given),
         Some(("canary", given)) => canary::run(given),
+        Some(("check", given)) => check::run(given),
         Some(("watch", given)) => watch::run(given),
         Some((verb, given)) if keep::has(verb) => keep::run(verb, given),
         Some((verb, given)) if client::has(verb) => client::run(verb, given),

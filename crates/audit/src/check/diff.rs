@@ -228,6 +228,11 @@ fn answer(check: &Value) -> Option<(String, Answer)> {
     Some((text("id")?.to_owned(), answer))
 }
 
+/// What a domain or a target of a document is called.
+pub(crate) fn subject(it: &Value) -> Option<String> {
+    domain_name(it).or_else(|| target_name(it))
+}
+
 fn domain_name(it: &Value) -> Option<String> {
     it.get("domain")?.as_str().map(str::to_owned)
 }

@@ -190,6 +190,17 @@ pub struct Handshake {
     pub verified: Option<String>,
 }
 
+/// A full handshake that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandshakeFailed {
+    /// A stable word: `peer_alert`, `no_common_version`, `not_tls`, `timeout`, …
+    pub label: String,
+    /// In words.
+    pub text: String,
+    /// Whether a hello without the large hybrid key share was answered where the first was not; none when it was not tried.
+    pub classic_works: Option<bool>,
+}
+
 /// One thing the judge of certificates looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustFact {
@@ -280,6 +291,8 @@ pub struct Facts {
     pub start_tls: Seen<StartTls>,
     /// The full handshake.
     pub handshake: Seen<Handshake>,
+    /// Why there was no full handshake, when there was none.
+    pub handshake_failed: Option<HandshakeFailed>,
     /// What is offered inside TLS.
     pub encrypted: Seen<Capabilities>,
     /// Words inside TLS that came without being asked for, escaped; none when there were none.
@@ -326,6 +339,7 @@ impl Facts {
             clear: Seen::Unasked,
             start_tls: Seen::Unasked,
             handshake: Seen::Unasked,
+            handshake_failed: None,
             encrypted: Seen::Unasked,
             unasked: Seen::Unasked,
             second: Seen::Unasked,

@@ -147,8 +147,8 @@ pub fn advise(judged: &mut Judged, facts: &Facts) {
 /// What a rule means, where that is written, and what to do, for a terminal. None when there is no such rule.
 #[must_use]
 pub fn explain(id: &str) -> Option<String> {
-    let id = id.to_ascii_uppercase();
-    rules::find(&id).map(told)
+    let same = |rule: &&Rule| rule.id.eq_ignore_ascii_case(id);
+    rules::all().iter().find(same).map(told)
 }
 
 fn told(rule: &Rule) -> String {
@@ -200,10 +200,18 @@ mod tests {
 
     #[test]
     fn every_id_is_a_rule() {
-        if rules::find("STLS-001").is_none() {
-            return;
-        }
-        for it in TABLE.iter() {
+        // Rules that are not asked yet.
+        const LATER: &[&str] = &[
+            "NET-002",
+            "AUTH-004",
+            "REN-002",
+            "TKT-001",
+            "VRFY-001",
+            "RELAY-001",
+            "V6-001",
+            "DANE-002",
+        ];
+        for it in TABLE.iter().filter(|it| !LATER.contains(&it.id)) {
             assert!(
                 rules::all().iter().any(|rule| it.fits(rule.id)),
                 "{} is no rule",

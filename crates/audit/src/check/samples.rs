@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
-    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Reach, Seen,
-    StartTls, TrustFact,
+    Capabilities, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed, HelloAnswer,
+    Injection, Reach, Seen, StartTls, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -148,6 +148,11 @@ pub(crate) fn facts() -> Vec<Facts> {
         ..StartTls::default()
     });
     full.handshake = Seen::Known(handshake());
+    full.handshake_failed = Some(HandshakeFailed {
+        label: "peer_alert".to_owned(),
+        text: HOSTILE.to_owned(),
+        classic_works: None,
+    });
     full.unasked = Seen::Known(None);
     full.second = Seen::Known(Some("220 go on".to_owned()));
     full.hellos = BTreeMap::from([

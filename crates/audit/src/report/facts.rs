@@ -25,6 +25,9 @@ pub fn lines(facts: &Facts) -> Vec<(&'static str, String)> {
         format!("{offered}{taken}")
     });
     add(&mut lines, "TLS", &facts.handshake, handshake);
+    if let Some(failed) = &facts.handshake_failed {
+        lines.push(("TLS failed", failed.text.clone()));
+    }
     if let Some(text) = certificate(facts) {
         lines.push(("certificate", text));
     }

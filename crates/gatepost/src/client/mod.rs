@@ -13,7 +13,7 @@ mod home;
 pub(crate) mod kinds;
 pub(crate) mod login;
 pub(crate) mod lookup;
-mod network;
+pub(crate) mod network;
 mod pin;
 pub(crate) mod progress;
 pub(crate) mod reach;
@@ -35,7 +35,7 @@ use crate::exit::Failure;
 use url::Url;
 
 /// A server as `pin` and `tlsa` take it: a URL, or a host with one of the well-known ports; without a port, `usual` is spoken.
-fn place(text: &str, usual: &str) -> Result<Url, Failure> {
+pub(crate) fn place(text: &str, usual: &str) -> Result<Url, Failure> {
     if text.contains("://") {
         return Url::parse(text).map_err(Failure::usage);
     }

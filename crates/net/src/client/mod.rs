@@ -74,6 +74,7 @@ mod failure;
 mod hello;
 mod leg;
 mod open;
+pub mod probe;
 mod session;
 mod words;
 

@@ -27,12 +27,24 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// Keeps at most this weight, in octets or whatever the caller weighs.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        let shelf = Shelf { places: HashMap::new(), order: VecDeque::new(), weight: 0 };
-        Self { shelf: Mutex::new(shelf), most }
+        let shelf = Shelf {
+            places: HashMap::new(),
+            order: VecDeque::new(),
+            weight: 0,
+        };
+        Self {
+            shelf: Mutex::new(shelf),
+            most,
+        }
     }
 
     /// The answer; learned now, by whom comes first, if it is not there. The bool says whether it was learned now, by this caller.
-    pub async fn get_or_learn<F: Future<Output = V>>(&self, key: K, weigh: impl Fn(&V) -> usize, learn: impl FnOnce() -> F) -> (V, bool) {
+    pub async fn get_or_learn<F: Future<Output = V>>(
+        &self,
+        key: K,
+        weigh: impl Fn(&V) -> usize,
+        learn: impl FnOnce() -> F,
+    ) -> (V, bool) {
         let place = {
             let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(shelf.places.entry(key.clone()).or_default())
@@ -68,7 +80,11 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// How many answers are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).order.len()
+        self.shelf
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .order
+            .len()
     }
 
     /// Whether none is.
@@ -115,8 +131,14 @@ mod tests {
             cache.get_or_learn(key, |_| 4, || async move { key }).await;
         }
         assert_eq!(cache.len(), 2);
-        assert_eq!(cache.get_or_learn(4, |_| 4, || async { 9 }).await, (4, false));
-        assert_eq!(cache.get_or_learn(0, |_| 4, || async { 9 }).await, (9, true));
+        assert_eq!(
+            cache.get_or_learn(4, |_| 4, || async { 9 }).await,
+            (4, false)
+        );
+        assert_eq!(
+            cache.get_or_learn(0, |_| 4, || async { 9 }).await,
+            (9, true)
+        );
     }
 
     #[tokio::test]

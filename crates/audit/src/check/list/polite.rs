@@ -29,7 +29,13 @@ pub struct Manners {
 
 impl Default for Manners {
     fn default() -> Self {
-        Self { connections: 256, per_address: 2, network_rate: 5, provider_rate: 20, burst: 10 }
+        Self {
+            connections: 256,
+            per_address: 2,
+            network_rate: 5,
+            provider_rate: 20,
+            burst: 10,
+        }
     }
 }
 
@@ -86,7 +92,10 @@ impl Turnstile {
             tokio::time::sleep(wait).await;
         }
         let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
-        Some(Turn { _door: door, _all: all })
+        Some(Turn {
+            _door: door,
+            _all: all,
+        })
     }
 
     fn door(&self, address: IpAddr) -> Arc<Semaphore> {
@@ -96,7 +105,12 @@ impl Turnstile {
             turns.doors.retain(|_, it| Arc::strong_count(it) > 1);
         }
         let places = self.manners.per_address.max(1);
-        Arc::clone(turns.doors.entry(address).or_insert_with(|| Arc::new(Semaphore::new(places))))
+        Arc::clone(
+            turns
+                .doors
+                .entry(address)
+                .or_insert_with(|| Arc::new(Semaphore::new(places))),
+        )
     }
 
     /// Takes the next turn of the network and of the provider, and says how long it is until then.
@@ -109,7 +123,9 @@ impl Turnstile {
             turns.next.retain(|_, at| *at > now);
         }
         let provider = base_domain(host).map(|it| (Key::Provider(it), self.manners.provider_rate));
-        let keys = provider.into_iter().chain([(Key::Network(network(address)), self.manners.network_rate)]);
+        let keys = provider
+            .into_iter()
+            .chain([(Key::Network(network(address)), self.manners.network_rate)]);
         let mut wait = Duration::ZERO;
         for (key, rate) in keys {
             let gap = Duration::from_secs(1) / rate.max(1);
@@ -131,7 +147,10 @@ fn network(address: IpAddr) -> [u8; 6] {
             let [first, second, third, _] = it.octets();
             octets = [4, 0, 0, first, second, third];
         }
-        IpAddr::V6(it) => octets.iter_mut().zip(it.octets()).for_each(|(to, from)| *to = from),
+        IpAddr::V6(it) => octets
+            .iter_mut()
+            .zip(it.octets())
+            .for_each(|(to, from)| *to = from),
     }
     octets
 }
@@ -160,7 +179,12 @@ mod tests {
     use super::*;
 
     fn stile(network_rate: u32, provider_rate: u32) -> Turnstile {
-        Turnstile::new(Manners { network_rate, provider_rate, burst: 2, ..Manners::default() })
+        Turnstile::new(Manners {
+            network_rate,
+            provider_rate,
+            burst: 2,
+            ..Manners::default()
+        })
     }
 
     fn address(text: &str) -> IpAddr {
@@ -171,19 +195,48 @@ mod tests {
     fn after_a_burst_a_network_is_asked_evenly() {
         let (stile, now) = (stile(10, 1000), Instant::now());
         let waits: Vec<u128> = (1..=5)
-            .map(|it| stile.reserve(address(&format!("192.0.2.{it}")), &format!("mx.{it}a.example"), 1, now).as_millis())
+            .map(|it| {
+                stile
+                    .reserve(
+                        address(&format!("192.0.2.{it}")),
+                        &format!("mx.{it}a.example"),
+                        1,
+                        now,
+                    )
+                    .as_millis()
+            })
             .collect();
         assert_eq!(waits, [0, 0, 0, 100, 200]);
         // Another network does not wait, and this one does not when time has gone by.
-        assert_eq!(stile.reserve(address("198.51.100.1"), "mx.x.example", 1, now), Duration::ZERO);
-        assert_eq!(stile.reserve(address("192.0.2.9"), "mx.y.example", 1, now + Duration::from_secs(5)), Duration::ZERO);
+        assert_eq!(
+            stile.reserve(address("198.51.100.1"), "mx.x.example", 1, now),
+            Duration::ZERO
+        );
+        assert_eq!(
+            stile.reserve(
+                address("192.0.2.9"),
+                "mx.y.example",
+                1,
+                now + Duration::from_secs(5)
+            ),
+            Duration::ZERO
+        );
     }
 
     #[test]
     fn a_provider_is_one_however_many_networks_it_has() {
         let (stile, now) = (stile(1000, 10), Instant::now());
         let waits: Vec<u128> = (1..=4)
-            .map(|it| stile.reserve(address(&format!("192.0.{it}.1")), &format!("mx{it}.provider.example"), 1, now).as_millis())
+            .map(|it| {
+                stile
+                    .reserve(
+                        address(&format!("192.0.{it}.1")),
+                        &format!("mx{it}.provider.example"),
+                        1,
+                        now,
+                    )
+                    .as_millis()
+            })
             .collect();
         assert_eq!(waits, [0, 0, 0, 100]);
     }
@@ -191,17 +244,37 @@ mod tests {
     #[test]
     fn many_connections_take_many_turns() {
         let (stile, now) = (stile(10, 10), Instant::now());
-        assert_eq!(stile.reserve(address("192.0.2.1"), "mx.a.example", 12, now), Duration::ZERO);
-        assert_eq!(stile.reserve(address("192.0.2.1"), "mx.a.example", 1, now).as_millis(), 1000);
+        assert_eq!(
+            stile.reserve(address("192.0.2.1"), "mx.a.example", 12, now),
+            Duration::ZERO
+        );
+        assert_eq!(
+            stile
+                .reserve(address("192.0.2.1"), "mx.a.example", 1, now)
+                .as_millis(),
+            1000
+        );
     }
 
     #[test]
     fn addresses_of_one_network_count_together() {
-        assert_eq!(network(address("192.0.2.1")), network(address("192.0.2.200")));
+        assert_eq!(
+            network(address("192.0.2.1")),
+            network(address("192.0.2.200"))
+        );
         assert_ne!(network(address("192.0.2.1")), network(address("192.0.3.1")));
-        assert_eq!(network(address("2001:db8:1::1")), network(address("2001:db8:1:ffff::2")));
-        assert_ne!(network(address("2001:db8:1::1")), network(address("2001:db8:2::1")));
-        assert_eq!(network(address("::ffff:192.0.2.1")), network(address("192.0.2.1")));
+        assert_eq!(
+            network(address("2001:db8:1::1")),
+            network(address("2001:db8:1:ffff::2"))
+        );
+        assert_ne!(
+            network(address("2001:db8:1::1")),
+            network(address("2001:db8:2::1"))
+        );
+        assert_eq!(
+            network(address("::ffff:192.0.2.1")),
+            network(address("192.0.2.1"))
+        );
     }
 
     #[test]
@@ -219,7 +292,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_has_so_many_places() {
-        let stile = Arc::new(Turnstile::new(Manners { per_address: 1, ..Manners::default() }));
+        let stile = Arc::new(Turnstile::new(Manners {
+            per_address: 1,
+            ..Manners::default()
+        }));
         let here = address("127.0.0.1");
         let first = stile.enter(here, "a", 1).await.unwrap();
         let second = {

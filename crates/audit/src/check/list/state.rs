@@ -67,11 +67,15 @@ impl Progress {
 
     /// Reads it back.
     pub fn read_back(text: &str) -> Result<Self, Unusable> {
-        let this: Self = serde_json::from_str(text).map_err(|error| Unusable::Unreadable(error.to_string()))?;
+        let this: Self =
+            serde_json::from_str(text).map_err(|error| Unusable::Unreadable(error.to_string()))?;
         if this.schema == SCHEMA {
             Ok(this)
         } else {
-            Err(Unusable::Unreadable(format!("the schema is {:?}, not {SCHEMA}", this.schema)))
+            Err(Unusable::Unreadable(format!(
+                "the schema is {:?}, not {SCHEMA}",
+                this.schema
+            )))
         }
     }
 
@@ -128,7 +132,11 @@ impl Chain {
     /// In hexadecimal digits; a half of it is plenty.
     #[must_use]
     pub fn to_text(&self) -> String {
-        self.last.iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+        self.last
+            .iter()
+            .take(16)
+            .map(|octet| format!("{octet:02x}"))
+            .collect()
     }
 }
 
@@ -154,8 +162,13 @@ mod tests {
     #[test]
     fn another_file_is_no_state() {
         assert!(Progress::read_back("{}").is_err() && Progress::read_back("").is_err());
-        let other = Progress::new().to_json().replace(SCHEMA, "gatepost-check-list-2");
-        assert!(matches!(Progress::read_back(&other), Err(Unusable::Unreadable(_))));
+        let other = Progress::new()
+            .to_json()
+            .replace(SCHEMA, "gatepost-check-list-2");
+        assert!(matches!(
+            Progress::read_back(&other),
+            Err(Unusable::Unreadable(_))
+        ));
     }
 
     #[test]

@@ -1,0 +1,429 @@
+//! Which probes are run, in which order, and when it is enough.
+//!
+//! The control goes first and alone: it tells whether anybody is there, how far away, and whether TLS works at all. Then the others, those
+//! first that tell most, a few at once. A question whose answer is known already (a hybrid group in the control's handshake) is not
+//! asked. Where a hello of a whole class of suites is taken, the same hello without what was chosen follows, until it is refused.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_net::client::dial::Dialer;
+use gatepost_trust::verify::Roots;
+use gatepost_wire::tls::suites::{self, Suite};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use super::budget::Budget;
+use super::facts::{Facts, HelloAnswer, Reach, Seen};
+use super::probes::control::Ground;
+use super::probes::injection::{self, Outcome, Way};
+use super::probes::plain::{self, Plain};
+use super::probes::{Errand, control, hello, manners};
+use super::target::{Protocol, Start, Target};
+
+/// How deep to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tier {
+    /// One connection: what an honest client sees.
+    Light,
+    /// At most twelve: everything that decides whether the service is set up right.
+    Default,
+    /// At most 130: every suite, group and signature, and the rarer ways to slip something in.
+    Deep,
+}
+
+impl Tier {
+    /// The word in flags and reports.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Default => "default",
+            Self::Deep => "deep",
+        }
+    }
+
+    /// Reads the word back.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Light, Self::Default, Self::Deep]
+            .into_iter()
+            .find(|it| it.label() == word)
+    }
+
+    /// The most connections per address and port.
+    #[must_use]
+    pub const fn budget(self) -> u32 {
+        match self {
+            Self::Light => 1,
+            Self::Default => 12,
+            Self::Deep => 130,
+        }
+    }
+}
+
+/// How to look.
+#[derive(Debug, Clone)]
+pub struct Means {
+    /// The way to servers.
+    pub dialer: Arc<Dialer>,
+    /// Authorities that are trusted.
+    pub roots: Arc<Roots>,
+    /// Our name in EHLO.
+    pub name: String,
+    /// For each answer; greetings may be delayed on purpose, so no less than ten seconds is wise.
+    pub patience: Duration,
+    /// How deep.
+    pub tier: Tier,
+    /// The most connections per address and port; the tier's own, or fewer.
+    pub budget: u32,
+    /// How many connections at once to one address.
+    pub at_once: usize,
+    /// A word no server knows, new for each run: letters and digits.
+    pub nonce: String,
+}
+
+/// Looks at one service. Never fails: what could not be seen says why.
+pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
+    let errand = Arc::new(Errand {
+        target: target.clone(),
+        dialer: Arc::clone(&means.dialer),
+        roots: Arc::clone(&means.roots),
+        name: means.name.clone(),
+        patience: means.patience,
+        budget: Budget::new(means.budget.min(means.tier.budget()).max(1)),
+        at_once: Semaphore::new(means.at_once.max(1)),
+        nonce: means.nonce.clone(),
+    });
+    let mut facts = Facts::new(target.clone(), at, Reach::Silent);
+    if target.start == Start::Implicit {
+        facts.clear = Seen::Unasked;
+    }
+    let (open, opened) = oneshot::channel();
+    let mut control_facts = facts.clone();
+    let control = {
+        let errand = Arc::clone(&errand);
+        async move {
+            control::run(&errand, &mut control_facts, open).await;
+            control_facts
+        }
+    };
+    let (seen, found) = tokio::join!(control, rest(&errand, means.tier, opened));
+    facts = seen;
+    settle(&mut facts, found);
+    if let Some(failed) = &facts.handshake_failed
+        && means.tier > Tier::Light
+        && control::may_be_size(failed)
+    {
+        let works = control::classic(&errand).await;
+        if let Some(failed) = &mut facts.handshake_failed {
+            failed.classic_works = works;
+        }
+    }
+    facts.connections = errand.budget.made();
+    facts.stopped = errand.budget.stopped();
+    facts
+}
+
+/// What one probe found.
+enum Found {
+    Injection(Way, Result<Outcome, String>),
+    Plain(Plain),
+    Hello(String, Seen<HelloAnswer>),
+    Eager(Seen<bool>),
+    Parameter(Seen<bool>),
+    AfterFailure(Seen<bool>),
+    ClearWords(Seen<Option<String>>),
+}
+
+/// Everything but the control, once that has come as far as TLS.
+async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground>) -> Vec<Found> {
+    if tier == Tier::Light {
+        return Vec::new();
+    }
+    let Ok(ground) = opened.await else {
+        return Vec::new();
+    };
+    let mut jobs = Jobs {
+        errand: Arc::clone(errand),
+        wait: ground.wait,
+        set: JoinSet::new(),
+    };
+    let is_clear_first = errand.target.start == Start::StartTls;
+    if is_clear_first {
+        jobs.add(|errand| async move { vec![Found::Plain(plain::run(&errand).await)] });
+    }
+    if ground.has_tls {
+        inside(&mut jobs, ground, is_clear_first);
+    }
+    if tier == Tier::Deep && ground.has_tls {
+        deep(&mut jobs, is_clear_first);
+    }
+    let mut found = Vec::new();
+    while let Some(done) = jobs.set.join_next().await {
+        // A probe that panicked has found nothing; its questions stay unasked.
+        found.extend(done.unwrap_or_default());
+    }
+    found
+}
+
+fn random(errand: &Errand) -> [u8; 32] {
+    hello::random(&errand.nonce)
+}
+
+/// What every tier but the lightest asks of a service that has TLS, those first that tell most.
+fn inside(jobs: &mut Jobs, ground: Ground, is_clear_first: bool) {
+    if is_clear_first {
+        jobs.injection(Way::Whole);
+    } else {
+        jobs.add(
+            |errand| async move { vec![Found::ClearWords(manners::clear_words(&errand).await)] },
+        );
+    }
+    jobs.add(modern_and_other);
+    jobs.chain("weak", hello::is_weak);
+    jobs.add(old_versions);
+    jobs.add(|errand| async move {
+        vec![Found::Hello(
+            "ssl2".to_owned(),
+            hello::ask_ssl2(&errand).await,
+        )]
+    });
+    jobs.chain("legacy", hello::is_legacy);
+    if !ground.is_hybrid {
+        jobs.hello("pq", |errand| {
+            hello::retry(&errand.target, random(errand), &hello::HYBRID_GROUPS)
+        });
+    }
+    jobs.hello("scsv", |errand| {
+        hello::fallback(&errand.target, random(errand))
+    });
+    jobs.hello("weak-signatures", |errand| {
+        hello::weak_signatures(&errand.target, random(errand))
+    });
+}
+
+fn deep(jobs: &mut Jobs, is_clear_first: bool) {
+    if is_clear_first {
+        jobs.injection(Way::Part);
+        jobs.injection(Way::BareLf);
+        jobs.add(|errand| async move { vec![Found::Eager(manners::eager(&errand).await)] });
+        jobs.add(|errand| async move { vec![Found::Parameter(manners::parameter(&errand).await)] });
+        jobs.add(|errand| async move {
+            vec![Found::AfterFailure(manners::after_failure(&errand).await)]
+        });
+    }
+    jobs.hello("alpn", |errand| {
+        hello::foreign_protocol(&errand.target, random(errand))
+    });
+    jobs.chain("suites", |suite| !hello::is_weak(suite));
+    jobs.add(groups);
+}
+
+/// Probes at work.
+struct Jobs {
+    errand: Arc<Errand>,
+    wait: Duration,
+    set: JoinSet<Vec<Found>>,
+}
+
+impl Jobs {
+    fn add<F>(&mut self, job: impl FnOnce(Arc<Errand>) -> F)
+    where
+        F: Future<Output = Vec<Found>> + Send + 'static,
+    {
+        let gate = Arc::clone(&self.errand);
+        let job = job(Arc::clone(&self.errand));
+        self.set.spawn(async move {
+            // Never closed, so always had.
+            let _place = gate.at_once.acquire().await;
+            job.await
+        });
+    }
+
+    fn injection(&mut self, way: Way) {
+        let wait = self.wait;
+        self.add(move |errand| async move {
+            vec![Found::Injection(
+                way,
+                injection::run(&errand, way, wait).await,
+            )]
+        });
+    }
+
+    fn hello(&mut self, name: &'static str, offer: fn(&Errand) -> gatepost_wire::tls::Offer) {
+        self.add(move |errand| async move {
+            let answer = hello::ask(&errand, &offer(&errand)).await;
+            vec![Found::Hello(name.to_owned(), answer)]
+        });
+    }
+
+    /// A class of suites, again and again without what was chosen, until it is refused.
+    fn chain(&mut self, name: &'static str, wanted: fn(&Suite) -> bool) {
+        self.add(move |errand| chain(errand, name, wanted));
+    }
+}
+
+async fn chain(errand: Arc<Errand>, name: &'static str, wanted: fn(&Suite) -> bool) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut without: Vec<u16> = Vec::new();
+    for round in 1u32.. {
+        let Some(offer) = hello::of_class(&errand.target, random(&errand), wanted, &without) else {
+            break;
+        };
+        let answer = hello::ask(&errand, &offer).await;
+        let chosen = answer.known().and_then(|it| it.suite);
+        let label = if round == 1 {
+            name.to_owned()
+        } else {
+            format!("{name}-{round}")
+        };
+        found.push(Found::Hello(label, answer));
+        let Some(chosen) = chosen else {
+            break;
+        };
+        if name == "suites" {
+            without.push(chosen);
+        } else {
+            // The whole class of what was chosen is known to be there.
+            without.extend(same_class(chosen));
+        }
+    }
+    found
+}
+
+/// All suites that are faulty in the way this one is.
+fn same_class(number: u16) -> Vec<u16> {
+    let Some(chosen) = suites::suite(number) else {
+        return vec![number];
+    };
+    let class = class_of(chosen);
+    let alike = suites::all().iter().filter(|it| class_of(it) == class);
+    alike.map(|it| it.number).collect()
+}
+
+/// The fault of a suite, the gravest first. One word each; the judge knows them too.
+#[must_use]
+pub fn class_of(suite: &Suite) -> &'static str {
+    if suite.is_null() {
+        "NULL"
+    } else if suite.is_anonymous() {
+        "ANON"
+    } else if suite.is_export() {
+        "EXP"
+    } else if suite.is_low() {
+        "LOW"
+    } else if suite.is_rc4() {
+        "RC4"
+    } else if suite.is_triple_des() {
+        "3DES"
+    } else if !suite.has_forward_secrecy() {
+        "kRSA"
+    } else if suite.exchange == "DHE" {
+        "DHE"
+    } else if suite.is_ccm8() {
+        "CCM8"
+    } else if suite.is_cbc() {
+        "CBC"
+    } else {
+        "good"
+    }
+}
+
+/// TLS 1.2 as it should be; then the other kind of certificate.
+async fn modern_and_other(errand: Arc<Errand>) -> Vec<Found> {
+    let offer = hello::modern(&errand.target, random(&errand));
+    let answer = hello::ask(&errand, &offer).await;
+    let chosen = answer
+        .known()
+        .and_then(|it| it.suite)
+        .and_then(suites::suite);
+    let mut found = vec![Found::Hello("tls1.2".to_owned(), answer)];
+    if let Some(suite) = chosen {
+        let is_ecdsa = suite.authentication == "ECDSA";
+        let other = hello::other_certificate(&errand.target, random(&errand), is_ecdsa);
+        let answer = hello::ask(&errand, &other).await;
+        found.push(Found::Hello("other-certificate".to_owned(), answer));
+    }
+    found
+}
+
+/// The newest old version; older ones by themselves only where that was taken: a server that refuses TLS 1.1 by its version (alert 70)
+/// refuses what is older.
+async fn old_versions(errand: Arc<Errand>) -> Vec<Found> {
+    let mut found = Vec::new();
+    for (name, version) in hello::OLD {
+        let offer = hello::old(&errand.target, version, random(&errand));
+        let answer = hello::ask(&errand, &offer).await;
+        let goes_on = answer
+            .known()
+            .is_none_or(|it| it.is_taken() || it.alert != Some(70));
+        let is_lower = answer
+            .known()
+            .and_then(|it| it.version)
+            .is_some_and(|it| it < version);
+        found.push(Found::Hello(name.to_owned(), answer));
+        if !goes_on && !is_lower {
+            break;
+        }
+    }
+    found
+}
+
+/// Groups of TLS 1.3, each by the retry the server asks for.
+async fn groups(errand: Arc<Errand>) -> Vec<Found> {
+    let mut left: Vec<u16> = vec![
+        0x11ec, 0x11eb, 0x11ed, 0x0200, 0x0201, 0x0202, 0x6399, 0x001d, 0x001e, 0x0017, 0x0018,
+        0x0019, 0x001f, 0x0020, 0x0021, 0x0100, 0x0101, 0x0102, 0x0103, 0x0104,
+    ];
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let offer = hello::retry(&errand.target, random(&errand), &left);
+        let answer = hello::ask(&errand, &offer).await;
+        let group = answer.known().and_then(|it| it.group);
+        let label = format!("groups-{}", found.len() + 1);
+        found.push(Found::Hello(label, answer));
+        match group {
+            Some(group) if left.contains(&group) => left.retain(|it| *it != group),
+            _ => break,
+        }
+    }
+    found
+}
+
+/// Puts what was found into the facts.
+fn settle(facts: &mut Facts, found: Vec<Found>) {
+    let control = facts.unasked.clone();
+    for it in found {
+        match it {
+            Found::Injection(way, outcome) => {
+                let seen = match outcome {
+                    Ok(outcome) => outcome.settle(&control),
+                    Err(why) => Seen::unknown(why),
+                };
+                match way {
+                    Way::Whole => facts.injection = seen,
+                    Way::Part => facts.injection_part = seen,
+                    Way::BareLf => facts.injection_bare = seen,
+                }
+            }
+            Found::Plain(plain) => {
+                facts.login_in_clear = plain.login;
+                facts.mail_in_clear = plain.mail;
+                facts.state_kept = plain.state_kept;
+            }
+            Found::Hello(name, answer) => {
+                facts.hellos.insert(name, answer);
+            }
+            Found::Eager(seen) => facts.eager_tls = seen,
+            Found::Parameter(seen) => facts.parameter_taken = seen,
+            Found::AfterFailure(seen) => facts.clear_after_failure = seen,
+            Found::ClearWords(seen) => facts.clear_on_implicit = seen,
+        }
+    }
+    // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).
+    if facts.target.protocol == Protocol::Sieve && matches!(facts.unasked, Seen::Known(Some(_))) {
+        facts.unasked = Seen::Known(None);
+    }
+}

@@ -1,0 +1,233 @@
+//! The certificate: who vouches, for whom, how long, and how it is made. The judge of `trust` looked at it in the handshake; its lint tells the rest.
+
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use gatepost_trust::cert::{self, Description, LintTerms, Rule};
+use gatepost_trust::verify::{PublicKeyKind, Reference};
+use rustls_pki_types::CertificateDer;
+
+use super::Bench;
+use crate::check::facts::{Facts, Seen};
+use crate::finding::Severity;
+
+pub(super) fn judge(bench: &mut Bench<'_>) {
+    let facts = bench.facts;
+    let chain = chain(facts);
+    let Some(first) = chain.first() else {
+        if let Some(why) = &facts.stopped {
+            for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE"] {
+                bench.inconclusive(id, why.clone(), 1);
+            }
+        }
+        return;
+    };
+    let Ok(leaf) = cert::describe(first) else {
+        bench.fail("CERT-CHAIN", "the certificate cannot be read");
+        return;
+    };
+    let reference = Reference::host(facts.target.host.trim_end_matches('.')).ok();
+    let terms = LintTerms {
+        host: reference.as_ref(),
+        roots: None,
+        now: SystemTime::UNIX_EPOCH + Duration::from_secs(facts.at),
+    };
+    let lint = cert::lint(&chain, &terms);
+    trust(bench, &leaf);
+    dates(bench, &leaf, &terms);
+    let told = |rules: &[Rule]| {
+        let texts = lint
+            .iter()
+            .filter(|it| rules.contains(&it.rule))
+            .map(|it| it.text.clone());
+        texts.collect::<Vec<_>>().join("; ")
+    };
+    simple(bench, "CERT-LIFE", &told(&[Rule::Life]), "short enough");
+    key(bench, &leaf);
+    simple(
+        bench,
+        "CERT-SIG",
+        &told(&[Rule::Signature]),
+        "SHA-256 or better",
+    );
+    let usage = told(&[Rule::Purpose, Rule::KeyUsage, Rule::Authority]);
+    simple(bench, "CERT-EKU", &usage, "for TLS servers");
+    revocation(bench, &leaf);
+    if leaf.timestamps > 0 {
+        bench.pass(
+            "CERT-CT",
+            format!("{} timestamps in the certificate", leaf.timestamps),
+        );
+    } else {
+        bench.info("CERT-CT", "no timestamps in the certificate");
+    }
+    let wild = told(&[Rule::Wildcard]);
+    if !wild.is_empty() {
+        bench.info("CERT-WILD", wild);
+    }
+    several(bench, first, &leaf);
+}
+
+/// The chain of the full handshake, or one that came in clear with an older version.
+fn chain(facts: &Facts) -> Vec<CertificateDer<'static>> {
+    let decode = |chain: &[String]| -> Vec<CertificateDer<'static>> {
+        let der = chain.iter().filter_map(|it| BASE64.decode(it).ok());
+        der.map(CertificateDer::from).collect()
+    };
+    if let Some(handshake) = facts.handshake.known() {
+        return decode(&handshake.chain);
+    }
+    let answers = facts.hellos.values().filter_map(Seen::known);
+    let with = answers.into_iter().find(|it| !it.chain.is_empty());
+    with.map(|it| decode(&it.chain)).unwrap_or_default()
+}
+
+/// Trust and name. For an exchanger most senders look at neither; with DANE or MTA-STS the domain's checks say more.
+fn trust(bench: &mut Bench<'_>, leaf: &Description) {
+    let facts = bench.facts;
+    let severity = if bench.is_mx() {
+        bench.profile.severity("mx-trust")
+    } else {
+        Severity::Critical
+    };
+    let Some(handshake) = facts.handshake.known() else {
+        bench.inconclusive(
+            "CERT-CHAIN",
+            "there was no full handshake to judge it in",
+            1,
+        );
+        return;
+    };
+    let of = |kinds: &[&str]| {
+        let wanted = handshake
+            .verdict
+            .iter()
+            .filter(|it| kinds.contains(&it.kind.as_str()));
+        wanted
+            .filter(|it| it.status == "fail")
+            .filter_map(|it| it.reason.clone())
+            .collect::<Vec<_>>()
+    };
+    let chain = of(&["chain", "signature", "usage"]);
+    if chain.is_empty() {
+        bench.pass_as("CERT-CHAIN", severity, format!("issued by {}", leaf.issuer));
+    } else {
+        bench.fail_as("CERT-CHAIN", severity, chain.join("; "));
+    }
+    let name = of(&["name"]);
+    let names = leaf.names.join(", ");
+    if name.is_empty() {
+        bench.pass_as("CERT-NAME", severity, names);
+    } else {
+        bench.fail_as("CERT-NAME", severity, name.join("; "));
+    }
+}
+
+/// A third of its life, as automatic renewal has it.
+fn dates(bench: &mut Bench<'_>, leaf: &Description, terms: &LintTerms<'_>) {
+    let now = terms.now;
+    let severity = if bench.is_mx() && bench.profile.severity("mx-trust") == Severity::Info {
+        Severity::Medium
+    } else {
+        Severity::Critical
+    };
+    let life = leaf
+        .not_after
+        .duration_since(leaf.not_before)
+        .unwrap_or_default();
+    let days = |time: Duration| time.as_secs() / 86_400;
+    match leaf.not_after.duration_since(now) {
+        _ if now < leaf.not_before => {
+            bench.fail_as("CERT-DATE", severity, "it begins in the future")
+        }
+        Err(since) => {
+            let evidence = format!("it ended {} days ago", days(since.duration()));
+            bench.fail_as("CERT-DATE", severity, evidence);
+        }
+        Ok(left) if left < life / 3 => {
+            let evidence = format!("{} of {} days are left", days(left), days(life));
+            bench.warn("CERT-DATE", evidence);
+            if let Some(check) = bench.checks.last_mut() {
+                check.severity = if left < life / 6 {
+                    Severity::Medium
+                } else {
+                    Severity::Low
+                };
+            }
+        }
+        Ok(left) => {
+            let evidence = format!("{} of {} days are left", days(left), days(life));
+            bench.pass_as("CERT-DATE", severity, evidence);
+        }
+    }
+}
+
+fn simple(bench: &mut Bench<'_>, id: &str, bad: &str, good: &str) {
+    bench.yes_or_no(id, !bad.is_empty(), bad, good);
+}
+
+fn key(bench: &mut Bench<'_>, leaf: &Description) {
+    let wanted = bench.profile.bits("rsa");
+    let key = leaf.key.to_string();
+    match leaf.key {
+        PublicKeyKind::Rsa(bits) if bits < 2048 => bench.fail("CERT-KEY", key),
+        PublicKeyKind::Rsa(bits) if bits < wanted => {
+            bench.fail_as(
+                "CERT-KEY",
+                Severity::Low,
+                format!("{key}; this profile wants {wanted} bits"),
+            );
+        }
+        PublicKeyKind::OtherCurve(bits) if bits < 224 => bench.fail("CERT-KEY", key),
+        _ => bench.pass("CERT-KEY", key),
+    }
+}
+
+fn revocation(bench: &mut Bench<'_>, leaf: &Description) {
+    let facts = bench.facts;
+    let Some(handshake) = facts.handshake.known() else {
+        return;
+    };
+    let kinds = ["revocation", "staple", "must-staple"];
+    let of = |status: &str| {
+        let mut all = handshake.verdict.iter();
+        all.find(|it| kinds.contains(&it.kind.as_str()) && it.status == status)
+    };
+    if let Some(bad) = of("fail") {
+        bench.fail("CERT-REV", bad.reason.clone().unwrap_or_default());
+    } else if handshake.staple > 0 {
+        bench.pass("CERT-REV", "a stapled answer says it is good");
+    } else if leaf.must_staple {
+        bench.fail(
+            "CERT-REV",
+            "it must come with an OCSP answer, and came without",
+        );
+    } else {
+        // Lists are not fetched: that would tell a third party what is examined.
+        bench.info("CERT-REV", "nothing stapled; lists were not fetched");
+    }
+}
+
+/// Every certificate that was seen, by its key.
+fn several(bench: &mut Bench<'_>, first: &CertificateDer<'_>, leaf: &Description) {
+    let facts = bench.facts;
+    let mut kinds = vec![leaf.key.to_string()];
+    let answers = facts.hellos.values().filter_map(Seen::known);
+    for der in answers
+        .filter_map(|it| it.chain.first())
+        .filter_map(|it| BASE64.decode(it).ok())
+    {
+        let der = CertificateDer::from(der);
+        if der == *first {
+            continue;
+        }
+        if let Ok(other) = cert::describe(&der) {
+            let kind = other.key.to_string();
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
+    bench.info("CERT-MULTI", kinds.join(", "));
+}

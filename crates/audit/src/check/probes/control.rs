@@ -1,0 +1,279 @@
+//! The dialogue as an honest client has it. It is the measure for the others: what happens here without provocation is not the work of one.
+
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use gatepost_net::client::TlsFailure;
+use gatepost_net::client::probe::{Probe, ShakeFailure, Shaken};
+use gatepost_trust::verify::{Shares, Status};
+use tokio::sync::oneshot;
+
+use super::{Errand, dial_words, refusal, shake_words};
+use crate::check::facts::{
+    Capabilities, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls, TrustFact,
+};
+use crate::check::reply::{Mood, Reply, escape};
+use crate::check::talk::{Talk, millis};
+use crate::check::target::{Protocol, Start};
+
+/// The least time to wait for words that nobody asked for.
+const WAIT: Duration = Duration::from_millis(300);
+
+/// What the others may build on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ground {
+    /// Whether the server lets TLS begin.
+    pub(crate) has_tls: bool,
+    /// Whether the key exchange was hybrid: that need not be asked.
+    pub(crate) is_hybrid: bool,
+    /// How long to wait for words that nobody asked for.
+    pub(crate) wait: Duration,
+}
+
+/// Runs it. `open` is told as soon as it is known that others may come: after the handshake.
+pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sender<Ground>) {
+    let begun = Instant::now();
+    let Some(mut talk) = reach(errand, facts).await else {
+        return;
+    };
+    let round_trip = begun.elapsed();
+    let to_tls = match errand.target.start {
+        Start::StartTls => clear_half(errand, facts, &mut talk).await,
+        Start::Implicit => Some(()),
+    };
+    let shaken = match to_tls {
+        Some(()) => handshake(errand, facts, &mut talk).await,
+        None => None,
+    };
+    let wait = WAIT.max(round_trip * 2);
+    let group = facts.handshake.known().and_then(|it| it.group.as_deref());
+    let ground = Ground {
+        has_tls: to_tls.is_some(),
+        is_hybrid: group.is_some_and(|it| it.contains("MLKEM")),
+        wait,
+    };
+    if errand.budget.stopped().is_none() {
+        // Nobody listens when only this was asked for.
+        let _ = open.send(ground);
+    }
+    if shaken.is_some() {
+        encrypted_half(errand, facts, &mut talk, wait).await;
+    }
+    facts.transcript = std::mem::take(&mut talk.transcript);
+    talk.leave().await;
+}
+
+async fn reach(errand: &Errand, facts: &mut Facts) -> Option<Talk> {
+    let begun = Instant::now();
+    if let Err(why) = errand.budget.take() {
+        facts.greeting = Seen::unknown(why);
+        return None;
+    }
+    let door = gatepost_net::client::dial::Target {
+        host: errand.target.host.clone(),
+        port: errand.target.port,
+        addresses: vec![errand.target.address],
+    };
+    match Probe::dial(&errand.dialer, &door).await {
+        Ok(probe) => {
+            facts.reach = Reach::Connected {
+                milliseconds: millis(begun.elapsed()),
+            };
+            Some(Talk::new(probe, errand.target.protocol, errand.patience))
+        }
+        Err(failure) => {
+            facts.reach = match failure.label() {
+                "E-REFUSED" => Reach::Refused,
+                "E-CONNECT-TIMEOUT" => Reach::Silent,
+                _ => Reach::Unreachable {
+                    why: dial_words(&failure),
+                },
+            };
+            errand.budget.stop(dial_words(&failure));
+            None
+        }
+    }
+}
+
+/// Greeting, capabilities, STARTTLS. Some when TLS may begin.
+async fn clear_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk) -> Option<()> {
+    let (greeting, reply) = talk.greeting().await;
+    let refused = refusal(&greeting);
+    facts.greeting = Seen::Known(greeting);
+    if let Some(why) = refused {
+        errand.budget.stop(why);
+        return None;
+    }
+    facts.clear = clear_capabilities(errand, talk, reply).await;
+    let clear = facts.clear.known()?;
+    let start = start_tls(errand, talk, clear).await;
+    let may_go_on = start
+        .known()
+        .is_some_and(|it| it.accepted == Some(true) && it.residue.is_none());
+    facts.start_tls = start;
+    may_go_on.then_some(())
+}
+
+async fn clear_capabilities(
+    errand: &Errand,
+    talk: &mut Talk,
+    greeting: Option<Reply>,
+) -> Seen<Capabilities> {
+    let greeted = greeting.as_ref().map(|reply| talk.read(reply));
+    if errand.target.protocol == Protocol::Sieve {
+        // The greeting is the list.
+        return greeted.map_or_else(|| Seen::unknown("no greeting"), Seen::Known);
+    }
+    match talk.capabilities(&errand.name).await {
+        Ok(mut capabilities) => {
+            let codes = greeted.map(|it| it.codes).unwrap_or_default();
+            capabilities.codes.extend(codes);
+            Seen::Known(capabilities)
+        }
+        Err(silence) => Seen::unknown(silence.words("the question for capabilities")),
+    }
+}
+
+async fn start_tls(errand: &Errand, talk: &mut Talk, clear: &Capabilities) -> Seen<StartTls> {
+    let command = errand.target.command();
+    let mut start = StartTls {
+        offered: clear.has(command),
+        masked: clear.words.iter().find(|it| is_masked(it)).cloned(),
+        ..StartTls::default()
+    };
+    // Also where it is not offered: a server that takes it all the same has somebody on the path to it, or a fault of its own.
+    let reply = match talk.ask(command).await {
+        Ok(reply) => reply,
+        Err(silence) => {
+            start.reply = Some(silence.words(command));
+            return Seen::Known(start);
+        }
+    };
+    start.accepted = Some(reply.mood == Mood::Yes);
+    start.reply = Some(reply.last().to_owned());
+    let residue = escape(talk.probe.received());
+    start.residue = (!residue.is_empty()).then_some(residue);
+    Seen::Known(start)
+}
+
+/// What some firewalls write over the words they do not let pass.
+fn is_masked(word: &str) -> bool {
+    let first = word.split(' ').next().unwrap_or("");
+    let rest = first.trim_start_matches(['X', '*']);
+    first.len() >= 6 && rest.len() <= 2
+}
+
+async fn handshake(errand: &Errand, facts: &mut Facts, talk: &mut Talk) -> Option<()> {
+    let begun = Instant::now();
+    match errand.shake(talk, Shares::Hybrid).await {
+        Ok(shaken) => {
+            facts.handshake = Seen::Known(describe(&shaken, millis(begun.elapsed())));
+            Some(())
+        }
+        Err(failure) => {
+            facts.handshake_failed = Some(failed(&failure));
+            facts.handshake = Seen::unknown(shake_words(&failure));
+            if let (ShakeFailure::NotTls(words), Seen::Known(start)) =
+                (&failure, &mut facts.start_tls)
+            {
+                start.residue = Some(escape(words));
+            }
+            None
+        }
+    }
+}
+
+fn failed(failure: &ShakeFailure) -> HandshakeFailed {
+    let label = match failure {
+        ShakeFailure::Words | ShakeFailure::NotTls(_) => "not_tls",
+        ShakeFailure::Tls(failure, _) => failure.label(),
+    };
+    HandshakeFailed {
+        label: label.to_owned(),
+        text: shake_words(failure),
+        classic_works: None,
+    }
+}
+
+/// Whether a server that did not answer the large hello answers a small one.
+pub(crate) async fn classic(errand: &Errand) -> Option<bool> {
+    let mut talk = errand.begin_tls().await.ok()?;
+    let works = errand.shake(&mut talk, Shares::Classic).await.is_ok();
+    talk.leave().await;
+    Some(works)
+}
+
+/// Whether the failure is one a large hello can cause.
+pub(crate) fn may_be_size(failed: &HandshakeFailed) -> bool {
+    [TlsFailure::Timeout, TlsFailure::PeerGone]
+        .iter()
+        .any(|it| it.label() == failed.label)
+}
+
+fn describe(shaken: &Shaken, milliseconds: u64) -> Handshake {
+    let checks = shaken.verdict.iter().flat_map(|it| &it.checks);
+    let facts = checks.map(|check| TrustFact {
+        kind: check.kind.label().to_owned(),
+        status: check.status.label().to_owned(),
+        reason: match &check.status {
+            Status::Fail(reason) | Status::Unknown(reason) => Some(reason.to_string()),
+            Status::Pass | Status::NotApplicable => None,
+        },
+    });
+    let verified = shaken.verdict.as_ref().and_then(|it| it.verified());
+    Handshake {
+        version: shaken.facts.version.label().to_owned(),
+        suite: shaken.facts.suite.to_owned(),
+        group: shaken.facts.group.map(str::to_owned),
+        alpn: shaken.facts.alpn.as_deref().map(str::to_owned),
+        chain: shaken
+            .evidence
+            .chain
+            .iter()
+            .map(|it| BASE64.encode(it))
+            .collect(),
+        staple: shaken.evidence.staple.len(),
+        milliseconds,
+        verdict: facts.collect(),
+        verified: verified.map(|by| by.to_string()),
+    }
+}
+
+/// Words that come unasked, capabilities, STARTTLS once more.
+async fn encrypted_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk, wait: Duration) {
+    if errand.target.start == Start::Implicit {
+        let (greeting, _) = talk.greeting().await;
+        let refused = refusal(&greeting);
+        facts.greeting = Seen::Known(greeting);
+        if let Some(why) = refused {
+            errand.budget.stop(why);
+            return;
+        }
+    } else {
+        facts.unasked = Seen::Known(unasked(talk, wait).await);
+        talk.probe.received().clear();
+    }
+    match talk.capabilities(&errand.name).await {
+        Ok(capabilities) => facts.encrypted = Seen::Known(capabilities),
+        Err(silence) => {
+            facts.encrypted = Seen::unknown(silence.words("the question for capabilities"));
+            return;
+        }
+    }
+    let command = errand.target.command();
+    facts.second = match talk.ask(command).await {
+        Ok(reply) if reply.mood == Mood::Yes => Seen::Known(Some(reply.last().to_owned())),
+        Ok(_) => Seen::Known(None),
+        Err(silence) => Seen::unknown(silence.words(command)),
+    };
+}
+
+/// What comes within this time without a word of ours.
+pub(crate) async fn unasked(talk: &mut Talk, wait: Duration) -> Option<String> {
+    let until = Instant::now() + wait;
+    // Tickets and the like wake us without a word.
+    while talk.probe.read(until).await.is_ok() && Instant::now() < until {}
+    let words = escape(talk.probe.received());
+    (!words.is_empty()).then_some(words)
+}

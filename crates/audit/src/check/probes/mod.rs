@@ -1,0 +1,174 @@
+//! The probes: one connection each, one question or a few that do not disturb each other.
+//!
+//! | module | asks |
+//! |---|---|
+//! | [`control`] | the dialogue as a client has it: greeting, capabilities, STARTTLS, a full handshake, capabilities again, farewell |
+//! | [`plain`] | what would go through in clear: a login, a mail; and whether it is forgotten at the upgrade |
+//! | [`injection`] | a command slipped in behind STARTTLS |
+//! | [`hello`] | hellos no TLS library would send, answered in clear |
+//! | [`manners`] | odd ways to begin TLS |
+
+pub(crate) mod control;
+pub(crate) mod hello;
+pub(crate) mod injection;
+pub(crate) mod manners;
+pub(crate) mod plain;
+
+use std::time::Duration;
+
+use gatepost_net::client::Failure;
+use gatepost_net::client::dial::{DialFailure, Dialer, Target as Door};
+use gatepost_net::client::probe::{Probe, ShakeFailure, Shaken};
+use gatepost_trust::verify::{Alpn, ClientTls, Demand, HostName, Reference, Roots, Shares, Terms};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+use super::budget::Budget;
+use super::facts::{Greeting, GreetingKind};
+use super::reply::Mood;
+use super::talk::Talk;
+use super::target::{Protocol, Start, Target};
+
+/// What every probe of one examination shares.
+pub(crate) struct Errand {
+    pub(crate) target: Target,
+    pub(crate) dialer: Arc<Dialer>,
+    pub(crate) roots: Arc<Roots>,
+    /// Our name for EHLO.
+    pub(crate) name: String,
+    /// For each answer.
+    pub(crate) patience: Duration,
+    pub(crate) budget: Budget,
+    /// How many connections at once.
+    pub(crate) at_once: Semaphore,
+    /// A word no server knows, new each time.
+    pub(crate) nonce: String,
+}
+
+impl Errand {
+    /// Connects, within the budget.
+    pub(crate) async fn open(&self) -> Result<Talk, String> {
+        self.budget.take()?;
+        let door = Door {
+            host: self.target.host.clone(),
+            port: self.target.port,
+            addresses: vec![self.target.address],
+        };
+        let probe = Probe::dial(&self.dialer, &door).await;
+        let probe = probe.map_err(|failure| {
+            let why = format!(
+                "no connection where there was one: {}",
+                dial_words(&failure)
+            );
+            self.budget.stop(&why);
+            why
+        })?;
+        Ok(Talk::new(probe, self.target.protocol, self.patience))
+    }
+
+    /// Connects and hears the greeting, and for SMTP says EHLO: as far as STARTTLS can be said.
+    pub(crate) async fn begin(&self) -> Result<Talk, String> {
+        let mut talk = self.open().await?;
+        if self.target.start == Start::Implicit {
+            return Ok(talk);
+        }
+        let (greeting, _) = talk.greeting().await;
+        if let Some(why) = refusal(&greeting) {
+            self.budget.stop(&why);
+            return Err(why);
+        }
+        if matches!(self.target.protocol, Protocol::Smtp | Protocol::Lmtp) {
+            let hello = talk.capabilities(&self.name).await;
+            hello.map_err(|silence| silence.words("EHLO"))?;
+        }
+        Ok(talk)
+    }
+
+    /// As far as a hello of TLS can be said.
+    pub(crate) async fn begin_tls(&self) -> Result<Talk, String> {
+        let mut talk = self.begin().await?;
+        if self.target.start == Start::StartTls {
+            let command = self.target.command();
+            let reply = talk.ask(command).await;
+            let reply = reply.map_err(|silence| silence.words(command))?;
+            if reply.mood == Mood::NotNow {
+                self.budget.stop(reply.last());
+            }
+            if reply.mood != Mood::Yes {
+                return Err(format!("{command} was answered with {}", reply.last()));
+            }
+            if !talk.probe.received().is_empty() {
+                return Err("there were words in clear behind the answer".to_owned());
+            }
+        }
+        Ok(talk)
+    }
+
+    /// A full handshake in which nothing is demanded of the certificate: the verdict is noted.
+    pub(crate) async fn shake(
+        &self,
+        talk: &mut Talk,
+        shares: Shares,
+    ) -> Result<Shaken, ShakeFailure> {
+        let tls = ClientTls::new(self.terms());
+        let shaken = talk.probe.handshake(&tls, shares, self.patience).await;
+        let line = match &shaken {
+            Ok(shaken) => format!(
+                "--- {}, {} ---",
+                shaken.facts.version.label(),
+                shaken.facts.suite
+            ),
+            Err(failure) => format!("--- no TLS: {} ---", shake_words(failure)),
+        };
+        talk.transcript.push(line);
+        shaken
+    }
+
+    fn terms(&self) -> Terms {
+        let host = self.target.host.trim_end_matches('.');
+        // What is no name cannot be in a certificate; an address stands for it, and the name's check says so.
+        let reference = Reference::host(host).unwrap_or(Reference::Ip(self.target.address));
+        let mut terms = Terms::for_host(reference, Arc::clone(&self.roots));
+        terms.sni = self
+            .target
+            .server_name()
+            .and_then(|name| HostName::new(name).ok());
+        terms.demand = Demand::Encrypted;
+        terms.alpn = match self.target.protocol {
+            Protocol::Imap => Alpn::Imap,
+            Protocol::Pop3 => Alpn::Pop3,
+            Protocol::Sieve => Alpn::ManageSieve,
+            Protocol::Smtp | Protocol::Lmtp => Alpn::None,
+        };
+        terms
+    }
+}
+
+/// Why a greeting lets nobody go on.
+pub(crate) fn refusal(greeting: &Greeting) -> Option<String> {
+    let text = &greeting.text;
+    match greeting.kind {
+        GreetingKind::Welcome => None,
+        GreetingKind::Preauthenticated => Some(format!("logged in before a word: {text}")),
+        GreetingKind::Throttled => Some(format!("turned away for now: {text}")),
+        GreetingKind::Rejected => Some(format!("turned away: {text}")),
+        GreetingKind::Silent => Some(format!("no greeting in {} s", greeting.milliseconds / 1000)),
+        GreetingKind::Closed => Some("closed before a greeting".to_owned()),
+        GreetingKind::Tls => Some("TLS records where a greeting should be".to_owned()),
+        GreetingKind::Strange => Some(format!("a greeting of another protocol: {text}")),
+    }
+}
+
+/// Why there is no connection, in words.
+pub(crate) fn dial_words(failure: &DialFailure) -> String {
+    failure.to_string()
+}
+
+/// Why there is no TLS, in words.
+pub(crate) fn shake_words(failure: &ShakeFailure) -> String {
+    match failure {
+        ShakeFailure::Words => "there were words in clear in hand".to_owned(),
+        ShakeFailure::NotTls(words) => format!("no TLS but: {}", super::reply::escape(words)),
+        ShakeFailure::Tls(failure, _) => Failure::Handshake(*failure).to_string(),
+    }
+}

@@ -1,0 +1,112 @@
+//! The flags of `check`.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command};
+use gatepost_audit::check::profile;
+
+use crate::client::flags::{self, Topic};
+
+const EXAMPLES: &str = "Examples:
+  gatepost check mail.example.org                     the mail ports of a host
+  gatepost check smtp://mx.example.org                one service
+  gatepost check smtp://127.0.0.1:10587 --role submission --ca ca.pem
+  gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
+  gatepost check mail.example.org --profile ncsc-2025 --fail-on medium
+  gatepost check smtp://mx.example.org --json         for scripts
+
+No credential and no mail is ever sent. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
+3 nothing failed and something could not be told.";
+
+/// The verb on the command line.
+pub(crate) fn command() -> Command {
+    let command = Command::new("check")
+        .about(
+            "Is a server or a domain set up right? What is wrong, who is at fault, how to fix it",
+        )
+        .after_help(EXAMPLES)
+        .arg(
+            Arg::new("target")
+                .value_name("TARGET")
+                .action(ArgAction::Append)
+                .required(true)
+                .help("A host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
+        )
+        .arg(
+            word(
+                "role",
+                "ROLE",
+                &[
+                    "mx",
+                    "submission",
+                    "access",
+                    "imap",
+                    "pop3",
+                    "sieve",
+                    "lmtp",
+                ],
+            )
+            .help("The part the service plays [default: by its scheme and port]"),
+        )
+        .arg(
+            Arg::new("profile")
+                .long("profile")
+                .value_name("NAME")
+                .value_parser(PossibleValuesParser::new(profile::names()))
+                .default_value(profile::DEFAULT)
+                .help("By what it is judged"),
+        )
+        .arg(
+            word("tier", "TIER", &["light", "default", "deep"])
+                .default_value("default")
+                .help("How deep: 1, 12 or 130 connections at most for each address and port"),
+        )
+        .arg(
+            Arg::new("connections")
+                .long("connections")
+                .value_name("N")
+                .value_parser(clap::value_parser!(u32).range(1..))
+                .help("No more connections than this for each address and port"),
+        )
+        .arg(
+            word(
+                "fail-on",
+                "SEVERITY",
+                &["info", "low", "medium", "high", "critical"],
+            )
+            .default_value("high")
+            .help("Exit code 1 from this severity on"),
+        )
+        .arg(
+            Arg::new("hello")
+                .long("hello")
+                .value_name("NAME")
+                .help("The name said in EHLO; the default tells nothing of this machine"),
+        )
+        .arg(
+            Arg::new("ca")
+                .long("ca")
+                .value_name("FILE")
+                .action(ArgAction::Append)
+                .help("Trust the certificates in this PEM file as well; repeatable"),
+        )
+        .arg(
+            Arg::new("no-system-ca")
+                .long("no-system-ca")
+                .action(ArgAction::SetTrue)
+                .help("Do not trust the system's authorities"),
+        )
+        .arg(
+            Arg::new("tls-name")
+                .long("tls-name")
+                .value_name("NAME")
+                .help("The name the certificate must be for [default: the host as you wrote it]"),
+        );
+    flags::add(command, &[Topic::Network, Topic::Output])
+}
+
+fn word(name: &'static str, value: &'static str, words: &[&'static str]) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .value_parser(PossibleValuesParser::new(words.to_vec()))
+}

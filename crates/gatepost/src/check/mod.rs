@@ -1,0 +1,199 @@
+//! `gatepost check`: is a server or a domain set up right?
+//!
+//! Here stand what was asked for, the way to it, and what is printed; all looking and judging is done by `audit::check`.
+
+mod cli;
+mod target;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use clap::ArgMatches;
+use gatepost_audit::check::document::Report;
+use gatepost_audit::check::examine::{Means, Tier, examine};
+use gatepost_audit::check::facts::Facts;
+use gatepost_audit::check::judge::judge;
+use gatepost_audit::check::profile::Profile;
+use gatepost_audit::check::target::Target;
+use gatepost_audit::finding::{Severity, Status};
+use gatepost_trust::verify::Roots;
+
+pub(crate) use cli::command;
+
+use crate::client::network;
+use crate::client::reach::{HELLO, block_on};
+use crate::client::settings::Settings;
+use crate::exit::Failure;
+
+/// How long to wait for an answer. Greetings are held back on purpose, most of them for less.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How many services are looked at together, and how many connections are made to one of them at once.
+const TOGETHER: usize = 4;
+const AT_ONCE: usize = 6;
+
+pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
+    let settings = Settings::read(given)?;
+    let order = Order::read(given)?;
+    let report = block_on(async {
+        let means = Arc::new(means(given, &settings, &order)?);
+        let mut targets = Vec::new();
+        for text in given.get_many::<String>("target").into_iter().flatten() {
+            targets.extend(target::read(text, order.role, &settings).await?);
+        }
+        let facts = look(targets, &means).await;
+        Ok(assess(&facts, &order))
+    })?;
+    if settings.json {
+        println!("{}", report.as_json(order.fail_on));
+    } else {
+        print!("{}", text(&report));
+    }
+    end(&report, order.fail_on)
+}
+
+/// What was asked for.
+struct Order {
+    profile: Profile,
+    tier: Tier,
+    fail_on: Severity,
+    role: Option<gatepost_audit::check::target::Role>,
+}
+
+impl Order {
+    fn read(given: &ArgMatches) -> Result<Self, Failure> {
+        let word = |name: &str| given.get_one::<String>(name).map_or("", String::as_str);
+        let unknown = || Failure::usage("no such word; see gatepost check --help");
+        Ok(Self {
+            profile: Profile::find(word("profile")).ok_or_else(unknown)?,
+            tier: Tier::parse(word("tier")).ok_or_else(unknown)?,
+            fail_on: Severity::parse(word("fail-on")).ok_or_else(unknown)?,
+            role: gatepost_audit::check::target::Role::parse(word("role")),
+        })
+    }
+}
+
+fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means, Failure> {
+    let budget = given.get_one::<u32>("connections").copied();
+    let mut dialer = network::dialer(settings)?;
+    dialer.limit = settings.timeout.unwrap_or(PATIENCE);
+    Ok(Means {
+        dialer: Arc::new(dialer),
+        roots: Arc::new(roots(settings)?),
+        name: given
+            .get_one::<String>("hello")
+            .cloned()
+            .unwrap_or_else(|| HELLO.to_owned()),
+        patience: settings.timeout.unwrap_or(PATIENCE),
+        tier: order.tier,
+        budget: budget.unwrap_or(order.tier.budget()),
+        at_once: AT_ONCE,
+        nonce: nonce()?,
+    })
+}
+
+fn roots(settings: &Settings) -> Result<Roots, Failure> {
+    let mut roots = if settings.system_ca {
+        Roots::system().unwrap_or_default()
+    } else {
+        Roots::none()
+    };
+    for file in &settings.ca {
+        roots
+            .add_file(file)
+            .map_err(|error| Failure::usage(format!("--ca: {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// A word no server knows.
+fn nonce() -> Result<String, Failure> {
+    let mut octets = [0; 8];
+    aws_lc_rs::rand::fill(&mut octets)
+        .map_err(|_| Failure::local("the system gives no random numbers"))?;
+    let digits = octets.iter().map(|octet| format!("{octet:02x}"));
+    Ok(format!("gp{}", digits.collect::<String>()))
+}
+
+/// Looks at all of them, a few together.
+async fn look(targets: Vec<Target>, means: &Arc<Means>) -> Vec<Facts> {
+    let places = Arc::new(tokio::sync::Semaphore::new(TOGETHER));
+    let mut tasks = Vec::new();
+    for target in targets {
+        let (means, places) = (Arc::clone(means), Arc::clone(&places));
+        tasks.push(tokio::spawn(async move {
+            // Never closed, so always had.
+            let _place = places.acquire().await;
+            examine(&target, &means, now()).await
+        }));
+    }
+    let mut facts = Vec::new();
+    for task in tasks {
+        facts.extend(task.await);
+    }
+    facts
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+fn assess(facts: &[Facts], order: &Order) -> Report {
+    Report {
+        profile: order.profile.name.to_owned(),
+        tier: order.tier.label().to_owned(),
+        at: now(),
+        domains: Vec::new(),
+        targets: facts.iter().map(|it| judge(it, &order.profile)).collect(),
+    }
+}
+
+/// What matters first, then the rest.
+fn text(report: &Report) -> String {
+    let mut out = String::new();
+    for judged in &report.targets {
+        out.push_str(&format!(
+            "{}, {} connections\n",
+            judged.target, judged.connections
+        ));
+        let mut checks: Vec<_> = judged.checks.iter().collect();
+        checks.sort_by_key(|check| (rank(check.status), std::cmp::Reverse(check.severity)));
+        for check in checks {
+            out.push_str(&format!(
+                "  {:<14} {:<9} {:<12} {}\n",
+                check.status.word(),
+                check.severity.word(),
+                check.rule.id,
+                check.evidence
+            ));
+            if let Some(fix) = &check.fix {
+                out.push_str(&format!("{:40}fix: {fix}\n", ""));
+            }
+        }
+    }
+    out
+}
+
+fn rank(status: Status) -> u8 {
+    match status {
+        Status::Fail => 0,
+        Status::Warn => 1,
+        Status::Inconclusive => 2,
+        Status::Pass => 3,
+        Status::Info => 4,
+        Status::NotApplicable => 5,
+    }
+}
+
+fn end(report: &Report, fail_on: Severity) -> Result<(), Failure> {
+    match report.exit_code(fail_on) {
+        0 => Ok(()),
+        1 => Err(Failure::finding(format!(
+            "findings at or above {}",
+            fail_on.word()
+        ))),
+        _ => Err(Failure::local(
+            "not everything could be told; see what is inconclusive, and why",
+        )),
+    }
+}
