@@ -117,12 +117,11 @@ pub fn diff(old: &Value, new: &Value) -> Result<Vec<Change>, NoDocument> {
     let (old, new) = (answers(old)?, answers(new)?);
     let mut changes = Vec::new();
     for (subject, now) in &new {
-        match old.get(subject) {
-            Some(before) => compare(subject, before, now, &mut changes),
-            None => {
-                changes.push(whole(Kind::Appeared, subject));
-                compare(subject, &BTreeMap::new(), now, &mut changes);
-            }
+        if let Some(before) = old.get(subject) {
+            compare(subject, before, now, &mut changes);
+        } else {
+            changes.push(whole(Kind::Appeared, subject));
+            compare(subject, &BTreeMap::new(), now, &mut changes);
         }
     }
     for subject in old.keys().filter(|it| !new.contains_key(*it)) {

@@ -167,7 +167,7 @@ fn wrong_documents_are_refused() {
                     .as_object_mut()
                     .unwrap()
                     .remove("fix"),
-            )
+            );
         },
     ];
     for (number, change) in changes.iter().enumerate() {

@@ -134,7 +134,7 @@ mod tests {
             let row = rows.last_mut().unwrap();
             match it {
                 '"' if quoted && rest.peek() == Some(&'"') => {
-                    row.last_mut().unwrap().push(rest.next().unwrap())
+                    row.last_mut().unwrap().push(rest.next().unwrap());
                 }
                 '"' => quoted = !quoted,
                 ',' if !quoted => row.push(String::new()),

@@ -124,18 +124,18 @@ fn axes(scores: &[Score]) -> String {
             ),
         })
         .collect();
-    let costs: String = scores
-        .iter()
-        .filter(|it| !it.costs.is_empty())
-        .map(|it| {
-            let costs: Vec<String> = it
-                .costs
-                .iter()
-                .map(|it| format!("{} −{}", safe(it.id), it.points))
-                .collect();
-            format!("<li>{}: {}</li>\n", it.axis.question(), costs.join(", "))
-        })
-        .collect();
+    let mut costs = String::new();
+    for it in scores.iter().filter(|it| !it.costs.is_empty()) {
+        let dear = it.costs.iter();
+        let dear: Vec<String> = dear
+            .map(|it| format!("{} −{}", safe(it.id), it.points))
+            .collect();
+        costs.push_str(&format!(
+            "<li>{}: {}</li>\n",
+            it.axis.question(),
+            dear.join(", ")
+        ));
+    }
     let costs = if costs.is_empty() {
         costs
     } else {

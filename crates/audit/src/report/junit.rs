@@ -1,4 +1,4 @@
-//! JUnit's XML: what build servers show as tests. A target is a suite, a check is a test case. A finding at or above the threshold is a
+//! XML as `JUnit` writes it: what build servers show as tests. A target is a suite, a check is a test case. A finding at or above the threshold is a
 //! failure; what could not be told, there, an error: both make a build red. Below the threshold it is told and passes.
 
 use crate::check::document::{Check, Report};
@@ -43,16 +43,12 @@ fn suite(out: &mut String, subject: &str, checks: &[Check], fail_on: Severity) {
     out.push_str("  </testsuite>\n");
 }
 
-fn counts<'a>(checks: impl Iterator<Item = &'a Check> + Clone, fail_on: Severity) -> String {
-    let count = |wanted: Kind| {
-        checks
-            .clone()
-            .filter(|it| kind(it, fail_on) == wanted)
-            .count()
-    };
+fn counts<'a>(checks: impl Iterator<Item = &'a Check>, fail_on: Severity) -> String {
+    let kinds: Vec<Kind> = checks.map(|it| kind(it, fail_on)).collect();
+    let count = |wanted: Kind| kinds.iter().filter(|it| **it == wanted).count();
     format!(
         "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\" time=\"0\"",
-        checks.clone().count(),
+        kinds.len(),
         count(Kind::Failure),
         count(Kind::Error),
         count(Kind::Skipped)

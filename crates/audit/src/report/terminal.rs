@@ -140,11 +140,7 @@ fn answers(out: &mut Lines, checks: &[Check]) {
         let room = out.style.width.saturating_sub(20 + id.len());
         let evidence: String = shown(&check.evidence).chars().take(room).collect();
         let gap = " ".repeat(13_usize.saturating_sub(check.status.word().len()));
-        out.raw(
-            &format!("  {word}{gap}{id} {evidence}")
-                .trim_end()
-                .to_owned(),
-        );
+        out.raw(format!("  {word}{gap}{id} {evidence}").trim_end());
     }
     let passed = checks.iter().filter(|it| it.status == Status::Pass);
     let ids: Vec<&str> = passed.map(|it| it.rule.id).collect();

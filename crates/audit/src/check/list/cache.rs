@@ -19,7 +19,7 @@ struct Shelf<K, V> {
 /// Answers by key.
 #[derive(Debug)]
 pub struct Cache<K, V> {
-    shelf: Mutex<Shelf<K, V>>,
+    kept: Mutex<Shelf<K, V>>,
     most: usize,
 }
 
@@ -33,7 +33,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
             weight: 0,
         };
         Self {
-            shelf: Mutex::new(shelf),
+            kept: Mutex::new(shelf),
             most,
         }
     }
@@ -42,12 +42,12 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     pub async fn get_or_learn<F: Future<Output = V>>(
         &self,
         key: K,
-        weigh: impl Fn(&V) -> usize,
+        measure: impl Fn(&V) -> usize,
         learn: impl FnOnce() -> F,
     ) -> (V, bool) {
         let place = {
-            let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(shelf.places.entry(key.clone()).or_default())
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(kept.places.entry(key.clone()).or_default())
         };
         let mut is_new = false;
         // Where the first one is dropped before it is done, the next who waits goes on.
@@ -59,28 +59,28 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
             .await
             .clone();
         if is_new {
-            self.keep(key, weigh(&value));
+            self.keep(key, measure(&value));
         }
         (value, is_new)
     }
 
     fn keep(&self, key: K, weight: usize) {
-        let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
-        shelf.order.push_back((key, weight));
-        shelf.weight += weight;
-        while shelf.weight > self.most {
-            let Some((oldest, weight)) = shelf.order.pop_front() else {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.order.push_back((key, weight));
+        kept.weight += weight;
+        while kept.weight > self.most {
+            let Some((oldest, weight)) = kept.order.pop_front() else {
                 break;
             };
-            shelf.weight -= weight;
-            shelf.places.remove(&oldest);
+            kept.weight -= weight;
+            kept.places.remove(&oldest);
         }
     }
 
     /// How many answers are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shelf
+        self.kept
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .order

@@ -19,7 +19,6 @@ pub mod summary;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -114,7 +113,6 @@ struct Shop<W: World> {
     turnstile: Turnstile,
     domains: Cache<String, Result<W::Looked, String>>,
     services: Cache<Target, Arc<Facts>>,
-    connections: AtomicU64,
 }
 
 /// A line that is done.
@@ -139,7 +137,6 @@ pub async fn run<W: World>(
         turnstile: Turnstile::new(plan.manners),
         domains: Cache::new(plan.kept / 8),
         services: Cache::new(plan.kept),
-        connections: AtomicU64::new(0),
         plan,
     });
     let mut order = Order::new(progress);
@@ -147,17 +144,16 @@ pub async fn run<W: World>(
     let mut more = true;
     while more || !running.is_empty() {
         tokio::select! {
-            line = lines.recv(), if more && running.len() < plan.lines.max(1) => match line {
-                Some(line) => {
-                    for (number, line) in order.take(&line.map_err(Ended::Reading)?, progress).map_err(Ended::State)? {
-                        running.spawn(one(Arc::clone(&shop), number, line));
-                    }
-                }
-                None => {
+            line = lines.recv(), if more && running.len() < plan.lines.max(1) => {
+                let Some(line) = line else {
                     more = false;
                     order.end().map_err(Ended::State)?;
+                    continue;
+                };
+                for (number, line) in order.take(&line.map_err(Ended::Reading)?, progress).map_err(Ended::State)? {
+                    running.spawn(one(Arc::clone(&shop), number, line));
                 }
-            },
+            }
             Some(done) = running.join_next() => {
                 // A line that panicked is not done: it will be tried again by who goes on from the state.
                 if let Ok(done) = done {
@@ -239,10 +235,10 @@ impl Order {
 
 /// One line, from its text to its document.
 async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Done {
-    let weight = |_: &Result<W::Looked, String>| text.len() + 1024;
+    let size = |_: &Result<W::Looked, String>| text.len() + 1024;
     let (looked, _) = shop
         .domains
-        .get_or_learn(text.clone(), weight, || shop.world.look_up(&text))
+        .get_or_learn(text.clone(), size, || shop.world.look_up(&text))
         .await;
     let looked = match looked {
         Ok(looked) => looked,
@@ -282,8 +278,6 @@ async fn service<W: World>(shop: &Shop<W>, target: Target) -> (Arc<Facts>, u64) 
             .enter(target.address, &host, shop.plan.cost)
             .await;
         let facts = shop.world.examine(&target).await;
-        shop.connections
-            .fetch_add(facts.connections.into(), Ordering::Relaxed);
         Arc::new(facts)
     };
     let (facts, is_new) = shop

@@ -132,11 +132,9 @@ impl Chain {
     /// In hexadecimal digits; a half of it is plenty.
     #[must_use]
     pub fn to_text(&self) -> String {
-        self.last
-            .iter()
-            .take(16)
-            .map(|octet| format!("{octet:02x}"))
-            .collect()
+        let octets = self.last.iter().take(16);
+        let digits: Vec<String> = octets.map(|it| format!("{it:02x}")).collect();
+        digits.concat()
     }
 }
 
@@ -175,7 +173,9 @@ mod tests {
     fn the_chain_tells_lists_apart() {
         let chain = |lines: &[&str]| {
             let mut chain = Chain::default();
-            lines.iter().for_each(|it| chain.add(it));
+            for line in lines {
+                chain.add(line);
+            }
             chain.to_text()
         };
         assert_eq!(chain(&["a", "b"]), chain(&["a", "b"]));
