@@ -203,6 +203,7 @@ mod tests {
         // Rules that are not asked yet.
         const LATER: &[&str] = &[
             "NET-002",
+            "CIPH-ORDER",
             "AUTH-004",
             "REN-002",
             "TKT-001",

@@ -3,7 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | this one, [`sarif`] | findings in files, each at its line |
-//! | [`terminal`], [`html`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
+//! | [`terminal`], [`html`], [`summary_page`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
 //! | [`page`], [`shown`] | the frame of a page; words of others made harmless |
 
 pub mod csv;
@@ -14,6 +14,7 @@ pub mod page;
 pub mod prometheus;
 pub mod sarif;
 pub mod shown;
+pub mod summary_page;
 pub mod terminal;
 
 use std::fmt::Write;
