@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import attacks  # noqa: F401  (registers its cases)
+import checks  # noqa: F401
 import clients  # noqa: F401
 import configs  # noqa: F401
 import fetchers  # noqa: F401

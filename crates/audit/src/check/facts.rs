@@ -137,9 +137,8 @@ impl Capabilities {
     pub fn mechanisms(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for word in &self.words {
-            let list = match word.split_once([' ', '=']) {
-                Some(("AUTH" | "SASL", list)) => list,
-                _ => continue,
+            let Some(("AUTH" | "SASL", list)) = word.split_once([' ', '=']) else {
+                continue;
             };
             for name in list.split_whitespace() {
                 let name = name.trim_matches('"').to_owned();

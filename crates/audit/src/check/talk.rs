@@ -115,7 +115,7 @@ impl Talk {
         }
     }
 
-    /// Waits for the greeting and says what it is. ManageSieve's greeting is its capabilities (RFC 5804 1.7).
+    /// Waits for the greeting and says what it is. `ManageSieve`'s greeting is its capabilities (RFC 5804 1.7).
     pub(crate) async fn greeting(&mut self) -> (Greeting, Option<Reply>) {
         let begun = Instant::now();
         let until = Until::greeting(self.protocol);
@@ -144,9 +144,8 @@ impl Talk {
                 GreetingKind::Preauthenticated
             }
             (_, Mood::Yes) => GreetingKind::Welcome,
-            (_, Mood::NotNow) => GreetingKind::Throttled,
-            // POP3 has no other way to say not now; 450 is in use for it.
-            (Protocol::Pop3, Mood::No) => GreetingKind::Throttled,
+            // POP3 has no other way to say not now.
+            (_, Mood::NotNow) | (Protocol::Pop3, Mood::No) => GreetingKind::Throttled,
             (_, Mood::No) => GreetingKind::Rejected,
             _ => GreetingKind::Strange,
         }

@@ -57,11 +57,11 @@ impl Probe {
     /// # Errors
     /// There is no connection.
     pub async fn dial(dialer: &Dialer, target: &Target) -> Result<Self, DialFailure> {
-        let dialed = dialer.dial(target).await?;
+        let reached = dialer.dial(target).await?;
         Ok(Self {
-            connection: Connection::new(dialed.stream),
+            connection: Connection::new(reached.stream),
             unread: Vec::new(),
-            address: dialed.address,
+            address: reached.address,
         })
     }
 

@@ -139,7 +139,7 @@ fn dates(bench: &mut Bench<'_>, leaf: &Description, terms: &LintTerms<'_>) {
     let days = |time: Duration| time.as_secs() / 86_400;
     match leaf.not_after.duration_since(now) {
         _ if now < leaf.not_before => {
-            bench.fail_as("CERT-DATE", severity, "it begins in the future")
+            bench.fail_as("CERT-DATE", severity, "it begins in the future");
         }
         Err(since) => {
             let evidence = format!("it ended {} days ago", days(since.duration()));

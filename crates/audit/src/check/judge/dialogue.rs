@@ -314,7 +314,7 @@ fn before_tls(bench: &mut Bench<'_>) {
     if let Some(taken) = bench.answer(id, &facts.mail_in_clear) {
         match (id, taken) {
             ("ENF-002", true) => {
-                bench.info(id, "MAIL is taken in clear, as a public exchanger must")
+                bench.info(id, "MAIL is taken in clear, as a public exchanger must");
             }
             ("ENF-002", false) => bench.info(
                 id,
@@ -363,7 +363,7 @@ fn inside(bench: &mut Bench<'_>) {
             (true, _) => bench.warn("AUTH-003", list),
             (false, true) => bench.pass("AUTH-003", list),
             (false, false) => {
-                bench.info("AUTH-003", format!("none binds the login to TLS: {list}"))
+                bench.info("AUTH-003", format!("none binds the login to TLS: {list}"));
             }
         }
     }

@@ -35,7 +35,7 @@ fn one<'a>(bench: &mut Bench<'a>, id: &str, seen: &'a Seen<Injection>) {
             );
         }
         Some(Injection::AnsweredInClear { .. }) => {
-            bench.pass(id, "answered in clear, not inside TLS")
+            bench.pass(id, "answered in clear, not inside TLS");
         }
         Some(Injection::Refused { how }) => bench.pass(id, format!("refused: {how}")),
         Some(Injection::Discarded) => bench.pass(id, "forgotten at the upgrade"),

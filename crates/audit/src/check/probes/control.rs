@@ -221,7 +221,10 @@ fn describe(shaken: &Shaken, milliseconds: u64) -> Handshake {
             Status::Pass | Status::NotApplicable => None,
         },
     });
-    let verified = shaken.verdict.as_ref().and_then(|it| it.verified());
+    let verified = shaken
+        .verdict
+        .as_ref()
+        .and_then(gatepost_trust::verify::Verdict::verified);
     Handshake {
         version: shaken.facts.version.label().to_owned(),
         suite: shaken.facts.suite.to_owned(),

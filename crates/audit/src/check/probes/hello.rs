@@ -231,7 +231,11 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             note_exchange(answer, &exchange);
             Told::More
         }
-        Piece::Alert { level: 1, .. } | Piece::Message(_) | Piece::CertificateRequest => Told::More,
+        Piece::Alert { level: 1, .. }
+        | Piece::Message(_)
+        | Piece::CertificateRequest
+        | Piece::ClientHello(_)
+        | Piece::Ticket { .. } => Told::More,
         Piece::Alert { description, .. } => {
             answer.alert = Some(description);
             Told::All
@@ -239,7 +243,6 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
         Piece::ServerHelloDone | Piece::ChangeCipherSpec | Piece::Encrypted { .. } => Told::All,
         Piece::NotTls => Told::Nothing("the hello was answered with words in clear"),
         Piece::Malformed | Piece::TooLarge => Told::Nothing("the answer to the hello is no TLS"),
-        Piece::ClientHello(_) | Piece::Ticket { .. } => Told::More,
     }
 }
 
@@ -261,10 +264,19 @@ fn note_exchange(answer: &mut HelloAnswer, exchange: &KeyExchange) {
             answer.scheme = *scheme;
             answer.dh_bits = exchange.prime_bits().and_then(|it| it.try_into().ok());
             let hash = Sha256::digest(prime);
-            answer.dh_prime = Some(hash.iter().map(|octet| format!("{octet:02x}")).collect());
+            answer.dh_prime = Some(hex(&hash));
         }
         KeyExchange::RsaExport { .. } | KeyExchange::ExplicitCurve | KeyExchange::Other => {}
     }
+}
+
+fn hex(octets: &[u8]) -> String {
+    use std::fmt::Write as _;
+    octets.iter().fold(String::new(), |mut text, octet| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{octet:02x}");
+        text
+    })
 }
 
 /// Asks for SSL 2 (RFC 6176).

@@ -7,7 +7,7 @@
 //!    say. A word of ours that comes back is proof too.
 //! 4. What a server says unasked after any handshake is known from the control and is no proof.
 //!
-//! The harmless command is NOOP with a nonce where there is one (SMTP, IMAP's tag, ManageSieve), CAPA for POP3.
+//! The harmless command is NOOP with a nonce where there is one (SMTP, IMAP's tag, `ManageSieve`), CAPA for POP3.
 
 use std::time::Duration;
 

@@ -1,0 +1,336 @@
+"""gatepost check against servers in known states: the program's own, Postfix, Dovecot, Exim, Courier (whose POP3 really carries out what
+is slipped in behind STLS), OpenSSL and GnuTLS with what nobody should speak any more, and scripted ones for what no package does.
+
+Each case holds the verdicts against the truth: what must fail, what must pass, what cannot be told.
+"""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+
+from ours import gatepost
+from servers import Courier, Dovecot, Exim, Pki, Postfix, free_port, listens
+from world import Skip, case, check
+
+GRAVE = {"low": 1, "medium": 2, "high": 3, "critical": 4, "info": 0}
+
+
+def document(world, url, *flags, seconds=60):
+    """The report of one run."""
+    done = gatepost(world, "check", url, "--json", *flags, expect=None, seconds=seconds)
+    check(done.stdout, f"check printed nothing: {done.stderr[-500:]}")
+    report = json.loads(done.stdout)
+    check(report["schema"] == "gatepost-check-1" and report["exit"] == done.returncode, f"exit {done.returncode}, said {report['exit']}")
+    return report
+
+
+def verdicts(world, url, *flags):
+    """The checks of the only target, by id."""
+    report = document(world, url, *flags)
+    target = report["targets"][0]
+    tier = report["tier"]
+    check(target["connections"] <= {"light": 1, "default": 12, "deep": 130}[tier], f"{target['connections']} connections in tier {tier}")
+    ids = [it["id"] for it in target["checks"]]
+    check(len(ids) == len(set(ids)), f"an id stands twice: {sorted(ids)}")
+    return {it["id"]: it for it in target["checks"]}
+
+
+def expect(found, **want):
+    """Holds verdicts against the truth; `STLS_001="fail"`."""
+    for name, status in want.items():
+        it = found.get(name.replace("_", "-"))
+        told = it and it["status"]
+        check(told == status, f"{name}: {told} instead of {status}: {it and it['evidence']}")
+
+
+def faults(found, least="low"):
+    """Ids of what counts against the service from this severity on."""
+    bad = [it for it in found.values() if it["status"] in ("fail", "warn", "inconclusive") and GRAVE[it["severity"]] >= GRAVE[least]]
+    return sorted(it["id"] for it in bad)
+
+
+@case("check-ours")
+def ours_is_all_pass(world):
+    """The seven services of `serve`, in every profile it claims."""
+    schemes = {"smtp": "smtp", "submission": "submission", "submissions": "submissions", "imap": "imap", "imaps": "imaps", "pop3": "pop3",
+               "pop3s": "pop3s"}
+    for number, (service, scheme) in enumerate(schemes.items()):
+        profile = ["strict", "ncsc-2025", "bsi-tr-02102", "mozilla-6-intermediate", "rfc9325"][number % 5]
+        tier = "deep" if service in ("smtp", "imap", "pop3") else "default"
+        found = verdicts(world, f"{scheme}://localhost:{world.port(service)}", "--ca", world.ca, "--profile", profile, "--tier", tier)
+        check(not faults(found), f"{service} by {profile}: {[(i, found[i]['evidence']) for i in faults(found)]}")
+        check(len(found) > 40, f"only {len(found)} checks of {service}")
+
+
+@case("check-name-and-trust")
+def name_and_trust(world):
+    url = f"imaps://localhost:{world.port('imaps')}"
+    expect(verdicts(world, url, "--no-system-ca"), CERT_CHAIN="fail", CERT_NAME="pass", IMPL_001="pass")
+    found = verdicts(world, url, "--ca", world.ca, "--tls-name", "other.example.test", "--resolve",
+                     f"other.example.test:{world.port('imaps')}:127.0.0.1")
+    expect(found, CERT_NAME="fail", CERT_CHAIN="pass")
+
+
+@case("check-postfix", "postfix", "dovecot")
+def postfix(world):
+    """An exchanger that may speak TLS, one that speaks none, a submission service that takes clear text."""
+    more = {
+        "mx": "-o smtpd_tls_security_level=may",
+        "bare": "-o smtpd_tls_security_level=none",
+        "lax": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no",
+        "slow": "-o smtpd_tls_security_level=may -o smtpd_client_connection_rate_limit=4 -o smtpd_client_event_limit_exceptions=",
+    }
+    with Dovecot(world) as dovecot, Postfix(world, dovecot, more) as server:
+        ca = ["--ca", server.pki.ca]
+        at = lambda name: f"localhost:{server.ports[name]}"  # noqa: E731
+        found = verdicts(world, f"smtp://{at('mx')}", *ca, "--tier", "deep")
+        expect(found, STLS_001="pass", STLS_002="pass", STLS_004="pass", STLS_007="pass", STLS_009="pass", INJ_001="pass", INJ_005="pass",
+               INJ_006="pass", AUTH_001="pass", AUTH_002="pass", TLS_12="pass", TLS_13="pass", TLS_SSL2="pass", TLS_SSL3="pass",
+               CIPH_NULL="pass", CIPH_RC4="pass", CIPH_kRSA="pass", CERT_CHAIN="pass", CERT_NAME="pass", ENF_002="info")
+        # Anonymous suites are offered to senders that verify nothing, on purpose.
+        expect(found, CIPH_ANON="info", KEX_PQ="info")
+        expect(verdicts(world, f"smtp://{at('mx')}", *ca, "--profile", "strict"), CIPH_ANON="fail")
+        found = verdicts(world, f"smtp://{at('bare')}", "--role", "mx")
+        expect(found, NET_001="pass", STLS_001="fail", STLS_002="not applicable")
+        check("INJ-001" not in found and found["STLS-001"]["fix"], "no fix, or an attack without STARTTLS")
+        found = verdicts(world, f"smtp://{at('lax')}", "--role", "submission", *ca)
+        expect(found, AUTH_001="fail", AUTH_002="fail", ENF_001="fail", STLS_001="pass", STLS_007="pass")
+        found = verdicts(world, f"smtp://{at('submission')}", "--role", "submission", *ca)
+        expect(found, AUTH_001="pass", AUTH_002="pass", ENF_001="pass", INJ_001="pass", CIPH_ANON="pass")
+        expect(verdicts(world, f"submissions://{at('submissions')}", *ca), IMPL_001="pass", IMPL_002="pass", CERT_NAME="pass")
+        throttled(verdicts(world, f"smtp://{at('slow')}", "--role", "mx", *ca))
+
+
+def throttled(found):
+    """Behind a limit of four connections a minute: what was seen stands, the rest is named as not told; nothing is `not offered`."""
+    expect(found, NET_001="pass", NET_003="inconclusive", STLS_001="pass")
+    unsure = [it for it in found.values() if it["status"] == "inconclusive" and it["id"] != "NET-003"]
+    check(unsure and all(it["missing_connections"] > 0 for it in unsure), f"nothing is inconclusive: {sorted(found)}")
+    wrong = [it["id"] for it in found.values() if it["status"] == "fail"]
+    check(not wrong, f"called wrong behind a limit: {wrong}")
+
+
+@case("check-dovecot", "dovecot")
+def dovecot(world):
+    with Dovecot(world) as server:
+        ca = ["--ca", server.pki.ca]
+        for scheme in ("imap", "pop3"):
+            found = verdicts(world, f"{scheme}://localhost:{server.ports[scheme]}", *ca)
+            expect(found, STLS_001="pass", STLS_002="pass", AUTH_001="pass", AUTH_002="pass", STLS_004="pass", STLS_009="pass")
+            expect(found, **{"INJ_002" if scheme == "imap" else "INJ_003": "pass"})
+            found = verdicts(world, f"{scheme}s://localhost:{server.ports[scheme + 's']}", *ca)
+            expect(found, IMPL_001="pass", IMPL_002="pass", CERT_CHAIN="pass", TLS_10="pass", TLS_11="pass")
+    lax = "disable_plaintext_auth = no\nssl = yes\n"
+    with Dovecot(world, lambda ports: lax) as server:
+        for scheme in ("imap", "pop3"):
+            found = verdicts(world, f"{scheme}://localhost:{server.ports[scheme]}", "--ca", server.pki.ca)
+            expect(found, AUTH_001="fail", AUTH_002="fail", STLS_001="pass")
+
+
+@case("check-exim")
+def exim(world):
+    with Exim(world) as server:
+        found = verdicts(world, f"smtp://localhost:{server.ports['submission']}", "--role", "submission", "--ca", server.pki.ca)
+        expect(found, STLS_001="pass", STLS_002="pass", AUTH_001="pass", INJ_001="pass", STLS_007="pass", CERT_CHAIN="pass")
+
+
+@case("check-courier")
+def courier(world):
+    """The injection in Courier's POP3 server of Debian 12 is real; its IMAP server has been mended."""
+    with Courier(world, []) as server:
+        found = verdicts(world, f"pop3://localhost:{server.ports['pop3']}", "--ca", server.pki.ca)
+        expect(found, INJ_003="fail", STLS_002="pass")
+        found = verdicts(world, f"imap://localhost:{server.ports['imap']}", "--ca", server.pki.ca)
+        expect(found, INJ_002="pass", STLS_002="pass")
+
+
+@case("check-old-tls", "openssl", "gnutls-serv")
+def old_tls(world):
+    """Versions and suites that nobody should speak. Behind TLS nobody greets, so only what TLS shows is told."""
+    folder = world.new_folder("old")
+    pki = Pki(folder)
+    rsa = folder / "rsa.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:1024", "-nodes", "-keyout", rsa, "-out", folder / "rsa.crt", "-subj", "/CN=localhost",
+                    "-days", "1", "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    rsa.write_text(rsa.read_text() + (folder / "rsa.crt").read_text())
+    weak = "ALL:eNULL:aNULL:@SECLEVEL=0"
+    openssl = ["openssl", "s_server", "-quiet", "-cert", rsa, "-cipher", weak, "-accept"]
+    truth = {
+        "tls1.0": ([*openssl, "{}", "-tls1"], {"TLS_10": "fail", "TLS_11": "pass", "TLS_12": "fail", "CIPH_CBC": "fail"}),
+        "tls1.2": ([*openssl, "{}", "-tls1_2"], {"TLS_10": "pass", "TLS_12": "pass", "CIPH_NULL": "fail", "CIPH_ANON": "fail", "CIPH_kRSA": "fail",
+                                                 "CERT_KEY": "fail"}),
+        "tls1.3": (["openssl", "s_server", "-quiet", "-cert", pki.both, "-tls1_3", "-accept", "{}"],
+                   {"TLS_13": "pass", "TLS_12": "fail", "CIPH_kRSA": "pass", "EMS_001": "not applicable", "KEX_PQ": "info"}),
+        "gnutls": (["gnutls-serv", "--echo", "--x509certfile", str(pki.both), "--x509keyfile", str(pki.both), "--priority",
+                    "NORMAL:+VERS-ALL:+ARCFOUR-128:+3DES-CBC:+NULL:+ANON-ECDH:+ANON-DH:%VERIFY_ALLOW_SIGN_WITH_SHA1", "--port", "{}"],
+                   {"TLS_10": "fail", "TLS_11": "fail", "TLS_12": "pass", "TLS_13": "pass", "CIPH_ANON": "fail"}),
+    }
+    for name, (command, want) in truth.items():
+        if shutil.which(command[0]) is None:
+            raise Skip(f"{command[0]} is not installed")
+        port = free_port()
+        log = folder / f"{name}.log"
+        with open(log, "wb") as output:
+            # Its standard input stays open, or it would end.
+            server = subprocess.Popen([str(word).format(port) for word in command], stdin=subprocess.PIPE, stdout=output, stderr=output)
+        try:
+            listens(port, server, log)
+            found = verdicts(world, f"submissions://localhost:{port}", "--ca", pki.ca, "--timeout", "2", "--tier", "deep")
+            try:
+                expect(found, **want)
+            except AssertionError as error:
+                raise AssertionError(f"{name}: {error}") from error
+        finally:
+            server.kill()
+            server.wait()
+
+
+class Scripted:
+    """A server that says what it is told to. `clear` answers a line in clear, `inside` one inside TLS; each gets what came (bytes) and returns
+    what to say, or None to close. `behind`: said behind the answer to STARTTLS; `greets`: said after the handshake."""
+
+    def __init__(self, pki, greeting=b"220 mail.example.test ESMTP\r\n", clear=None, inside=None, behind=b"", greets=b"", keeps=False):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(pki.both)
+        self.greeting, self.behind, self.greets, self.keeps = greeting, behind, greets, keeps
+        self.clear, self.inside = clear or smtp_clear, inside or smtp_inside
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        try:
+            connection.settimeout(10)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(self.greeting)
+            left = self.talk(connection, b"", self.clear)
+            if left is None:
+                return
+            # What was read in clear already is kept, or not: that is the fault that is looked for.
+            wrapped = self.context.wrap_socket(connection, server_side=True)
+            wrapped.sendall(self.greets)
+            self.talk(wrapped, left if self.keeps else b"", self.inside)
+            wrapped.close()
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+    def talk(self, connection, buffer, answers):
+        """Answers lines; at STARTTLS returns what was read beyond it."""
+        while True:
+            while b"\n" not in buffer:
+                data = connection.recv(4096)
+                if not data:
+                    return None
+                buffer += data
+            line, buffer = buffer.split(b"\n", 1)
+            line = line.rstrip(b"\r")
+            answer = answers(line)
+            if answer is None:
+                return None
+            if answer is STARTTLS:
+                connection.sendall(b"220 go ahead\r\n" + self.behind)
+                return buffer
+            connection.sendall(answer)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+
+STARTTLS = object()
+
+
+def smtp_clear(line):
+    """An exchanger before TLS."""
+    verb = line.upper()
+    if verb.startswith((b"EHLO", b"HELO")):
+        return b"250-mail.example.test\r\n250 STARTTLS\r\n"
+    if verb == b"STARTTLS":
+        return STARTTLS
+    return smtp_inside(line)
+
+
+def smtp_inside(line):
+    """An exchanger inside TLS."""
+    verb = line.upper()
+    if verb.startswith((b"EHLO", b"HELO")):
+        return b"250-mail.example.test\r\n250 SIZE 1000\r\n"
+    if verb.startswith((b"NOOP", b"RSET", b"MAIL")):
+        return b"250 2.0.0 ok\r\n"
+    if verb.startswith(b"QUIT"):
+        return None
+    if verb.startswith(b"RCPT"):
+        return b"503 5.5.1 MAIL first\r\n"
+    return b"502 5.5.1 what?\r\n"
+
+
+def answers(changed, otherwise):
+    """`otherwise`, but for lines that begin so."""
+    def answer(line):
+        for begin, reply in changed.items():
+            if line.upper().startswith(begin):
+                return reply
+        return otherwise(line)
+    return answer
+
+
+@case("check-scripted")
+def scripted(world):
+    pki = Pki(world.new_folder("scripted"))
+    masked = answers({b"EHLO": b"250-mail.example.test\r\n250 XXXXXXXA\r\n", b"STARTTLS": b"500 5.5.1 XXXXXXXX\r\n"}, smtp_clear)
+    hidden = answers({b"EHLO": b"250-mail.example.test\r\n250 PIPELINING\r\n"}, smtp_clear)
+    refuses = answers({b"STARTTLS": b"454 4.7.0 TLS not available\r\n"}, smtp_clear)
+    helo_only = answers({b"EHLO": b"500 5.5.1 what?\r\n"}, smtp_clear)
+    twice = answers({b"STARTTLS": b"220 2.0.0 once more\r\n"}, smtp_inside)
+    remembers = answers({b"RCPT": b"250 2.1.5 ok\r\n"}, smtp_inside)
+    drops = answers({b"NOOP": b""}, smtp_clear)
+    truth = [
+        ("sound", {}, {"STLS_001": "pass", "INJ_001": "pass", "INJ_005": "pass", "STLS_009": "pass", "STLS_004": "pass", "STLS_007": "pass",
+                       "STLS_008": "pass", "INJ_006": "pass"}),
+        ("carries out what is slipped in", {"keeps": True}, {"INJ_001": "fail", "INJ_005": "fail", "STLS_009": "pass"}),
+        ("greets after TLS and keeps nothing", {"greets": b"220 again\r\n"}, {"INJ_001": "pass", "STLS_009": "fail"}),
+        ("words behind the answer", {"behind": b"250 sneaked in\r\n"}, {"STLS_008": "fail"}),
+        ("masked by a firewall", {"clear": masked}, {"STLS_001": "fail", "STRIP_001": "fail"}),
+        ("hidden and taken", {"clear": hidden}, {"STLS_001": "fail", "STLS_003": "fail"}),
+        ("offered and refused", {"clear": refuses}, {"STLS_001": "pass", "STLS_003": "fail", "STLS_002": "not applicable"}),
+        ("EHLO refused", {"clear": helo_only}, {"STRIP_001": "fail"}),
+        ("taken twice", {"inside": twice}, {"STLS_004": "fail"}),
+        ("remembers the sender", {"inside": remembers}, {"STLS_007": "fail"}),
+        ("says nothing to NOOP in clear", {"clear": drops}, {"INJ_001": "pass"}),
+        ("turned away", {"greeting": b"421 4.7.0 too many connections\r\n"}, {"NET_001": "pass", "NET_003": "inconclusive",
+                                                                            "STLS_001": "inconclusive", "AUTH_001": "inconclusive"}),
+        ("turned away for good", {"greeting": b"554 5.7.1 not you\r\n"}, {"NET_003": "inconclusive", "STLS_001": "inconclusive"}),
+        ("another protocol", {"greeting": b"SSH-2.0-OpenSSH_9.2\r\n"}, {"NET_003": "inconclusive"}),
+    ]
+    for name, how, want in truth:
+        with Scripted(pki, **how) as server:
+            found = verdicts(world, f"smtp://localhost:{server.port}", "--ca", pki.ca, "--tier", "deep", "--timeout", "4")
+            try:
+                expect(found, **want)
+            except AssertionError as error:
+                raise AssertionError(f"{name}: {error}") from error
+
+
+@case("check-nobody-there")
+def nobody_there(world):
+    port = free_port()
+    report = document(world, f"smtp://127.0.0.1:{port}", "--fail-on", "critical")
+    check(report["exit"] == 1 and report["targets"][0]["checks"][0]["id"] == "NET-001", f"a closed port: {report}")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        found = verdicts(world, f"smtp://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "1")
+        expect(found, NET_001="pass", NET_003="inconclusive", STLS_001="inconclusive")
