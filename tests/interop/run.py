@@ -22,6 +22,7 @@ import install
 import keeping  # noqa: F401
 import life  # noqa: F401
 import ours  # noqa: F401
+import reports  # noqa: F401
 import servers  # noqa: F401
 import web  # noqa: F401
 import world

@@ -75,16 +75,23 @@ impl World for Scout {
         examine(target, &self.means, now()).await
     }
 
-    fn report(&self, _: &Vec<Target>, services: &[Arc<Facts>]) -> Report {
+    fn blank(&self) -> Report {
         Report {
             profile: self.order.profile.name.to_owned(),
             tier: self.order.tier.label().to_owned(),
             at: now(),
             domains: Vec::new(),
+            targets: Vec::new(),
+        }
+    }
+
+    fn report(&self, _: &Vec<Target>, services: &[Arc<Facts>]) -> Report {
+        Report {
             targets: services
                 .iter()
                 .map(|it| judged(it, &self.order.profile))
                 .collect(),
+            ..self.blank()
         }
     }
 }

@@ -46,6 +46,9 @@ pub trait World: Send + Sync + 'static {
     /// Looks at one service.
     fn examine(&self, target: &Target) -> impl Future<Output = Facts> + Send;
 
+    /// A report of nothing: profile, tier and time.
+    fn blank(&self) -> Report;
+
     /// Judges; pure.
     fn report(&self, looked: &Self::Looked, services: &[Arc<Facts>]) -> Report;
 }
@@ -307,10 +310,11 @@ fn weigh(facts: &Facts) -> usize {
 
 fn failed<W: World>(shop: &Shop<W>, line: u64, text: &str, why: &str) -> Done {
     // Nothing was told, so it is neither good nor bad.
-    let mut document = json!({
-        "schema": super::document::SCHEMA, "profile": "", "tier": "", "at": 0,
-        "fail_on": shop.plan.fail_on.word(), "exit": 3, "domains": [], "targets": [], "trouble": why,
-    });
+    let mut document = shop.world.blank().as_json(shop.plan.fail_on);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("exit".to_owned(), json!(3));
+        fields.insert("trouble".to_owned(), json!(why));
+    }
     label(&mut document, line, text);
     Done {
         line,

@@ -43,6 +43,14 @@ impl World for Small {
         facts
     }
 
+    fn blank(&self) -> Report {
+        Report {
+            domains: Vec::new(),
+            targets: Vec::new(),
+            ..samples::report()
+        }
+    }
+
     fn report(&self, _: &Vec<String>, services: &[Arc<Facts>]) -> Report {
         let judge = |facts: &Arc<Facts>| Judged {
             target: facts.target.clone(),
