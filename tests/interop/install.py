@@ -23,6 +23,7 @@ PROGRAMS = {
     "postfix": "postfix",
     "dovecot": "dovecot-imapd",
     "knotd": "knot",
+    "gnutls-serv": "gnutls-bin",
     "chromedriver": "chromium-driver",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.

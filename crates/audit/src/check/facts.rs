@@ -196,6 +196,8 @@ pub struct HandshakeFailed {
     pub label: String,
     /// In words.
     pub text: String,
+    /// The alert the server ended it with.
+    pub alert: Option<u8>,
     /// Whether a hello without the large hybrid key share was answered where the first was not; none when it was not tried.
     pub classic_works: Option<bool>,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::domain::DomainFacts;
 use super::facts::{Facts, SCHEMA};
 
 /// The largest file read back: some thousand services.
@@ -16,6 +17,9 @@ pub struct Kept {
     pub tier: String,
     /// When, in seconds since 1970-01-01 UTC.
     pub at: u64,
+    /// Domains: what DNS and their policies said.
+    #[serde(default)]
+    pub domains: Vec<DomainFacts>,
     /// Services, each at one address.
     pub services: Vec<Facts>,
 }
@@ -48,8 +52,16 @@ impl Kept {
             schema: SCHEMA.to_owned(),
             tier: tier.to_owned(),
             at,
+            domains: Vec::new(),
             services,
         }
+    }
+
+    /// With what was seen of domains.
+    #[must_use]
+    pub fn with(mut self, domains: Vec<DomainFacts>) -> Self {
+        self.domains = domains;
+        self
     }
 
     /// The document.

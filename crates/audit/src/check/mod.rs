@@ -16,6 +16,7 @@
 mod budget;
 pub mod diff;
 pub mod document;
+pub mod domain;
 pub mod examine;
 pub mod facts;
 pub mod fixes;

@@ -151,6 +151,7 @@ pub(crate) fn facts() -> Vec<Facts> {
     full.handshake_failed = Some(HandshakeFailed {
         label: "peer_alert".to_owned(),
         text: HOSTILE.to_owned(),
+        alert: Some(40),
         classic_works: None,
     });
     full.unasked = Seen::Known(None);

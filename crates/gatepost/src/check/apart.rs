@@ -10,6 +10,7 @@ use gatepost_audit::check::fixes;
 use gatepost_audit::check::kept::{Kept, LARGEST};
 use serde_json::Value;
 
+use super::domains::Domains;
 use super::{Order, Sight, judged, output};
 use crate::exit::Failure;
 
@@ -103,16 +104,13 @@ fn reassess(given: &ArgMatches, path: &Path) -> Result<(), Failure> {
         profile: order.profile.name.to_owned(),
         tier: kept.tier,
         at: kept.at,
-        domains: Vec::new(),
-        targets: kept
-            .services
-            .iter()
-            .map(|it| judged(it, &order.profile))
-            .collect(),
+        domains: Domains::judge_kept(&kept.domains, &kept.services, kept.at),
+        targets: judged(&kept.services, &order.profile),
     };
     let seen = Sight {
         report,
         facts: kept.services,
+        domains: kept.domains,
     };
     output::tell(given, given.get_flag("json"), order.fail_on, &seen)?;
     super::end(given, &seen.report, order.fail_on)

@@ -8,6 +8,8 @@ use crate::client::flags::{self, Topic};
 
 const EXAMPLES: &str = "Examples:
   gatepost check mail.example.org                     the mail ports of a host
+  gatepost check example.org                          a domain: DNS, policies, and all its servers
+  gatepost check anna@example.org                     the same for the domain of an address
   gatepost check smtp://mx.example.org                one service
   gatepost check smtp://127.0.0.1:10587 --role submission --ca ca.pem
   gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
@@ -35,7 +37,7 @@ pub(crate) fn command() -> Command {
                 .value_name("TARGET")
                 .action(ArgAction::Append)
                 .required_unless_present_any(super::output::WITHOUT_TARGET)
-                .help("A host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
+                .help("A domain, a host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
         )
         .arg(
             word(
@@ -112,6 +114,13 @@ pub(crate) fn command() -> Command {
         .args(super::apart::flags())
         .args(super::list::flags())
         .args(super::every::flags());
+    let command = command.arg(
+        Arg::new("selector")
+            .long("selector")
+            .value_name("NAME")
+            .action(ArgAction::Append)
+            .help("Look at this DKIM key of the domain, SELECTOR._domainkey; repeatable"),
+    );
     flags::add(command, &[Topic::Network, Topic::Output])
 }
 

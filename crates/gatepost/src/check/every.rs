@@ -165,7 +165,7 @@ async fn look(
             return Ok(String::from("# EOF\n"));
         }
     };
-    let Sight { report, facts } = &seen;
+    let Sight { report, facts, .. } = &seen;
     let lives: Vec<Life> = facts.iter().filter_map(Life::of).collect();
     let news = memory
         .learn(report.as_json(order.fail_on), &lives, now())

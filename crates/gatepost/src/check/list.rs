@@ -14,12 +14,13 @@ use gatepost_audit::check::list::polite::Manners;
 use gatepost_audit::check::list::state::Progress;
 use gatepost_audit::check::list::summary::Summary;
 use gatepost_audit::check::list::{Ended, Plan, Sink, World, run as work};
-use gatepost_audit::check::target::{Role, Target};
+use gatepost_audit::check::target::Target;
 use gatepost_audit::report::summary_page::summary_page;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Order, judged, means, now, output, target};
+use super::domains::Domains;
+use super::{Order, assess, means, now, output, selectors, services};
 use crate::client::settings::Settings;
 use crate::exit::Failure;
 
@@ -50,25 +51,33 @@ pub(super) fn flags() -> Vec<Arg> {
     ]
 }
 
-/// The world of a list: hosts are found and examined as they are without a list.
+/// The world of a list: domains and hosts are found and examined as they are without one.
 struct Scout {
     settings: Settings,
     order: Order,
     means: Arc<Means>,
+    /// The way to answers; each line gets one of its own, with one cache behind all.
+    domains: Domains,
+}
+
+/// What a line names.
+struct Line {
+    domains: Domains,
+    targets: Vec<Target>,
 }
 
 impl World for Scout {
-    type Looked = Vec<Target>;
+    type Looked = Arc<Line>;
 
-    async fn look_up(&self, line: &str) -> Result<Vec<Target>, String> {
-        let role: Option<Role> = self.order.role;
-        target::read(line, role, &self.settings)
-            .await
-            .map_err(|failure| failure.to_string())
+    async fn look_up(&self, line: &str) -> Result<Arc<Line>, String> {
+        let mut domains = self.domains.fresh();
+        let targets = services(line, &mut domains, &self.settings, &self.order).await;
+        let targets = targets.map_err(|failure| failure.to_string())?;
+        Ok(Arc::new(Line { domains, targets }))
     }
 
-    fn targets(&self, looked: &Vec<Target>) -> Vec<Target> {
-        looked.clone()
+    fn targets(&self, looked: &Arc<Line>) -> Vec<Target> {
+        looked.targets.clone()
     }
 
     async fn examine(&self, target: &Target) -> Facts {
@@ -76,22 +85,15 @@ impl World for Scout {
     }
 
     fn blank(&self) -> Report {
-        Report {
-            profile: self.order.profile.name.to_owned(),
-            tier: self.order.tier.label().to_owned(),
-            at: now(),
-            domains: Vec::new(),
-            targets: Vec::new(),
-        }
+        assess(&[], &self.order)
     }
 
-    fn report(&self, _: &Vec<Target>, services: &[Arc<Facts>]) -> Report {
+    fn report(&self, looked: &Arc<Line>, seen: &[Arc<Facts>]) -> Report {
+        let mut facts: Vec<Facts> = seen.iter().map(|it| Facts::clone(it)).collect();
+        let domains = looked.domains.judge(&mut facts, now());
         Report {
-            targets: services
-                .iter()
-                .map(|it| judged(it, &self.order.profile))
-                .collect(),
-            ..self.blank()
+            domains,
+            ..assess(&facts, &self.order)
         }
     }
 }
@@ -107,6 +109,7 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
         settings: Settings::read(given)?,
         order: order.clone(),
         means: Arc::new(means(given, settings, order)?),
+        domains: Domains::new(settings, selectors(given))?,
     };
     let mut out = Out::new(state);
     let plan = plan(given, order);

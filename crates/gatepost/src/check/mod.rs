@@ -4,6 +4,7 @@
 
 mod apart;
 mod cli;
+mod domains;
 mod every;
 mod list;
 mod output;
@@ -14,10 +15,11 @@ use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
 use gatepost_audit::check::document::{Judged, Report};
+use gatepost_audit::check::domain::DomainFacts;
 use gatepost_audit::check::examine::{Means, Tier, examine};
 use gatepost_audit::check::facts::Facts;
 use gatepost_audit::check::fixes;
-use gatepost_audit::check::judge::judge;
+use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::Profile;
 use gatepost_audit::check::target::Target;
 use gatepost_audit::finding::Severity;
@@ -60,6 +62,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
 struct Sight {
     report: Report,
     facts: Vec<Facts>,
+    domains: Vec<DomainFacts>,
 }
 
 /// Looks at everything named on the command line.
@@ -69,13 +72,40 @@ async fn see(
     order: &Order,
     means: &Arc<Means>,
 ) -> Result<Sight, Failure> {
+    let mut domains = domains::Domains::new(settings, selectors(given))?;
     let mut targets = Vec::new();
     for text in given.get_many::<String>("target").into_iter().flatten() {
-        targets.extend(target::read(text, order.role, settings).await?);
+        targets.extend(services(text, &mut domains, settings, order).await?);
     }
-    let facts = look(targets, means).await;
-    let report = assess(&facts, order);
-    Ok(Sight { report, facts })
+    let mut facts = look(targets, means).await;
+    let judged = domains.judge(&mut facts, now());
+    let mut report = assess(&facts, order);
+    report.domains = judged;
+    let domains = domains.found();
+    Ok(Sight {
+        report,
+        facts,
+        domains,
+    })
+}
+
+/// The services a word stands for: those of a domain, or of a server.
+async fn services(
+    text: &str,
+    domains: &mut domains::Domains,
+    settings: &Settings,
+    order: &Order,
+) -> Result<Vec<Target>, Failure> {
+    match domains.examine(text, settings).await? {
+        Some(services) => Ok(services),
+        None => target::read(text, order.role, settings).await,
+    }
+}
+
+/// Selectors of DKIM keys to look at.
+fn selectors(given: &ArgMatches) -> Vec<String> {
+    let named = given.get_many::<String>("selector");
+    named.into_iter().flatten().cloned().collect()
 }
 
 /// What was asked for.
@@ -172,15 +202,18 @@ fn assess(facts: &[Facts], order: &Order) -> Report {
         tier: order.tier.label().to_owned(),
         at: now(),
         domains: Vec::new(),
-        targets: facts.iter().map(|it| judged(it, &order.profile)).collect(),
+        targets: judged(facts, &order.profile),
     }
 }
 
-/// Judged, with what to write in the server's own program.
-fn judged(facts: &Facts, profile: &Profile) -> Judged {
-    let mut judged = judge(facts, profile);
-    fixes::advise(&mut judged, facts);
-    judged
+/// Judged, one by one and beside each other, with what to write in each server's own program.
+fn judged(facts: &[Facts], profile: &Profile) -> Vec<Judged> {
+    let mut all: Vec<Judged> = facts.iter().map(|it| judge(it, profile)).collect();
+    compare(facts, &mut all, profile);
+    for (judged, facts) in all.iter_mut().zip(facts) {
+        fixes::advise(judged, facts);
+    }
+    all
 }
 
 fn end(given: &ArgMatches, report: &Report, fail_on: Severity) -> Result<(), Failure> {

@@ -56,7 +56,11 @@ pub(super) fn tell(
     fail_on: Severity,
     seen: &Sight,
 ) -> Result<(), Failure> {
-    let Sight { report, facts } = seen;
+    let Sight {
+        report,
+        facts,
+        domains,
+    } = seen;
     if as_json {
         println!("{}", report.as_json(fail_on));
     } else if !given.get_flag("nagios") {
@@ -74,7 +78,9 @@ pub(super) fn tell(
         prometheus::metrics(report, &lives)
     })?;
     write(given, "facts", || {
-        Kept::new(&report.tier, report.at, facts.clone()).to_json()
+        Kept::new(&report.tier, report.at, facts.clone())
+            .with(domains.clone())
+            .to_json()
     })
 }
 

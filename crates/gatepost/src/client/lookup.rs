@@ -31,7 +31,7 @@ pub(crate) fn resolver(settings: &Settings) -> Result<Resolver<Network>, Failure
 }
 
 /// The trust anchors: those of the root, or of the file named in the environment.
-fn anchors() -> Result<Anchors, Failure> {
+pub(crate) fn anchors() -> Result<Anchors, Failure> {
     let Some(path) = std::env::var_os("GATEPOST_TRUST_ANCHORS") else {
         return Ok(Anchors::root());
     };

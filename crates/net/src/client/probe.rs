@@ -142,6 +142,10 @@ impl Probe {
             }
         };
         self.unread = secured.early;
+        // Our last words of the handshake would travel with the first command; here nobody may say one for a while.
+        if self.connection.flush_all().await.is_err() {
+            return Err(broken(TlsFailure::PeerGone));
+        }
         Ok(Shaken {
             facts: secured.facts,
             evidence: attempt.evidence().unwrap_or_default(),

@@ -14,6 +14,15 @@ use crate::finding::Severity;
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
     let facts = bench.facts;
+    let refuses_name = facts
+        .handshake_failed
+        .as_ref()
+        .is_some_and(|it| it.alert == Some(112));
+    if refuses_name {
+        let evidence = "the server has no certificate for this name (alert 112, unrecognized_name)";
+        bench.fail("CERT-NAME", evidence);
+        return;
+    }
     let chain = chain(facts);
     let Some(first) = chain.first() else {
         if let Some(why) = &facts.stopped {

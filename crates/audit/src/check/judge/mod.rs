@@ -6,9 +6,11 @@
 //! | [`injection`] | what became of commands slipped in |
 //! | [`tls`] | versions, suites, key exchange, extensions |
 //! | [`certificate`] | the certificate and its chain |
+//! | [`host`] | what the services of a host say about each other |
 
 mod certificate;
 mod dialogue;
+mod host;
 mod injection;
 mod tls;
 
@@ -17,6 +19,8 @@ use super::facts::{Facts, Reach, Seen};
 use super::profile::Profile;
 use super::target::{Role, Start};
 use crate::finding::{Severity, Status};
+
+pub use host::compare;
 
 /// Judges what was seen of one service.
 #[must_use]

@@ -192,6 +192,10 @@ fn failed(failure: &ShakeFailure) -> HandshakeFailed {
     HandshakeFailed {
         label: label.to_owned(),
         text: shake_words(failure),
+        alert: match failure {
+            ShakeFailure::Tls(TlsFailure::PeerAlert(number), _) => Some(*number),
+            _ => None,
+        },
         classic_works: None,
     }
 }

@@ -1,0 +1,300 @@
+//! The judge of a single service: from facts made by hand to checks.
+
+use std::net::IpAddr;
+
+use gatepost_audit::check::document::Judged;
+use gatepost_audit::check::facts::{
+    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Reach, Seen,
+    StartTls,
+};
+use gatepost_audit::check::judge::{compare, judge};
+use gatepost_audit::check::profile::{DEFAULT, Profile, names};
+use gatepost_audit::check::target::{Protocol, Role, Start, Target};
+use gatepost_audit::finding::{Severity, Status};
+
+fn target(protocol: Protocol, role: Role) -> Target {
+    Target {
+        host: "mail.example.test".to_owned(),
+        address: IpAddr::from([192, 0, 2, 1]),
+        port: 25,
+        protocol,
+        start: Start::StartTls,
+        role,
+    }
+}
+
+/// A sound service, as far as a single connection shows it.
+fn sound(protocol: Protocol, role: Role) -> Facts {
+    let mut facts = Facts::new(
+        target(protocol, role),
+        1_764_200_000,
+        Reach::Connected { milliseconds: 3 },
+    );
+    facts.connections = 1;
+    facts.greeting = Seen::Known(Greeting {
+        kind: GreetingKind::Welcome,
+        text: "220 mail.example.test ESMTP".to_owned(),
+        milliseconds: 4,
+    });
+    facts.clear = Seen::Known(words(&["STARTTLS", "STLS", "LOGINDISABLED"]));
+    facts.start_tls = Seen::Known(StartTls {
+        offered: true,
+        accepted: Some(true),
+        reply: Some("220 go ahead".to_owned()),
+        ..StartTls::default()
+    });
+    facts.handshake = Seen::Known(Handshake {
+        version: "TLSv1.3".to_owned(),
+        suite: "TLS_AES_128_GCM_SHA256".to_owned(),
+        group: Some("X25519MLKEM768".to_owned()),
+        alpn: None,
+        chain: Vec::new(),
+        staple: 0,
+        milliseconds: 9,
+        verdict: Vec::new(),
+        verified: None,
+    });
+    facts.encrypted = Seen::Known(words(&["SIZE 1000"]));
+    facts.unasked = Seen::Known(None);
+    facts.second = Seen::Known(None);
+    facts
+}
+
+fn words(words: &[&str]) -> Capabilities {
+    Capabilities {
+        words: words.iter().map(|it| (*it).to_owned()).collect(),
+        ..Capabilities::default()
+    }
+}
+
+fn judged(facts: &Facts, profile: &str) -> Judged {
+    judge(facts, &Profile::find(profile).unwrap())
+}
+
+fn status(judged: &Judged, id: &str) -> Option<(Status, Severity)> {
+    let check = judged.checks.iter().find(|it| it.rule.id == id)?;
+    Some((check.status, check.severity))
+}
+
+fn taken(suite: u16) -> Seen<HelloAnswer> {
+    Seen::Known(HelloAnswer {
+        version: Some(0x0303),
+        suite: Some(suite),
+        ..HelloAnswer::default()
+    })
+}
+
+fn refused(alert: u8) -> Seen<HelloAnswer> {
+    Seen::Known(HelloAnswer {
+        alert: Some(alert),
+        ..HelloAnswer::default()
+    })
+}
+
+#[test]
+fn a_sound_service_has_no_finding_in_any_profile() {
+    for protocol in [Protocol::Smtp, Protocol::Imap, Protocol::Pop3] {
+        for name in names() {
+            let result = judged(&sound(protocol, Role::Access), name);
+            let bad: Vec<_> = result.checks.iter().filter(|it| it.is_finding()).collect();
+            assert!(bad.is_empty(), "{protocol:?} {name}: {bad:?}");
+        }
+    }
+}
+
+#[test]
+fn facts_survive_being_kept() {
+    let mut facts = sound(Protocol::Smtp, Role::Mx);
+    facts.hellos.insert("weak".to_owned(), refused(40));
+    facts.injection = Seen::Known(Injection::Executed {
+        proof: "250 ok".to_owned(),
+    });
+    facts.state_kept = Seen::unknown("throttled");
+    let kept = serde_json::to_string(&facts).unwrap();
+    let again: Facts = serde_json::from_str(&kept).unwrap();
+    assert_eq!(again, facts);
+    assert_eq!(judged(&again, "strict"), judged(&facts, "strict"));
+}
+
+#[test]
+fn what_could_not_be_told_is_never_a_pass_nor_a_fault() {
+    let mut facts = sound(Protocol::Smtp, Role::Submission);
+    facts.injection = Seen::unknown("421 too many");
+    facts.login_in_clear = Seen::unknown("421 too many");
+    facts.hellos.insert("weak".to_owned(), Seen::unknown("421"));
+    facts
+        .hellos
+        .insert("tls1.1".to_owned(), Seen::unknown("421"));
+    facts.stopped = Some("421 too many".to_owned());
+    let result = judged(&facts, DEFAULT);
+    for id in [
+        "INJ-001",
+        "AUTH-002",
+        "CIPH-NULL",
+        "CIPH-RC4",
+        "TLS-10",
+        "TLS-11",
+        "STLS-007",
+        "CIPH-kRSA",
+        "NET-003",
+    ] {
+        let (status, _) = status(&result, id).unwrap_or_else(|| panic!("{id} is not there"));
+        assert_eq!(status, Status::Inconclusive, "{id}");
+        let check = result.checks.iter().find(|it| it.rule.id == id).unwrap();
+        assert!(check.missing > 0, "{id}");
+    }
+}
+
+#[test]
+fn the_part_a_service_plays_decides_how_grave_a_fault_is() {
+    let mut facts = sound(Protocol::Smtp, Role::Mx);
+    facts.clear = Seen::Known(words(&["AUTH PLAIN LOGIN"]));
+    facts.start_tls = Seen::Known(StartTls {
+        offered: false,
+        accepted: Some(false),
+        ..StartTls::default()
+    });
+    let mx = judged(&facts, DEFAULT);
+    assert_eq!(
+        status(&mx, "STLS-001"),
+        Some((Status::Fail, Severity::High))
+    );
+    assert_eq!(
+        status(&mx, "AUTH-001"),
+        Some((Status::Fail, Severity::High))
+    );
+    facts.target.role = Role::Submission;
+    let submission = judged(&facts, DEFAULT);
+    let critical = Some((Status::Fail, Severity::Critical));
+    assert_eq!(status(&submission, "STLS-001"), critical);
+    assert_eq!(status(&submission, "AUTH-001"), critical);
+}
+
+#[test]
+fn logins_in_clear_are_found_in_every_protocols_words() {
+    let offers = |protocol, list: &[&str]| {
+        let mut facts = sound(protocol, Role::Access);
+        facts.clear = Seen::Known(words(list));
+        status(&judged(&facts, DEFAULT), "AUTH-001").unwrap().0
+    };
+    let (pass, fail) = (Status::Pass, Status::Fail);
+    assert_eq!(offers(Protocol::Smtp, &["AUTH=LOGIN"]), fail);
+    assert_eq!(offers(Protocol::Smtp, &["AUTH EXTERNAL"]), pass);
+    assert_eq!(offers(Protocol::Imap, &["IMAP4REV1"]), fail);
+    assert_eq!(offers(Protocol::Imap, &["LOGINDISABLED"]), pass);
+    assert_eq!(
+        offers(Protocol::Imap, &["LOGINDISABLED", "AUTH=PLAIN"]),
+        fail
+    );
+    assert_eq!(offers(Protocol::Pop3, &["USER"]), fail);
+    assert_eq!(offers(Protocol::Pop3, &["SASL SCRAM-SHA-256"]), fail);
+    assert_eq!(offers(Protocol::Pop3, &["STLS"]), pass);
+    assert_eq!(offers(Protocol::Sieve, &["SASL", "STARTTLS"]), pass);
+    assert_eq!(offers(Protocol::Sieve, &["SASL PLAIN"]), fail);
+}
+
+#[test]
+fn a_class_of_suites_is_absent_only_when_the_last_hello_was_refused() {
+    let mut facts = sound(Protocol::Smtp, Role::Submission);
+    facts.hellos.insert("weak".to_owned(), taken(0xc018));
+    facts
+        .hellos
+        .insert("weak-2".to_owned(), Seen::unknown("used up"));
+    let result = judged(&facts, DEFAULT);
+    assert_eq!(
+        status(&result, "CIPH-ANON"),
+        Some((Status::Fail, Severity::Critical))
+    );
+    assert_eq!(status(&result, "CIPH-RC4").unwrap().0, Status::Inconclusive);
+    facts.hellos.insert("weak-2".to_owned(), refused(40));
+    let result = judged(&facts, DEFAULT);
+    assert_eq!(status(&result, "CIPH-RC4").unwrap().0, Status::Pass);
+    // An exchanger offers them to senders that verify nobody.
+    facts.target.role = Role::Mx;
+    let result = judged(&facts, DEFAULT);
+    assert_eq!(status(&result, "CIPH-ANON").unwrap().0, Status::Info);
+}
+
+#[test]
+fn one_alert_about_versions_settles_all_older_ones() {
+    let mut facts = sound(Protocol::Imap, Role::Access);
+    facts.hellos.insert("tls1.1".to_owned(), refused(70));
+    let result = judged(&facts, DEFAULT);
+    for id in ["TLS-10", "TLS-11", "TLS-SSL3"] {
+        assert_eq!(status(&result, id).unwrap().0, Status::Pass, "{id}");
+    }
+    // Another alert says nothing about versions.
+    facts.hellos.insert("tls1.1".to_owned(), refused(40));
+    let result = judged(&facts, DEFAULT);
+    assert_eq!(status(&result, "TLS-11").unwrap().0, Status::Pass);
+    assert_eq!(status(&result, "TLS-10"), None);
+}
+
+#[test]
+fn injection_is_proved_told_and_named_by_protocol() {
+    for (protocol, id) in [
+        (Protocol::Smtp, "INJ-001"),
+        (Protocol::Imap, "INJ-002"),
+        (Protocol::Pop3, "INJ-003"),
+        (Protocol::Sieve, "INJ-004"),
+    ] {
+        let mut facts = sound(protocol, Role::Access);
+        let proof = "it came back".to_owned();
+        facts.injection = Seen::Known(Injection::Executed {
+            proof: proof.clone(),
+        });
+        let result = judged(&facts, DEFAULT);
+        let check = result.checks.iter().find(|it| it.rule.id == id).unwrap();
+        assert_eq!(check.status, Status::Fail);
+        assert!(check.evidence.contains(&proof) && check.fix.is_some());
+        facts.injection = Seen::Known(Injection::AnsweredInClear { words: proof });
+        let result = judged(&facts, DEFAULT);
+        assert_eq!(status(&result, id).unwrap().0, Status::Pass);
+        assert_eq!(status(&result, "INJ-007").unwrap().0, Status::Fail);
+    }
+}
+
+#[test]
+fn a_modern_profile_wants_one_version_alone() {
+    let mut facts = sound(Protocol::Imap, Role::Access);
+    facts.hellos.insert("tls1.2".to_owned(), taken(0xc02b));
+    assert_eq!(
+        status(&judged(&facts, DEFAULT), "TLS-12").unwrap().0,
+        Status::Pass
+    );
+    let modern = judged(&facts, "mozilla-6-modern");
+    assert_eq!(status(&modern, "TLS-12").unwrap().0, Status::Fail);
+    facts.hellos.insert("tls1.2".to_owned(), refused(70));
+    let modern = judged(&facts, "mozilla-6-modern");
+    assert_eq!(status(&modern, "TLS-12").unwrap().0, Status::Pass);
+}
+
+#[test]
+fn services_of_a_host_are_compared() {
+    let mut starttls = sound(Protocol::Imap, Role::Access);
+    let mut implicit = sound(Protocol::Imap, Role::Access);
+    implicit.target.start = Start::Implicit;
+    implicit.target.port = 993;
+    for facts in [&mut starttls, &mut implicit] {
+        if let Seen::Known(handshake) = &mut facts.handshake {
+            handshake.chain = vec!["AAAA".to_owned()];
+        }
+    }
+    let told = |starttls: &Facts| {
+        let facts = [starttls.clone(), implicit.clone()];
+        let profile = Profile::find(DEFAULT).unwrap();
+        let mut judged: Vec<Judged> = facts.iter().map(|it| judge(it, &profile)).collect();
+        compare(&facts, &mut judged, &profile);
+        assert_eq!(status(&judged[1], "OPOS-001"), None);
+        let info = Some((Status::Info, Severity::Info));
+        assert_eq!(status(&judged[0], "IMPL-004"), info);
+        status(&judged[0], "OPOS-001").unwrap().0
+    };
+    assert_eq!(told(&starttls), Status::Pass);
+    starttls.unasked = Seen::Known(Some("* OK again".to_owned()));
+    assert_eq!(told(&starttls), Status::Fail);
+    if let Seen::Known(handshake) = &mut starttls.handshake {
+        handshake.chain = vec!["BBBB".to_owned()];
+    }
+    assert_eq!(told(&starttls), Status::Pass);
+}

@@ -1,0 +1,161 @@
+//! Domains on the command line: which words are some, what DNS says of them, and the services that follow.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use gatepost_audit::check::document::JudgedDomain;
+use gatepost_audit::check::domain::{self, DomainFacts, Means};
+use gatepost_audit::check::facts::{Facts, Reach};
+use gatepost_audit::check::target::Target;
+use gatepost_net::dns::Network;
+use gatepost_trust::dns::{Lookup as _, Name, Status};
+
+use crate::client::settings::Settings;
+use crate::client::url::Host;
+use crate::client::{lookup, network};
+use crate::exit::Failure;
+
+/// The domains of one run.
+pub(super) struct Domains {
+    means: Means,
+    found: Vec<DomainFacts>,
+}
+
+impl Domains {
+    /// None asked yet.
+    pub(super) fn new(settings: &Settings, selectors: Vec<String>) -> Result<Self, Failure> {
+        let network = match settings.dns {
+            Some(address) => Network::new(vec![address]),
+            None => Network::system(),
+        };
+        let roots = Arc::new(super::roots(settings)?);
+        let dialer = network::dialer(settings)?;
+        let mut means = Means::new(network, lookup::anchors()?, dialer, roots);
+        means.selectors = selectors;
+        if let Some(timeout) = settings.timeout {
+            means.patience = timeout;
+        }
+        Ok(Self {
+            means,
+            found: Vec::new(),
+        })
+    }
+
+    /// The same way to answers, and nothing found yet.
+    pub(super) fn fresh(&self) -> Self {
+        Self {
+            means: self.means.clone(),
+            found: Vec::new(),
+        }
+    }
+
+    /// These, as they were kept.
+    pub(super) fn judge_kept(
+        found: &[DomainFacts],
+        services: &[Facts],
+        at: u64,
+    ) -> Vec<JudgedDomain> {
+        let judge = |facts: &DomainFacts| JudgedDomain {
+            domain: facts.domain.clone(),
+            checks: domain::judge(facts, services, at),
+        };
+        found.iter().map(judge).collect()
+    }
+
+    /// What was found.
+    pub(super) fn found(self) -> Vec<DomainFacts> {
+        self.found
+    }
+
+    /// Asks everything about a domain; the services that follow. None when the word is no domain but a server.
+    pub(super) async fn examine(
+        &mut self,
+        text: &str,
+        settings: &Settings,
+    ) -> Result<Option<Vec<Target>>, Failure> {
+        let Some(name) = self.domain(text, settings).await? else {
+            return Ok(None);
+        };
+        let facts = Box::pin(domain::examine(&name, &self.means)).await;
+        let targets = resolved(domain::targets(&facts), settings);
+        self.found.push(facts);
+        Ok(Some(targets))
+    }
+
+    /// The domain a word means. `anna@example.org` is always one; a bare name is one when it has MX records, and when it has no address
+    /// either, so that there is somebody to say what is wrong.
+    async fn domain(&self, text: &str, settings: &Settings) -> Result<Option<String>, Failure> {
+        if text.contains("://") {
+            return Ok(None);
+        }
+        if let Some((_, domain)) = text.rsplit_once('@') {
+            let Ok(Host::Name(name)) = Host::parse(domain) else {
+                return Err(Failure::usage(format!("{text}: no domain behind the @")));
+            };
+            return Ok(Some(name));
+        }
+        let Ok(Host::Name(host)) = Host::parse(text) else {
+            return Ok(None);
+        };
+        let said = settings
+            .resolve
+            .iter()
+            .any(|it| it.host.eq_ignore_ascii_case(&host));
+        if said || lookup::is_local(&host) {
+            return Ok(None);
+        }
+        let Ok(name) = host.parse::<Name>() else {
+            return Ok(None);
+        };
+        let now = std::time::SystemTime::now();
+        let answer = Box::pin(self.means.resolver.mx(&name, now)).await;
+        if !answer.records.is_empty() || matches!(answer.status, Status::Bogus(_)) {
+            return Ok(Some(host));
+        }
+        let dialer = network::dialer(settings)?;
+        let addresses = dialer.resolver.resolve(&host).await;
+        Ok(addresses.map_or(true, |it| it.is_empty()).then_some(host))
+    }
+
+    /// Judges the domains by what was seen of their services, and leaves out services at usual names that nobody announced and nobody
+    /// runs.
+    pub(super) fn judge(&self, services: &mut Vec<Facts>, at: u64) -> Vec<JudgedDomain> {
+        let judged = Self::judge_kept(&self.found, services, at);
+        services.retain(|it| !self.is_nobody(it));
+        judged
+    }
+
+    fn is_nobody(&self, service: &Facts) -> bool {
+        !matches!(service.reach, Reach::Connected { .. })
+            && self
+                .found
+                .iter()
+                .any(|facts| domain::is_guess(facts, &service.target))
+    }
+}
+
+/// What the user said about a host and port comes before what DNS said.
+fn resolved(targets: Vec<Target>, settings: &Settings) -> Vec<Target> {
+    let mut found: Vec<Target> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for target in targets {
+        let said = settings
+            .resolve
+            .iter()
+            .filter(|it| it.host.eq_ignore_ascii_case(&target.host) && it.port == target.port);
+        let mut addresses: Vec<IpAddr> = said.map(|it| it.address).collect();
+        if addresses.is_empty() {
+            addresses.push(target.address);
+        }
+        for address in addresses {
+            if seen.insert((address, target.port, target.host.clone())) {
+                found.push(Target {
+                    address,
+                    ..target.clone()
+                });
+            }
+        }
+    }
+    found
+}
