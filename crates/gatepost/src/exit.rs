@@ -36,6 +36,14 @@ impl Failure {
         }
     }
 
+    /// This code, and nothing to say: all was said already.
+    pub(crate) const fn silent(code: u8) -> Self {
+        Self {
+            code,
+            text: String::new(),
+        }
+    }
+
     /// The exit code.
     pub(crate) const fn code(&self) -> u8 {
         self.code
@@ -43,7 +51,9 @@ impl Failure {
 
     /// Says it on standard error.
     pub(crate) fn report(&self) -> ExitCode {
-        eprintln!("gatepost: {}", self.text);
+        if !self.text.is_empty() {
+            eprintln!("gatepost: {}", self.text);
+        }
         ExitCode::from(self.code)
     }
 }

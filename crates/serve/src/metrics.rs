@@ -172,16 +172,21 @@ impl Default for Metrics {
 
 /// Serves the page until the task is dropped. One request at a time, two seconds each: it is for a collector, not the world.
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
+    serve_page(listener, || metrics.page()).await;
+}
+
+/// The same for any page of `OpenMetrics` text.
+pub async fn serve_page(listener: TcpListener, page: impl Fn() -> String) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
-            let _ = tokio::time::timeout(Duration::from_secs(2), answer(stream, &metrics)).await;
+            let _ = tokio::time::timeout(Duration::from_secs(2), answer(stream, &page)).await;
         } else {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()> {
+async fn answer(mut stream: TcpStream, page: impl Fn() -> String) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|window| window == b"\r\n\r\n") && request.len() < 8192 {
         if stream.read_buf(&mut request).await? == 0 {
@@ -192,7 +197,7 @@ async fn answer(mut stream: TcpStream, metrics: &Metrics) -> std::io::Result<()>
         (
             "200 OK",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            metrics.page(),
+            page(),
         )
     } else {
         (

@@ -14,13 +14,24 @@
 //! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
 
 mod budget;
+pub mod diff;
 pub mod document;
 pub mod domain;
 pub mod examine;
 pub mod facts;
+pub mod fixes;
 pub mod judge;
+pub mod kept;
+pub mod life;
+pub mod list;
+pub mod news;
 mod probes;
 pub mod profile;
 mod reply;
+#[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
+mod schema_tests;
+pub mod score;
 mod talk;
 pub mod target;

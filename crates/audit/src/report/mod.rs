@@ -1,6 +1,21 @@
 //! Findings, told: text for people, JSON with a version for programs, SARIF for the tools that show findings beside the lines.
+//!
+//! | module | for |
+//! |---|---|
+//! | this one, [`sarif`] | findings in files, each at its line |
+//! | [`terminal`], [`html`], [`summary_page`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
+//! | [`page`], [`shown`] | the frame of a page; words of others made harmless |
 
+pub mod csv;
+pub mod facts;
+pub mod html;
+pub mod junit;
+pub mod page;
+pub mod prometheus;
 pub mod sarif;
+pub mod shown;
+pub mod summary_page;
+pub mod terminal;
 
 use std::fmt::Write;
 
@@ -81,6 +96,12 @@ pub fn json(findings: &[Finding]) -> Value {
         })
         .collect();
     json!({ "schema": SCHEMA, "findings": findings })
+}
+
+/// A number and its noun.
+pub(crate) fn plural(count: u32, noun: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{end}")
 }
 
 /// 1 when a finding is at or above the threshold, else 0.

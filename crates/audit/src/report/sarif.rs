@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::finding::{Finding, Severity};
+use crate::check::document::{Check, Report};
+use crate::finding::{Finding, Severity, Status};
 use crate::rules::Rule;
 
 const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
@@ -12,15 +13,56 @@ const SCHEMA: &str = "https://json.schemastore.org/sarif-2.1.0.json";
 /// The log of one run. `version` is that of the program.
 #[must_use]
 pub fn sarif(findings: &[Finding], version: &str) -> Value {
-    let mut rules: BTreeMap<&str, &Rule> = BTreeMap::new();
-    for finding in findings {
-        rules.insert(finding.rule.id, finding.rule);
-    }
-    let place = |id: &str| rules.keys().position(|it| *it == id).unwrap_or_default();
+    let rules: Rules<'_> = findings.iter().map(|it| (it.rule.id, it.rule)).collect();
     let results: Vec<Value> = findings
         .iter()
-        .map(|finding| result(finding, place(finding.rule.id)))
+        .map(|finding| result(finding, place(&rules, finding.rule.id)))
         .collect();
+    log(&rules, &results, version)
+}
+
+/// The log of a check of live servers. They have no lines: a result stands at a logical location, the service or the domain. What could
+/// not be told is open, which is neither a failure nor a pass; what is good is not in the log.
+#[must_use]
+pub fn sarif_of_checks(report: &Report, version: &str) -> Value {
+    let told: Vec<(String, &Check)> = report
+        .checks()
+        .filter(|(_, it)| it.is_finding() || it.status == Status::Inconclusive)
+        .collect();
+    let rules: Rules<'_> = told.iter().map(|(_, it)| (it.rule.id, it.rule)).collect();
+    let results: Vec<Value> = told
+        .iter()
+        .map(|(subject, it)| answer(subject, it, place(&rules, it.rule.id)))
+        .collect();
+    log(&rules, &results, version)
+}
+
+/// The rules named in a log, by id.
+type Rules<'a> = BTreeMap<&'a str, &'a Rule>;
+
+fn place(rules: &Rules<'_>, id: &str) -> usize {
+    rules.keys().position(|it| *it == id).unwrap_or_default()
+}
+
+fn answer(subject: &str, check: &Check, index: usize) -> Value {
+    let advice = check.fix.as_deref();
+    let advice = advice.map_or_else(String::new, |fix| format!(" What to do: {fix}"));
+    let (kind, level) = if check.status == Status::Inconclusive {
+        ("open", "none")
+    } else {
+        ("fail", level(check.severity))
+    };
+    json!({
+        "ruleId": check.rule.id, "ruleIndex": index, "kind": kind, "level": level,
+        "message": { "text": format!("{subject}: {}: {}{advice}", check.evidence, check.rule.text) },
+        "locations": [{ "logicalLocations": [{ "fullyQualifiedName": subject, "kind": "resource" }] }],
+        // The same fault at the same place is the same result in the next run.
+        "partialFingerprints": { "gatepost/check/v1": format!("{}@{subject}", check.rule.id) },
+        "properties": { "severity": check.severity.word(), "missingConnections": check.missing },
+    })
+}
+
+fn log(rules: &Rules<'_>, results: &[Value], version: &str) -> Value {
     let described: Vec<Value> = rules.values().map(|it| describe(it)).collect();
     json!({
         "$schema": SCHEMA, "version": "2.1.0",
@@ -102,5 +144,35 @@ mod tests {
         let place = &run["results"][0]["locations"][0]["physicalLocation"];
         assert_eq!(place["artifactLocation"]["uri"], "a%20b/main.cf");
         assert_eq!(place["region"]["startColumn"], 23);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_open_and_what_is_good_is_not_there() {
+        let log = sarif_of_checks(&crate::check::samples::report(), "1");
+        let results = log["runs"][0]["results"].as_array().unwrap();
+        let kinds: Vec<(&str, &str, &str)> = results
+            .iter()
+            .map(|it| {
+                (
+                    it["ruleId"].as_str().unwrap(),
+                    it["kind"].as_str().unwrap(),
+                    it["level"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        let expected = [
+            ("STS-001", "fail", "warning"),
+            ("STLS-001", "fail", "error"),
+            ("INJ-001", "open", "none"),
+            ("CERT-NAME", "fail", "error"),
+        ];
+        assert_eq!(kinds, expected);
+        let rules = log["runs"][0]["tool"]["driver"]["rules"]
+            .as_array()
+            .unwrap();
+        for it in results {
+            let index = usize::try_from(it["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(rules[index]["id"], it["ruleId"]);
+        }
     }
 }

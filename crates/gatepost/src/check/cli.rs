@@ -15,6 +15,12 @@ const EXAMPLES: &str = "Examples:
   gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
   gatepost check mail.example.org --profile ncsc-2025 --fail-on medium
   gatepost check smtp://mx.example.org --json         for scripts
+  gatepost check mail.example.org --html report.html --junit report.xml
+  gatepost check --explain STLS-001                   what it means, and what to write in which program
+  gatepost check --reassess facts.json --profile strict
+  gatepost check --diff monday.json tuesday.json
+  gatepost check --list hosts.txt --tier light --state hosts.state > hosts.jsonl
+  gatepost check mail.example.org --every 6h --state watch.json --metrics 127.0.0.1:9464
 
 No credential and no mail is ever sent. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 3 nothing failed and something could not be told.";
@@ -30,7 +36,7 @@ pub(crate) fn command() -> Command {
             Arg::new("target")
                 .value_name("TARGET")
                 .action(ArgAction::Append)
-                .required(true)
+                .required_unless_present_any(super::output::WITHOUT_TARGET)
                 .help("A domain, a host, HOST:PORT, or a URL such as smtp://mail.example.org:25"),
         )
         .arg(
@@ -103,6 +109,11 @@ pub(crate) fn command() -> Command {
                 .value_name("NAME")
                 .help("The name the certificate must be for [default: the host as you wrote it]"),
         );
+    let command = command
+        .args(super::output::flags())
+        .args(super::apart::flags())
+        .args(super::list::flags())
+        .args(super::every::flags());
     let command = command.arg(
         Arg::new("selector")
             .long("selector")

@@ -42,6 +42,32 @@ impl Domains {
         })
     }
 
+    /// The same way to answers, and nothing found yet.
+    pub(super) fn fresh(&self) -> Self {
+        Self {
+            means: self.means.clone(),
+            found: Vec::new(),
+        }
+    }
+
+    /// These, as they were kept.
+    pub(super) fn judge_kept(
+        found: &[DomainFacts],
+        services: &[Facts],
+        at: u64,
+    ) -> Vec<JudgedDomain> {
+        let judge = |facts: &DomainFacts| JudgedDomain {
+            domain: facts.domain.clone(),
+            checks: domain::judge(facts, services, at),
+        };
+        found.iter().map(judge).collect()
+    }
+
+    /// What was found.
+    pub(super) fn found(self) -> Vec<DomainFacts> {
+        self.found
+    }
+
     /// Asks everything about a domain; the services that follow. None when the word is no domain but a server.
     pub(super) async fn examine(
         &mut self,
@@ -95,11 +121,7 @@ impl Domains {
     /// Judges the domains by what was seen of their services, and leaves out services at usual names that nobody announced and nobody
     /// runs.
     pub(super) fn judge(&self, services: &mut Vec<Facts>, at: u64) -> Vec<JudgedDomain> {
-        let judged = self.found.iter().map(|facts| JudgedDomain {
-            domain: facts.domain.clone(),
-            checks: domain::judge(facts, services, at),
-        });
-        let judged = judged.collect();
+        let judged = Self::judge_kept(&self.found, services, at);
         services.retain(|it| !self.is_nobody(it));
         judged
     }

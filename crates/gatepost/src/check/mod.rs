@@ -2,21 +2,27 @@
 //!
 //! Here stand what was asked for, the way to it, and what is printed; all looking and judging is done by `audit::check`.
 
+mod apart;
 mod cli;
 mod domains;
+mod every;
+mod list;
+mod output;
 mod target;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
-use gatepost_audit::check::document::Report;
+use gatepost_audit::check::document::{Judged, Report};
+use gatepost_audit::check::domain::DomainFacts;
 use gatepost_audit::check::examine::{Means, Tier, examine};
 use gatepost_audit::check::facts::Facts;
-use gatepost_audit::check::judge::judge;
+use gatepost_audit::check::fixes;
+use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::Profile;
 use gatepost_audit::check::target::Target;
-use gatepost_audit::finding::{Severity, Status};
+use gatepost_audit::finding::Severity;
 use gatepost_trust::verify::Roots;
 
 pub(crate) use cli::command;
@@ -33,30 +39,67 @@ const TOGETHER: usize = 4;
 const AT_ONCE: usize = 6;
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
+    if let Some(outcome) = apart::run(given) {
+        return outcome;
+    }
     let settings = Settings::read(given)?;
     let order = Order::read(given)?;
-    let report = block_on(async {
-        let means = Arc::new(means(given, &settings, &order)?);
-        let mut domains = domains::Domains::new(&settings, selectors(given))?;
-        let mut targets = Vec::new();
-        for text in given.get_many::<String>("target").into_iter().flatten() {
-            match domains.examine(text, &settings).await? {
-                Some(services) => targets.extend(services),
-                None => targets.extend(target::read(text, order.role, &settings).await?),
-            }
-        }
-        let mut facts = look(targets, &means).await;
-        let judged = domains.judge(&mut facts, now());
-        let mut report = assess(&facts, &order);
-        report.domains = judged;
-        Ok(report)
-    })?;
-    if settings.json {
-        println!("{}", report.as_json(order.fail_on));
-    } else {
-        print!("{}", text(&report));
+    if given.contains_id("list") {
+        return list::run(given, &settings, &order);
     }
-    end(&report, order.fail_on)
+    if given.contains_id("every") {
+        return every::run(given, &settings, &order);
+    }
+    let seen = block_on(async {
+        let means = Arc::new(means(given, &settings, &order)?);
+        see(given, &settings, &order, &means).await
+    })?;
+    output::tell(given, settings.json, order.fail_on, &seen)?;
+    end(given, &seen.report, order.fail_on)
+}
+
+/// What was seen, and what it is worth.
+struct Sight {
+    report: Report,
+    facts: Vec<Facts>,
+    domains: Vec<DomainFacts>,
+}
+
+/// Looks at everything named on the command line.
+async fn see(
+    given: &ArgMatches,
+    settings: &Settings,
+    order: &Order,
+    means: &Arc<Means>,
+) -> Result<Sight, Failure> {
+    let mut domains = domains::Domains::new(settings, selectors(given))?;
+    let mut targets = Vec::new();
+    for text in given.get_many::<String>("target").into_iter().flatten() {
+        targets.extend(services(text, &mut domains, settings, order).await?);
+    }
+    let mut facts = look(targets, means).await;
+    let judged = domains.judge(&mut facts, now());
+    let mut report = assess(&facts, order);
+    report.domains = judged;
+    let domains = domains.found();
+    Ok(Sight {
+        report,
+        facts,
+        domains,
+    })
+}
+
+/// The services a word stands for: those of a domain, or of a server.
+async fn services(
+    text: &str,
+    domains: &mut domains::Domains,
+    settings: &Settings,
+    order: &Order,
+) -> Result<Vec<Target>, Failure> {
+    match domains.examine(text, settings).await? {
+        Some(services) => Ok(services),
+        None => target::read(text, order.role, settings).await,
+    }
 }
 
 /// Selectors of DKIM keys to look at.
@@ -66,6 +109,7 @@ fn selectors(given: &ArgMatches) -> Vec<String> {
 }
 
 /// What was asked for.
+#[derive(Clone)]
 struct Order {
     profile: Profile,
     tier: Tier,
@@ -158,48 +202,24 @@ fn assess(facts: &[Facts], order: &Order) -> Report {
         tier: order.tier.label().to_owned(),
         at: now(),
         domains: Vec::new(),
-        targets: facts.iter().map(|it| judge(it, &order.profile)).collect(),
+        targets: judged(facts, &order.profile),
     }
 }
 
-/// What matters first, then the rest.
-fn text(report: &Report) -> String {
-    let mut out = String::new();
-    for judged in &report.targets {
-        out.push_str(&format!(
-            "{}, {} connections\n",
-            judged.target, judged.connections
-        ));
-        let mut checks: Vec<_> = judged.checks.iter().collect();
-        checks.sort_by_key(|check| (rank(check.status), std::cmp::Reverse(check.severity)));
-        for check in checks {
-            out.push_str(&format!(
-                "  {:<14} {:<9} {:<12} {}\n",
-                check.status.word(),
-                check.severity.word(),
-                check.rule.id,
-                check.evidence
-            ));
-            if let Some(fix) = &check.fix {
-                out.push_str(&format!("{:40}fix: {fix}\n", ""));
-            }
-        }
+/// Judged, one by one and beside each other, with what to write in each server's own program.
+fn judged(facts: &[Facts], profile: &Profile) -> Vec<Judged> {
+    let mut all: Vec<Judged> = facts.iter().map(|it| judge(it, profile)).collect();
+    compare(facts, &mut all, profile);
+    for (judged, facts) in all.iter_mut().zip(facts) {
+        fixes::advise(judged, facts);
     }
-    out
+    all
 }
 
-fn rank(status: Status) -> u8 {
-    match status {
-        Status::Fail => 0,
-        Status::Warn => 1,
-        Status::Inconclusive => 2,
-        Status::Pass => 3,
-        Status::Info => 4,
-        Status::NotApplicable => 5,
+fn end(given: &ArgMatches, report: &Report, fail_on: Severity) -> Result<(), Failure> {
+    if given.get_flag("nagios") {
+        return output::nagios(report, fail_on);
     }
-}
-
-fn end(report: &Report, fail_on: Severity) -> Result<(), Failure> {
     match report.exit_code(fail_on) {
         0 => Ok(()),
         1 => Err(Failure::finding(format!(

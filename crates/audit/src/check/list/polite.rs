@@ -1,0 +1,311 @@
+//! Manners towards those who are asked. A list names many domains, but few providers stand behind them: without manners a fast program
+//! would knock at the same door hundreds of times a second, be taken for an attack, and learn nothing any more.
+//!
+//! A connection waits until each of these has a place: its address (so many at once), its network (a /24, for IPv6 a /48) and its provider
+//! (the base domain of the host), each so many new ones a second after a short burst. Loopback is nobody's network.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+/// How much is allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manners {
+    /// Connections at once, to everybody together.
+    pub connections: usize,
+    /// Examinations at once at one address.
+    pub per_address: usize,
+    /// New connections a second in one network.
+    pub network_rate: u32,
+    /// New connections a second at one provider.
+    pub provider_rate: u32,
+    /// How many may come at once after a pause.
+    pub burst: u32,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            per_address: 2,
+            network_rate: 5,
+            provider_rate: 20,
+            burst: 10,
+        }
+    }
+}
+
+/// Whose turn is counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    /// A /24 or a /48, by its first octets.
+    Network([u8; 6]),
+    /// A base domain.
+    Provider(String),
+}
+
+/// Beyond so many keys those that hold nobody back are forgotten.
+const MOST: usize = 1 << 16;
+
+#[derive(Debug, Default)]
+struct Turns {
+    /// When the next one would come if all came evenly (the virtual schedule of a leaky bucket).
+    next: HashMap<Key, Instant>,
+    doors: HashMap<IpAddr, Arc<Semaphore>>,
+}
+
+/// Gives turns.
+#[derive(Debug)]
+pub struct Turnstile {
+    manners: Manners,
+    all: Arc<Semaphore>,
+    turns: Mutex<Turns>,
+}
+
+/// The leave to connect, until it is dropped.
+#[derive(Debug)]
+pub struct Turn {
+    _door: OwnedSemaphorePermit,
+    _all: OwnedSemaphorePermit,
+}
+
+impl Turnstile {
+    /// With these manners.
+    #[must_use]
+    pub fn new(manners: Manners) -> Self {
+        Self {
+            manners,
+            all: Arc::new(Semaphore::new(manners.connections.max(1))),
+            turns: Mutex::default(),
+        }
+    }
+
+    /// Waits for a turn for so many connections to this address of this host. None only when the turnstile is being torn down.
+    pub async fn enter(&self, address: IpAddr, host: &str, connections: u32) -> Option<Turn> {
+        let door = self.door(address).acquire_owned().await.ok()?;
+        let wait = self.reserve(address, host, connections, Instant::now());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        let all = Arc::clone(&self.all).acquire_owned().await.ok()?;
+        Some(Turn {
+            _door: door,
+            _all: all,
+        })
+    }
+
+    fn door(&self, address: IpAddr) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.doors.len() >= MOST {
+            // A door somebody waits at is held by more than the map.
+            turns.doors.retain(|_, it| Arc::strong_count(it) > 1);
+        }
+        let places = self.manners.per_address.max(1);
+        Arc::clone(
+            turns
+                .doors
+                .entry(address)
+                .or_insert_with(|| Arc::new(Semaphore::new(places))),
+        )
+    }
+
+    /// Takes the next turn of the network and of the provider, and says how long it is until then.
+    fn reserve(&self, address: IpAddr, host: &str, connections: u32, now: Instant) -> Duration {
+        if address.is_loopback() {
+            return Duration::ZERO;
+        }
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if turns.next.len() >= MOST {
+            turns.next.retain(|_, at| *at > now);
+        }
+        let provider = base_domain(host).map(|it| (Key::Provider(it), self.manners.provider_rate));
+        let keys = provider
+            .into_iter()
+            .chain([(Key::Network(network(address)), self.manners.network_rate)]);
+        let mut wait = Duration::ZERO;
+        for (key, rate) in keys {
+            let gap = Duration::from_secs(1) / rate.max(1);
+            let at = turns.next.entry(key).or_insert(now);
+            let due = (*at).max(now);
+            let early = gap * self.manners.burst;
+            wait = wait.max(due.saturating_duration_since(now + early));
+            *at = due + gap * connections.max(1);
+        }
+        wait
+    }
+}
+
+/// The network an address is in: a /24, or a /48.
+fn network(address: IpAddr) -> [u8; 6] {
+    let mut octets = [0; 6];
+    match address.to_canonical() {
+        IpAddr::V4(it) => {
+            let [first, second, third, _] = it.octets();
+            octets = [4, 0, 0, first, second, third];
+        }
+        IpAddr::V6(it) => octets
+            .iter_mut()
+            .zip(it.octets())
+            .for_each(|(to, from)| *to = from),
+    }
+    octets
+}
+
+/// The domain of the provider a host belongs to, by a rule of thumb: two labels, three below a country's short second level such as
+/// `co.uk`. None for an address or a single label.
+#[must_use]
+pub fn base_domain(host: &str) -> Option<String> {
+    if host.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let labels: Vec<&str> = host.rsplit('.').collect();
+    let [last, second, rest @ ..] = labels.as_slice() else {
+        return None;
+    };
+    let short = last.len() == 2 && second.len() <= 3;
+    match rest.first() {
+        Some(third) if short => Some(format!("{third}.{second}.{last}")),
+        _ => Some(format!("{second}.{last}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stile(network_rate: u32, provider_rate: u32) -> Turnstile {
+        Turnstile::new(Manners {
+            network_rate,
+            provider_rate,
+            burst: 2,
+            ..Manners::default()
+        })
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn after_a_burst_a_network_is_asked_evenly() {
+        let (stile, now) = (stile(10, 1000), Instant::now());
+        let waits: Vec<u128> = (1..=5)
+            .map(|it| {
+                stile
+                    .reserve(
+                        address(&format!("192.0.2.{it}")),
+                        &format!("mx.{it}a.example"),
+                        1,
+                        now,
+                    )
+                    .as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [0, 0, 0, 100, 200]);
+        // Another network does not wait, and this one does not when time has gone by.
+        assert_eq!(
+            stile.reserve(address("198.51.100.1"), "mx.x.example", 1, now),
+            Duration::ZERO
+        );
+        assert_eq!(
+            stile.reserve(
+                address("192.0.2.9"),
+                "mx.y.example",
+                1,
+                now + Duration::from_secs(5)
+            ),
+            Duration::ZERO
+        );
+    }
+
+    #[test]
+    fn a_provider_is_one_however_many_networks_it_has() {
+        let (stile, now) = (stile(1000, 10), Instant::now());
+        let waits: Vec<u128> = (1..=4)
+            .map(|it| {
+                stile
+                    .reserve(
+                        address(&format!("192.0.{it}.1")),
+                        &format!("mx{it}.provider.example"),
+                        1,
+                        now,
+                    )
+                    .as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [0, 0, 0, 100]);
+    }
+
+    #[test]
+    fn many_connections_take_many_turns() {
+        let (stile, now) = (stile(10, 10), Instant::now());
+        assert_eq!(
+            stile.reserve(address("192.0.2.1"), "mx.a.example", 12, now),
+            Duration::ZERO
+        );
+        assert_eq!(
+            stile
+                .reserve(address("192.0.2.1"), "mx.a.example", 1, now)
+                .as_millis(),
+            1000
+        );
+    }
+
+    #[test]
+    fn addresses_of_one_network_count_together() {
+        assert_eq!(
+            network(address("192.0.2.1")),
+            network(address("192.0.2.200"))
+        );
+        assert_ne!(network(address("192.0.2.1")), network(address("192.0.3.1")));
+        assert_eq!(
+            network(address("2001:db8:1::1")),
+            network(address("2001:db8:1:ffff::2"))
+        );
+        assert_ne!(
+            network(address("2001:db8:1::1")),
+            network(address("2001:db8:2::1"))
+        );
+        assert_eq!(
+            network(address("::ffff:192.0.2.1")),
+            network(address("192.0.2.1"))
+        );
+    }
+
+    #[test]
+    fn the_base_domain_is_the_providers() {
+        for (host, base) in [
+            ("mx1.mail.example.org.", Some("example.org")),
+            ("a.b.co.uk", Some("b.co.uk")),
+            ("aspmx.l.GOOGLE.com", Some("google.com")),
+            ("localhost", None),
+            ("192.0.2.1", None),
+        ] {
+            assert_eq!(base_domain(host).as_deref(), base, "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_address_has_so_many_places() {
+        let stile = Arc::new(Turnstile::new(Manners {
+            per_address: 1,
+            ..Manners::default()
+        }));
+        let here = address("127.0.0.1");
+        let first = stile.enter(here, "a", 1).await.unwrap();
+        let second = {
+            let stile = Arc::clone(&stile);
+            tokio::spawn(async move { stile.enter(here, "a", 1).await.is_some() })
+        };
+        // Another address is free meanwhile.
+        drop(stile.enter(address("127.0.0.2"), "a", 1).await.unwrap());
+        assert!(!second.is_finished());
+        drop(first);
+        assert!(second.await.unwrap());
+    }
+}

@@ -1,0 +1,201 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::check::document::Judged;
+use crate::check::facts::Reach;
+use crate::check::samples;
+use crate::finding::Status;
+
+/// A world in which a line is `HOST` or `HOST HOST …`, `nobody` does not exist, and every examination is counted.
+#[derive(Clone, Default)]
+struct Small {
+    examined: Arc<Mutex<Vec<String>>>,
+    looked_up: Arc<AtomicU64>,
+}
+
+impl World for Small {
+    type Looked = Vec<String>;
+
+    async fn look_up(&self, line: &str) -> Result<Vec<String>, String> {
+        self.looked_up.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        if line == "nobody" {
+            return Err("nobody has no address".to_owned());
+        }
+        Ok(line.split(' ').map(str::to_owned).collect())
+    }
+
+    fn targets(&self, looked: &Vec<String>) -> Vec<Target> {
+        let here = |host: &String| Target {
+            address: "127.0.0.1".parse().unwrap(),
+            ..samples::target(host, 25)
+        };
+        looked.iter().map(here).collect()
+    }
+
+    async fn examine(&self, target: &Target) -> Facts {
+        self.examined.lock().unwrap().push(target.host.clone());
+        tokio::task::yield_now().await;
+        let mut facts = Facts::new(target.clone(), 1, Reach::Connected { milliseconds: 1 });
+        facts.connections = 1;
+        facts
+    }
+
+    fn blank(&self) -> Report {
+        Report {
+            domains: Vec::new(),
+            targets: Vec::new(),
+            ..samples::report()
+        }
+    }
+
+    fn report(&self, _: &Vec<String>, services: &[Arc<Facts>]) -> Report {
+        let judge = |facts: &Arc<Facts>| Judged {
+            target: facts.target.clone(),
+            connections: facts.connections,
+            checks: vec![samples::check("STLS-001", Status::Pass, Severity::High, "")],
+        };
+        Report {
+            domains: Vec::new(),
+            targets: services.iter().map(judge).collect(),
+            ..samples::report()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Kept(Vec<Value>);
+
+impl Sink for Kept {
+    fn done(&mut self, document: &Value, _: &Progress) -> io::Result<()> {
+        self.0.push(document.clone());
+        Ok(())
+    }
+}
+
+async fn work(
+    world: &Small,
+    text: &str,
+    progress: &mut Progress,
+) -> (Result<(), Ended>, Vec<Value>) {
+    let (sender, lines) = mpsc::channel(4);
+    let text = text.to_owned();
+    let feeding = tokio::spawn(async move {
+        for line in text.lines() {
+            if sender.send(Ok(line.to_owned())).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut kept = Kept::default();
+    let plan = Plan {
+        lines: 3,
+        ..Plan::default()
+    };
+    let ended = tokio::time::timeout(
+        Duration::from_secs(60),
+        run(world.clone(), plan, lines, progress, &mut kept),
+    )
+    .await
+    .unwrap();
+    feeding.await.unwrap();
+    kept.0.sort_by_key(|it| it["line"].as_u64());
+    (ended, kept.0)
+}
+
+#[tokio::test]
+async fn every_line_is_a_document_and_nobody_is_asked_twice() {
+    let (world, mut progress) = (Small::default(), Progress::new());
+    let (ended, documents) =
+        work(&world, "a\n# words\n\nb a\nnobody\na\nc b\n", &mut progress).await;
+    ended.unwrap();
+    let lines: Vec<(u64, &str)> = documents
+        .iter()
+        .map(|it| (it["line"].as_u64().unwrap(), it["input"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        lines,
+        [(1, "a"), (4, "b a"), (5, "nobody"), (6, "a"), (7, "c b")]
+    );
+    let mut examined = world.examined.lock().unwrap().clone();
+    examined.sort();
+    assert_eq!(examined, ["a", "b", "c"]);
+    assert_eq!(world.looked_up.load(Ordering::SeqCst), 4);
+    assert_eq!(documents[2]["trouble"], "nobody has no address");
+    assert_eq!(
+        (documents[2]["exit"].as_u64(), documents[0]["exit"].as_u64()),
+        (Some(3), Some(0))
+    );
+    // In the order of the targets.
+    assert_eq!(documents[1]["targets"][0]["host"], "b");
+    let summary = &progress.summary;
+    assert_eq!(
+        (
+            summary.lines,
+            summary.good,
+            summary.unclear,
+            summary.connections,
+            summary.services
+        ),
+        (5, 4, 1, 3, 6)
+    );
+    assert_eq!(
+        (progress.read, progress.done, progress.beyond.len()),
+        (7, 7, 0)
+    );
+}
+
+#[tokio::test]
+async fn what_is_done_is_not_done_again() {
+    let (world, mut progress) = (Small::default(), Progress::new());
+    work(&world, "a\nb\nc\n", &mut progress).await.0.unwrap();
+    let mut back = Progress::read_back(&progress.to_json()).unwrap();
+    // As if the run had ended while line 2 was under way.
+    back.done = 1;
+    back.beyond.insert(3);
+    let again = Small::default();
+    let (ended, documents) = work(&again, "a\nb\nc\nd\n", &mut back).await;
+    ended.unwrap();
+    let lines: Vec<u64> = documents
+        .iter()
+        .filter_map(|it| it["line"].as_u64())
+        .collect();
+    assert_eq!(lines, [2, 4]);
+    assert_eq!(back.done, 4);
+}
+
+#[tokio::test]
+async fn a_list_that_changed_is_refused_before_anything_is_asked() {
+    let (world, mut progress) = (Small::default(), Progress::new());
+    work(&world, "a\nb\nc\n", &mut progress).await.0.unwrap();
+    progress.done = 1;
+    for text in ["a\nx\nc\n", "a\nb\n"] {
+        let again = Small::default();
+        let (ended, documents) = work(&again, text, &mut progress.clone()).await;
+        assert!(
+            matches!(ended, Err(Ended::State(Unusable::OtherList))),
+            "{text}"
+        );
+        assert!(
+            documents.is_empty() && again.examined.lock().unwrap().is_empty(),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_cannot_be_read_ends_it() {
+    let (sender, lines) = mpsc::channel(4);
+    sender.send(Err(io::Error::other("disk"))).await.unwrap();
+    let ended = run(
+        Small::default(),
+        Plan::default(),
+        lines,
+        &mut Progress::new(),
+        &mut Kept::default(),
+    )
+    .await;
+    assert!(matches!(ended, Err(Ended::Reading(_))));
+}
