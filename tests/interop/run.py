@@ -22,8 +22,8 @@ import install
 import keeping  # noqa: F401
 import life  # noqa: F401
 import ours  # noqa: F401
-import routes  # noqa: F401
 import reports  # noqa: F401
+import routes  # noqa: F401
 import servers  # noqa: F401
 import web  # noqa: F401
 import world
