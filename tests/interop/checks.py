@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 
 from ours import gatepost
 from servers import Courier, Dovecot, Exim, Pki, Postfix, free_port, listens
-from world import case, check
+from world import case, check, in_threads
 
 GRAVE = {"low": 1, "medium": 2, "high": 3, "critical": 4, "info": 0}
 
@@ -57,12 +57,17 @@ def ours_is_all_pass(world):
     """The seven services of `serve`, in every profile it claims."""
     schemes = {"smtp": "smtp", "submission": "submission", "submissions": "submissions", "imap": "imap", "imaps": "imaps", "pop3": "pop3",
                "pop3s": "pop3s"}
-    for number, (service, scheme) in enumerate(schemes.items()):
+    services = list(schemes.items())
+
+    def one(number):
+        service, scheme = services[number]
         profile = ["strict", "ncsc-2025", "bsi-tr-02102", "mozilla-6-intermediate", "rfc9325"][number % 5]
         tier = "deep" if service in ("smtp", "imap", "pop3") else "default"
         found = verdicts(world, f"{scheme}://localhost:{world.port(service)}", "--ca", world.ca, "--profile", profile, "--tier", tier)
         check(not faults(found), f"{service} by {profile}: {[(i, found[i]['evidence']) for i in faults(found)]}")
         check(len(found) > 30, f"only {len(found)} checks of {service}")
+
+    in_threads(len(services), one)
 
 
 @case("check-name-and-trust")
@@ -120,17 +125,23 @@ def dovecot(world):
     with Dovecot(world) as server:
         # From its own address it takes everything for safe.
         ca = ["--ca", server.pki.ca, "--source", "127.0.0.2"]
-        for scheme in ("imap", "pop3"):
+        def sound(number):
+            scheme = ("imap", "pop3")[number]
             found = verdicts(world, f"{scheme}://localhost:{server.ports[scheme]}", *ca)
             expect(found, STLS_001="pass", STLS_002="pass", AUTH_001="pass", AUTH_002="pass", STLS_004="pass", STLS_009="pass")
             expect(found, **{"INJ_002" if scheme == "imap" else "INJ_003": "pass"})
             found = verdicts(world, f"{scheme}s://localhost:{server.ports[scheme + 's']}", *ca)
             expect(found, IMPL_001="pass", IMPL_002="pass", CERT_CHAIN="pass", TLS_10="pass", TLS_11="pass")
+
+        in_threads(2, sound)
     lax = "disable_plaintext_auth = no\nssl = yes\n"
     with Dovecot(world, lambda ports: lax) as server:
-        for scheme in ("imap", "pop3"):
+        def open_to_all(number):
+            scheme = ("imap", "pop3")[number]
             found = verdicts(world, f"{scheme}://localhost:{server.ports[scheme]}", "--ca", server.pki.ca)
             expect(found, AUTH_001="fail", AUTH_002="fail", STLS_001="pass")
+
+        in_threads(2, open_to_all)
 
 
 @case("check-exim")
@@ -170,7 +181,8 @@ def old_tls(world):
                                                               "EMS_001": "not applicable", "KEX_PQ": "info", "KEX_GRP": "info"}),
         "all": (pki.both, "NORMAL:+VERS-ALL", {"TLS_10": "fail", "TLS_11": "fail", "TLS_12": "pass", "TLS_13": "pass", "CIPH_NULL": "pass"}),
     }
-    for name, (cert, priority, want) in truth.items():
+    def one(number):
+        name, (cert, priority, want) = list(truth.items())[number]
         port = free_port()
         log = folder / f"{name}.log"
         with open(log, "wb") as output:
@@ -186,6 +198,8 @@ def old_tls(world):
         finally:
             server.kill()
             server.wait()
+
+    in_threads(len(truth), one)
 
 
 class Scripted:
@@ -317,13 +331,16 @@ def scripted(world):
         ("turned away for good", {"greeting": b"554 5.7.1 not you\r\n"}, {"NET_003": "inconclusive", "STLS_001": "inconclusive"}),
         ("another protocol", {"greeting": b"SSH-2.0-OpenSSH_9.2\r\n"}, {"NET_003": "inconclusive"}),
     ]
-    for name, how, want in truth:
+    def one(number):
+        name, how, want = truth[number]
         with Scripted(pki, **how) as server:
             found = verdicts(world, f"smtp://localhost:{server.port}", "--ca", pki.ca, "--tier", "deep", "--timeout", "4")
             try:
                 expect(found, **want)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from error
+
+    in_threads(len(truth), one)
 
 
 @case("check-nobody-there")
