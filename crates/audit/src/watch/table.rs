@@ -41,70 +41,75 @@ impl Key {
     }
 }
 
-impl Hash for Key {
+/// What a connection is known by in the table: 128 bits of its key by a keyed hash, a third of the key's size. Two connections that share
+/// one are no more to be expected than a guessed password, and cannot be made from outside: the seeds are random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print(u64, u64);
+
+impl Hash for Print {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.low);
-        state.write_u128(self.high);
-        state.write_u64(u64::from(self.ports) << 32 | u64::from(self.vlan));
+        state.write_u64(self.0);
     }
 }
 
-/// Multiply and fold, with a random seed: fast, and not to be guessed from outside.
+/// Multiply and fold, with random seeds: fast, and not to be guessed from outside.
 #[derive(Debug, Clone)]
-pub(super) struct Seed(u64, u64);
+struct Seeds([(u64, u64); 2]);
 
-impl Default for Seed {
+impl Default for Seeds {
     fn default() -> Self {
         let random = RandomState::new();
-        Self(random.hash_one(1_u8) | 1, random.hash_one(2_u8) | 1)
+        let seed = |number: u8| (random.hash_one(number) | 1, random.hash_one(!number) | 1);
+        Self([seed(1), seed(2)])
     }
 }
 
-impl BuildHasher for Seed {
-    type Hasher = Folding;
-
-    fn build_hasher(&self) -> Folding {
-        Folding {
-            state: self.0,
-            seed: self.1,
-        }
+impl Seeds {
+    fn print(&self, key: &Key) -> Print {
+        let [first, second] = &self.0;
+        let (low, high) = (halves(key.low), halves(key.high));
+        let rest = u64::from(key.ports) << 32 | u64::from(key.vlan);
+        let words = [low.0, low.1, high.0, high.1, rest];
+        let fold = |(begin, seed): (u64, u64)| {
+            let step = |state, value| fold(state, value, seed);
+            // Once more, so that the last word is mixed as the others are.
+            step(words.into_iter().fold(begin, step), begin)
+        };
+        Print(fold(*first), fold(*second))
     }
 }
 
-#[derive(Debug)]
-pub(super) struct Folding {
-    state: u64,
-    seed: u64,
+fn fold(state: u64, value: u64, seed: u64) -> u64 {
+    let product = u128::from(state ^ value) * u128::from(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let (low, high) = halves(product);
+    low ^ high.rotate_left(23)
 }
 
-impl Folding {
-    fn fold(&mut self, value: u64) {
-        let product =
-            u128::from(self.state ^ value) * u128::from(self.seed ^ 0x9e37_79b9_7f4a_7c15);
-        let (low, high) = halves(product);
-        self.state = low ^ high.rotate_left(23);
+/// A print is a hash already.
+#[derive(Debug, Clone, Copy, Default)]
+struct AsItIs(u64);
+
+impl BuildHasher for AsItIs {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        *self
     }
 }
 
-impl Hasher for Folding {
+impl Hasher for AsItIs {
     fn finish(&self) -> u64 {
-        self.state
+        self.0
     }
 
     fn write(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            self.fold(u64::from(*byte));
+            self.0 = fold(self.0, u64::from(*byte), 0);
         }
     }
 
     fn write_u64(&mut self, value: u64) {
-        self.fold(value);
-    }
-
-    fn write_u128(&mut self, value: u128) {
-        let (low, high) = halves(value);
-        self.fold(low);
-        self.fold(high);
+        self.0 = value;
     }
 }
 
@@ -142,9 +147,10 @@ pub(super) enum Slot {
 /// The table.
 #[derive(Debug)]
 pub(super) struct Table {
-    slots: HashMap<Key, Slot, Seed>,
+    slots: HashMap<Print, Slot, AsItIs>,
+    seeds: Seeds,
     live: Vec<Option<Box<Flow>>>,
-    keys: Vec<Option<Key>>,
+    prints: Vec<Option<Print>>,
     free: Vec<u32>,
     most: usize,
 }
@@ -153,15 +159,16 @@ impl Table {
     pub(super) fn new(most: usize) -> Self {
         Self {
             slots: HashMap::default(),
+            seeds: Seeds::default(),
             live: Vec::new(),
-            keys: Vec::new(),
+            prints: Vec::new(),
             free: Vec::new(),
             most: most.max(16),
         }
     }
 
     pub(super) fn find(&mut self, key: &Key) -> Option<&mut Slot> {
-        self.slots.get_mut(key)
+        self.slots.get_mut(&self.seeds.print(key))
     }
 
     pub(super) fn flow(&self, place: u32) -> Option<&Flow> {
@@ -169,18 +176,19 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, key: Key, flow: Box<Flow>) -> u32 {
+        let print = self.seeds.print(&key);
         let place = self.free.pop().unwrap_or_else(|| {
             self.live.push(None);
-            self.keys.push(None);
+            self.prints.push(None);
             u32::try_from(self.live.len() - 1).unwrap_or(u32::MAX)
         });
         if let Some(slot) = self.live.get_mut(place as usize) {
             *slot = Some(flow);
         }
-        if let Some(slot) = self.keys.get_mut(place as usize) {
-            *slot = Some(key);
+        if let Some(slot) = self.prints.get_mut(place as usize) {
+            *slot = Some(print);
         }
-        self.slots.insert(key, Slot::Live(place));
+        self.slots.insert(print, Slot::Live(place));
         place
     }
 
@@ -203,14 +211,15 @@ impl Table {
             packets: 0,
             last: now,
         };
-        self.slots.insert(key, Slot::Settled(settled));
+        self.slots
+            .insert(self.seeds.print(&key), Slot::Settled(settled));
         if self.slots.len() > MOST_SETTLED + self.most {
             self.forget_half();
         }
     }
 
     fn release(&mut self, place: u32) {
-        if let Some(slot) = self.keys.get_mut(place as usize) {
+        if let Some(slot) = self.prints.get_mut(place as usize) {
             *slot = None;
         }
         self.free.push(place);
@@ -271,8 +280,8 @@ impl Table {
 
     fn remove(&mut self, place: u32) -> Option<Box<Flow>> {
         let flow = self.take(place)?;
-        if let Some(key) = self.keys.get(place as usize).copied().flatten() {
-            self.slots.remove(&key);
+        if let Some(print) = self.prints.get(place as usize).copied().flatten() {
+            self.slots.remove(&print);
         }
         self.release(place);
         Some(flow)
@@ -280,7 +289,7 @@ impl Table {
 
     pub(super) fn take_all(&mut self) -> Vec<Flow> {
         self.slots.clear();
-        self.keys.clear();
+        self.prints.clear();
         self.free.clear();
         std::mem::take(&mut self.live)
             .into_iter()
