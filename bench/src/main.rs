@@ -8,6 +8,7 @@
 //! A peer that is not installed is named as skipped. Nothing is ever filled in.
 
 mod bare;
+mod check;
 mod client;
 mod dns;
 mod fault;
@@ -68,6 +69,8 @@ enum What {
     Client,
     /// Reading captures and logs, and what a flow costs in memory.
     Watch,
+    /// Servers, looked at from outside: connections and seconds of one, rate and memory of a list.
+    Check,
     /// The bare loop, as a server of its own (the harness starts it).
     #[command(hide = true)]
     BareLoop(bare::Options),
@@ -205,6 +208,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Watch) {
         watch::measure(bench, report);
+    }
+    if wanted(What::Check) {
+        check::measure(bench, report);
     }
     Ok(())
 }

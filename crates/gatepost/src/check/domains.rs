@@ -63,6 +63,12 @@ impl Domains {
         found.iter().map(judge).collect()
     }
 
+    /// About how much memory what was found takes, in octets: that of its text, and as much again for its pieces.
+    pub(super) fn weight(&self) -> usize {
+        let text = |it: &DomainFacts| serde_json::to_string(it).map_or(0, |text| text.len());
+        self.found.iter().map(text).sum::<usize>() * 2
+    }
+
     /// What was found.
     pub(super) fn found(self) -> Vec<DomainFacts> {
         self.found

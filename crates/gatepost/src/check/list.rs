@@ -80,6 +80,10 @@ impl World for Scout {
         looked.targets.clone()
     }
 
+    fn weight(&self, looked: &Arc<Line>) -> usize {
+        looked.domains.weight() + looked.targets.len() * 256
+    }
+
     async fn examine(&self, target: &Target) -> Facts {
         examine(target, &self.means, now()).await
     }

@@ -43,6 +43,9 @@ pub trait World: Send + Sync + 'static {
     /// The services to look at, each at one address.
     fn targets(&self, looked: &Self::Looked) -> Vec<Target>;
 
+    /// About how much memory that takes, in octets.
+    fn weight(&self, looked: &Self::Looked) -> usize;
+
     /// Looks at one service.
     fn examine(&self, target: &Target) -> impl Future<Output = Facts> + Send;
 
@@ -238,7 +241,9 @@ impl Order {
 
 /// One line, from its text to its document.
 async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Done {
-    let size = |_: &Result<W::Looked, String>| text.len() + 1024;
+    let size = |looked: &Result<W::Looked, String>| {
+        1024 + text.len() + looked.as_ref().map_or(0, |it| shop.world.weight(it))
+    };
     let (looked, _) = shop
         .domains
         .get_or_learn(text.clone(), size, || shop.world.look_up(&text))
