@@ -98,7 +98,7 @@ def postfix(world):
                INJ_006="pass", AUTH_001="pass", AUTH_002="pass", TLS_12="pass", TLS_13="pass", TLS_SSL2="pass", TLS_SSL3="pass",
                CIPH_NULL="pass", CIPH_RC4="pass", CIPH_kRSA="pass", CERT_CHAIN="pass", CERT_NAME="pass", ENF_002="info")
         # Anonymous suites are offered to senders that verify nothing, on purpose.
-        expect(found, CIPH_ANON="info", KEX_PQ="info")
+        expect(found, CIPH_ANON="info", KEX_PQ="fail")
         expect(verdicts(world, f"smtp://{at('mx')}", *ca, "--profile", "strict"), CIPH_ANON="fail")
         found = verdicts(world, f"smtp://{at('bare')}", "--role", "mx")
         expect(found, NET_001="pass", STLS_001="fail", STLS_002="not applicable")
@@ -178,7 +178,7 @@ def old_tls(world):
                                                                  "CIPH_RC4": "fail", "CIPH_3DES": "fail", "VUL_SWEET32": "fail",
                                                                  "CIPH_kRSA": "fail", "CIPH_DHE": "fail", "CERT_KEY": "fail"}),
         "tls1.3": (pki.both, "NORMAL:-VERS-ALL:+VERS-TLS1.3", {"TLS_13": "pass", "TLS_12": "fail", "TLS_11": "pass", "CIPH_kRSA": "pass",
-                                                              "EMS_001": "not applicable", "KEX_PQ": "info", "KEX_GRP": "info"}),
+                                                              "EMS_001": "not applicable", "KEX_PQ": "fail", "KEX_GRP": "info"}),
         "all": (pki.both, "NORMAL:+VERS-ALL", {"TLS_10": "fail", "TLS_11": "fail", "TLS_12": "pass", "TLS_13": "pass", "CIPH_NULL": "pass"}),
     }
     def one(number):

@@ -100,9 +100,6 @@ pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
         nonce: means.nonce.clone(),
     });
     let mut facts = Facts::new(target.clone(), at, Reach::Silent);
-    if target.start == Start::Implicit {
-        facts.clear = Seen::Unasked;
-    }
     let (open, opened) = oneshot::channel();
     let mut control_facts = facts.clone();
     let control = {

@@ -10,7 +10,9 @@ mod list;
 mod output;
 mod target;
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clap::ArgMatches;
@@ -175,20 +177,41 @@ fn nonce() -> Result<String, Failure> {
 /// Looks at all of them, a few together.
 async fn look(targets: Vec<Target>, means: &Arc<Means>) -> Vec<Facts> {
     let places = Arc::new(tokio::sync::Semaphore::new(TOGETHER));
+    let done = Arc::new(AtomicUsize::new(0));
+    let showing = tokio::spawn(show(Arc::clone(&done), targets.len()));
     let mut tasks = Vec::new();
     for target in targets {
-        let (means, places) = (Arc::clone(means), Arc::clone(&places));
+        let (means, places, done) = (Arc::clone(means), Arc::clone(&places), Arc::clone(&done));
         tasks.push(tokio::spawn(async move {
             // Never closed, so always had.
             let _place = places.acquire().await;
-            examine(&target, &means, now()).await
+            let facts = examine(&target, &means, now()).await;
+            done.fetch_add(1, Ordering::Relaxed);
+            facts
         }));
     }
     let mut facts = Vec::new();
     for task in tasks {
         facts.extend(task.await);
     }
+    showing.abort();
+    if showing.await.is_err() && std::io::stderr().is_terminal() {
+        eprint!("\r\u{1b}[K");
+    }
     facts
+}
+
+/// How far it is, on a terminal, for what takes longer than two seconds.
+async fn show(done: Arc<AtomicUsize>, all: usize) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    loop {
+        let done = done.load(Ordering::Relaxed);
+        eprint!("\r{done} of {all} services examined\u{1b}[K");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 fn now() -> u64 {

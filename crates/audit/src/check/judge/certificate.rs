@@ -95,11 +95,14 @@ fn chain(facts: &Facts) -> Vec<CertificateDer<'static>> {
 /// Trust and name. For an exchanger most senders look at neither; with DANE or MTA-STS the domain's checks say more.
 fn trust(bench: &mut Bench<'_>, leaf: &Description) {
     let facts = bench.facts;
-    let severity = if bench.is_mx() {
-        bench.profile.severity("mx-trust")
-    } else {
-        Severity::Critical
+    let of_role = |key: &str| {
+        if bench.is_mx() {
+            bench.profile.severity(key)
+        } else {
+            Severity::Critical
+        }
     };
+    let (for_chain, for_name) = (of_role("mx-chain"), of_role("mx-trust"));
     let Some(handshake) = facts.handshake.known() else {
         bench.inconclusive(
             "CERT-CHAIN",
@@ -120,16 +123,20 @@ fn trust(bench: &mut Bench<'_>, leaf: &Description) {
     };
     let chain = of(&["chain", "signature", "usage"]);
     if chain.is_empty() {
-        bench.pass_as("CERT-CHAIN", severity, format!("issued by {}", leaf.issuer));
+        bench.pass_as(
+            "CERT-CHAIN",
+            for_chain,
+            format!("issued by {}", leaf.issuer),
+        );
     } else {
-        bench.fail_as("CERT-CHAIN", severity, chain.join("; "));
+        bench.fail_as("CERT-CHAIN", for_chain, chain.join("; "));
     }
     let name = of(&["name"]);
     let names = leaf.names.join(", ");
     if name.is_empty() {
-        bench.pass_as("CERT-NAME", severity, names);
+        bench.pass_as("CERT-NAME", for_name, names);
     } else {
-        bench.fail_as("CERT-NAME", severity, name.join("; "));
+        bench.fail_as("CERT-NAME", for_name, name.join("; "));
     }
 }
 
