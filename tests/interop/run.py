@@ -21,6 +21,7 @@ import gate  # noqa: F401
 import install
 import keeping  # noqa: F401
 import life  # noqa: F401
+import middlebox  # noqa: F401
 import ours  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401

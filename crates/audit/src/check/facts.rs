@@ -238,6 +238,9 @@ pub struct HelloAnswer {
     pub alert: Option<u8>,
     /// Whether the connection ended without an alert.
     pub closed: bool,
+    /// Whether the server's random says that it could speak a newer version than was asked for (RFC 9846 4.1.3).
+    #[serde(default)]
+    pub downgraded: bool,
 }
 
 impl HelloAnswer {

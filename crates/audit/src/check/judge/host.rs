@@ -1,6 +1,6 @@
 //! What only shows when several services of a host are seen together.
 
-use super::{Bench, Check, Judged};
+use super::{Bench, Check, Judged, path};
 use crate::check::facts::Facts;
 use crate::check::profile::Profile;
 use crate::check::target::Start;
@@ -8,6 +8,7 @@ use crate::check::target::Start;
 /// Adds what the services of a host say about each other. Each of `judged` is of the facts at the same place.
 pub fn compare(facts: &[Facts], judged: &mut [Judged], profile: &Profile) {
     for (own, judged) in facts.iter().zip(judged) {
+        judged.checks.extend(path::judge(own, facts));
         if own.target.start == Start::StartTls && own.handshake.known().is_some() {
             judged.checks.extend(beside(own, facts, profile));
         }

@@ -12,6 +12,7 @@ mod certificate;
 mod dialogue;
 mod host;
 mod injection;
+mod path;
 mod tls;
 
 use super::document::{Check, Judged};

@@ -271,6 +271,7 @@ fn note_hello(answer: &mut HelloAnswer, hello: &ServerHello) {
     answer.suite = Some(hello.suite);
     answer.group = hello.group;
     answer.compression = Some(hello.compression);
+    answer.downgraded = hello.has_downgrade_mark();
     answer.extensions.clone_from(&hello.extensions);
 }
 
