@@ -2,11 +2,11 @@
 //!
 //! | module | judges |
 //! |---|---|
-//! | [`dialogue`] | reachability, greeting, STARTTLS, what is offered and taken in clear |
-//! | [`injection`] | what became of commands slipped in |
-//! | [`tls`] | versions, suites, key exchange, extensions |
-//! | [`certificate`] | the certificate and its chain |
-//! | [`host`] | what the services of a host say about each other |
+//! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
+//! | `injection` | what became of commands slipped in |
+//! | `tls` | versions, suites, key exchange, extensions |
+//! | `certificate` | the certificate and its chain |
+//! | `host` | what the services of a host say about each other |
 
 mod certificate;
 mod dialogue;

@@ -3,7 +3,7 @@
 //! | route | chosen by |
 //! |---|---|
 //! | none | the fewest sessions for its weight |
-//! | `hash` | the user's name, always the same while the upstreams are ([`hash`]) |
+//! | `hash` | the user's name, always the same while the upstreams are (rendezvous hashing) |
 //! | `table:FILE` | a file of users, domains and server names ([`table`]) |
 //! | `socketmap:…`, `http://…` | a service that is asked ([`service`]) |
 //!
