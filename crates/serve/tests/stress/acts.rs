@@ -189,7 +189,7 @@ impl Client<'_> {
         let said = self.say(&command, Expunging::Allowed)?;
         let refused = said.code_words("MODIFIED").is_some();
         if said.ok && !refused {
-            if stale && !self.ledger().is_doomed(self.place, uid) {
+            if stale && self.ledger().is_kept(self.place, uid) {
                 return Err(format!("{command:?} was done: {said:?}"));
             }
             return self.expect_own(&[uid], bears);
@@ -307,7 +307,7 @@ impl Client<'_> {
         }
         for uid in &chosen.uids {
             let left_out = !copied.iter().any(|(source, _)| source == uid);
-            if left_out && !self.ledger().is_doomed(self.place, *uid) {
+            if left_out && self.ledger().is_kept(self.place, *uid) {
                 return Err(format!("UID {uid} was left out: {said:?}"));
             }
         }
@@ -337,7 +337,7 @@ impl Client<'_> {
                 }
                 _ => false,
             });
-            if !came && !self.ledger().is_doomed(self.place, *uid) {
+            if !came && self.ledger().is_kept(self.place, *uid) {
                 return Err(format!("nothing of UID {uid}: {said:?}"));
             }
         }
@@ -395,7 +395,7 @@ impl Client<'_> {
             let (Some(fits), is_found) = (fits, found.contains(&uid)) else {
                 continue;
             };
-            let may_lack = self.ledger().is_doomed(self.place, uid);
+            let may_lack = !self.ledger().is_kept(self.place, uid);
             if fits != is_found && !(fits && may_lack) {
                 return Err(format!("{criterion}: UID {uid} fits: {fits}, {said:?}"));
             }

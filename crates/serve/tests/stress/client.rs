@@ -245,7 +245,7 @@ impl<'a> Client<'a> {
         let seen = self.view.uids();
         let ledger = self.ledger();
         let mut lost = messages.keys().filter(|uid| !seen.contains(uid));
-        match lost.find(|uid| !ledger.is_doomed(self.place, **uid)) {
+        match lost.find(|uid| ledger.is_kept(self.place, **uid)) {
             Some(uid) => Err(format!("UID {uid} was told, and is not there")),
             None => Ok(()),
         }

@@ -128,8 +128,13 @@ impl Ledger {
         self.boxes[place].marked.extend(uids);
     }
 
-    pub(crate) fn is_doomed(&self, place: Place, uid: u32) -> bool {
+    fn is_doomed(&self, place: Place, uid: u32) -> bool {
         self.boxes[place].doomed.contains(&uid)
+    }
+
+    /// Acknowledged, and nobody has wanted to remove it: it must be there.
+    pub(crate) fn is_kept(&self, place: Place, uid: u32) -> bool {
+        self.boxes[place].kept.contains(&uid)
     }
 
     /// A session was told that this is gone.

@@ -100,8 +100,8 @@ fn retrieve(
     let said = link.say(&format!("RETR {}", at + 1));
     if !said.starts_with("+OK") {
         // Removed by another session since.
-        let doomed = ledger.lock().unwrap().is_doomed(PLACE, uid);
-        return if doomed {
+        let kept = ledger.lock().unwrap().is_kept(PLACE, uid);
+        return if !kept {
             Ok(())
         } else {
             Err(format!("pop3 UID {uid}: {said:?}"))
