@@ -63,7 +63,6 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "once met a difference at a checkpoint (flags not told to three sessions) that is not explained yet"]
 fn many_clients_at_random_agree_with_the_model() {
     let seconds = number("GATEPOST_STRESS_SECONDS").unwrap_or(10);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
