@@ -43,11 +43,14 @@ pub(crate) struct Client<'a> {
     memory: HashMap<Place, Memory>,
 }
 
+/// Flags and modification sequences by UID.
+type Remembered = BTreeMap<u32, (Flags, u64)>;
+
 /// What a client remembers of a mailbox it left.
 struct Memory {
     validity: u64,
     modseq: u64,
-    messages: BTreeMap<u32, (Flags, u64)>,
+    messages: Remembered,
 }
 
 /// Whether a reply may remove messages from the view.
@@ -195,7 +198,7 @@ impl<'a> Client<'a> {
         &mut self,
         said: &Said,
         memory: Option<Memory>,
-    ) -> Result<Option<BTreeMap<u32, (Flags, u64)>>, String> {
+    ) -> Result<Option<Remembered>, String> {
         let mut messages = memory.map(|memory| memory.messages);
         for response in &said.untagged {
             match (response, &mut messages) {
@@ -228,11 +231,7 @@ impl<'a> Client<'a> {
         Ok(messages)
     }
 
-    fn check_caught_up(
-        &self,
-        messages: &BTreeMap<u32, (Flags, u64)>,
-        modseq: u64,
-    ) -> Result<(), String> {
+    fn check_caught_up(&self, messages: &Remembered, modseq: u64) -> Result<(), String> {
         for slot in self.view.slots.iter().filter(|slot| slot.modseq <= modseq) {
             let (Some(uid), Some(flags)) = (slot.uid, &slot.flags) else {
                 continue;

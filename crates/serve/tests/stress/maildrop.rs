@@ -101,10 +101,10 @@ fn retrieve(
     if !said.starts_with("+OK") {
         // Removed by another session since.
         let kept = ledger.lock().unwrap().is_kept(PLACE, uid);
-        return if !kept {
-            Ok(())
-        } else {
+        return if kept {
             Err(format!("pop3 UID {uid}: {said:?}"))
+        } else {
+            Ok(())
         };
     }
     let text = said.split_once("\r\n").map_or("", |(_, text)| text);

@@ -43,6 +43,9 @@ const CLIENTS: usize = 9;
 /// Between two checkpoints.
 const ROUND: Duration = Duration::from_millis(1500);
 
+/// What a client has been told of the mailbox it is in.
+type State = (usize, Place, Vec<(u32, Flags)>);
+
 /// What all threads share.
 struct Field<'a> {
     world: &'a World,
@@ -54,7 +57,7 @@ struct Field<'a> {
     over: AtomicBool,
     /// The next checkpoint.
     stop_at: Mutex<Instant>,
-    states: Mutex<Vec<(usize, Place, Vec<(u32, Flags)>)>>,
+    states: Mutex<Vec<State>>,
     faults: Mutex<Vec<String>>,
 }
 

@@ -123,13 +123,11 @@ fn cut_line<'a>(rest: &mut &'a str) -> Result<&'a str, String> {
             .strip_suffix('}')
             .and_then(|head| head.rsplit_once('{'))
             .and_then(|(_, size)| size.parse::<usize>().ok());
-        match literal {
-            Some(size) => from = end + 2 + size,
-            None => {
-                *rest = &rest[end + 2..];
-                return Ok(head);
-            }
-        }
+        let Some(size) = literal else {
+            *rest = &rest[end + 2..];
+            return Ok(head);
+        };
+        from = end + 2 + size;
         if from > rest.len() {
             return Err("a literal cut off".to_owned());
         }
