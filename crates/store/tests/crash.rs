@@ -125,7 +125,7 @@ fn change(store: &Store, account: AccountId, id: u64, (inbox, uid): (MailboxId, 
             let copied = wait(|done| store.copy(inbox, vec![uid], other(), false, done)).unwrap();
             say(&format!("copied {id} {}", copied.uids[0].1));
         }
-        _ if id % 9 == 0 => {
+        _ if id.is_multiple_of(9) => {
             let change = FlagChange::Add(flags(true, false, &["Crash"]));
             wait(|done| store.store_flags(inbox, vec![uid], change, None, done)).unwrap();
             say(&format!("flagged {id}"));

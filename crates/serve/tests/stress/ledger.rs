@@ -31,6 +31,8 @@ struct Drawer {
     /// Those of the doomed that may bear `\Deleted`: a copy bears it too.
     marked: BTreeSet<u32>,
     gone: BTreeSet<u32>,
+    /// Told by whoever made it.
+    claimed: BTreeSet<u32>,
     /// Reported gone before whoever made it told that it was made.
     unclaimed: BTreeSet<u32>,
 }
@@ -88,6 +90,7 @@ impl Ledger {
     /// A server acknowledged that it has this.
     pub(crate) fn keep(&mut self, place: Place, uid: u32) -> Result<(), String> {
         let drawer = &mut self.boxes[place];
+        drawer.claimed.insert(uid);
         if drawer.unclaimed.contains(&uid) {
             return Err(format!("UID {uid} went as soon as it was there"));
         }
@@ -106,7 +109,13 @@ impl Ledger {
         if let Some(letter) = self.letter_at(from, source) {
             self.learn(to, copy, letter)?;
         }
-        if self.boxes[from].marked.contains(&source) {
+        // A source its own maker has not told of yet may be a copy of something marked.
+        let source_is_plain = {
+            let from = &self.boxes[from];
+            from.claimed.contains(&source) && !from.marked.contains(&source)
+        };
+        if !source_is_plain {
+            self.boxes[to].claimed.insert(copy);
             self.mark(to, &[copy]);
             return Ok(());
         }
