@@ -85,6 +85,7 @@ pub(crate) fn store_flags(
         let outcome = ops::store_flags(work, mailbox, piece, &change, unchanged_since)?;
         sum.changed.extend(outcome.changed);
         sum.modified.extend(outcome.modified);
+        sum.made.extend(outcome.made);
         Ok(last.then(|| mem::take(&mut sum)))
     }
 }

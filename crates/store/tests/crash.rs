@@ -1,8 +1,9 @@
 //! Killed at random points under load, the store opens again and holds every acknowledged message once and intact
 //! [SMTP-BASE-15].
 //!
-//! The test runs itself as a child process which delivers, copies, flags and expunges from several threads and prints each
-//! change once it is acknowledged; the parent kills it (SIGKILL) and checks. `GATEPOST_CRASH_ROUNDS` says how often.
+//! The test runs itself as a child process which delivers, copies, moves, flags and expunges from several threads and prints each
+//! change once it is acknowledged; the parent kills it (SIGKILL) and checks. What was under way must be done or not done: a message
+//! being moved is in one of the two mailboxes. `GATEPOST_CRASH_ROUNDS` says how often.
 
 mod common;
 
@@ -20,6 +21,8 @@ use gatepost_wire::imap::ask::{FlagChange, Flags};
 /// Set in the child: the data folder.
 const CHILD: &str = "GATEPOST_CRASH_CHILD";
 const THREADS: u64 = 4;
+/// Where messages are moved and copied to.
+const OTHER: &str = "Trash";
 
 /// Small files, so that rounds also fall on a change of segments and on spooled messages.
 fn options() -> Options {
@@ -76,7 +79,8 @@ fn child() {
     });
 }
 
-/// Delivers until killed; says what was acknowledged. Every eighth message is removed again, every ninth one flagged.
+/// Delivers until killed; says what was acknowledged. Of every eight messages one is removed again, one marked and expunged, one
+/// moved, one copied; every ninth of the others is flagged.
 fn work(store: &Store, account: AccountId, first: u64) {
     for id in first.. {
         let mut incoming = store.incoming().unwrap();
@@ -87,18 +91,46 @@ fn work(store: &Store, account: AccountId, first: u64) {
         ];
         let placed = wait(|done| store.deliver(incoming, to, done)).unwrap();
         say(&format!("kept {id} {} {}", placed[0].uid, placed[1].uid));
-        if id % 8 == 0 {
+        change(store, account, id, (placed[0].mailbox, placed[0].uid));
+    }
+}
+
+/// What is done to a message in INBOX.
+fn change(store: &Store, account: AccountId, id: u64, (inbox, uid): (MailboxId, u32)) {
+    let other = || (account, OTHER.to_owned());
+    match id % 8 {
+        0 => {
             say(&format!("removing {id}"));
-            wait(|done| store.remove(placed[0].mailbox, vec![placed[0].uid], done)).unwrap();
+            wait(|done| store.remove(inbox, vec![uid], done)).unwrap();
             say(&format!("removed {id}"));
-        } else if id % 9 == 0 {
+        }
+        1 => {
+            say(&format!("removing {id}"));
+            let mark = FlagChange::Add(Flags {
+                deleted: true,
+                ..Flags::default()
+            });
+            wait(|done| store.store_flags(inbox, vec![uid], mark, None, done)).unwrap();
+            let gone = wait(|done| store.expunge(inbox, Some(vec![uid]), done)).unwrap();
+            assert_eq!(gone, [uid]);
+            say(&format!("removed {id}"));
+        }
+        2 => {
+            say(&format!("moving {id}"));
+            let moved = wait(|done| store.copy(inbox, vec![uid], other(), true, done)).unwrap();
+            say(&format!("moved {id} {}", moved.uids[0].1));
+        }
+        3 => {
+            say(&format!("copying {id}"));
+            let copied = wait(|done| store.copy(inbox, vec![uid], other(), false, done)).unwrap();
+            say(&format!("copied {id} {}", copied.uids[0].1));
+        }
+        _ if id.is_multiple_of(9) => {
             let change = FlagChange::Add(flags(true, false, &["Crash"]));
-            wait(|done| {
-                store.store_flags(placed[0].mailbox, vec![placed[0].uid], change, None, done);
-            })
-            .unwrap();
+            wait(|done| store.store_flags(inbox, vec![uid], change, None, done)).unwrap();
             say(&format!("flagged {id}"));
         }
+        _ => {}
     }
 }
 
@@ -111,12 +143,22 @@ fn say(line: &str) {
 
 /// What the store must hold of a message.
 #[derive(Debug, Default, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a line the child said or did not say"
+)]
 struct Promise {
     inbox: u32,
     archive: u32,
     removing: bool,
     removed: bool,
     flagged: bool,
+    /// A MOVE was begun.
+    moving: bool,
+    /// A COPY was begun.
+    copying: bool,
+    /// The UID the copy was acknowledged with, or the message that was moved.
+    other: Option<u32>,
 }
 
 #[test]
@@ -217,6 +259,9 @@ fn note(line: &str, made: &mut HashMap<u64, Promise>) {
         "#removing" => made.get_mut(&id).unwrap().removing = true,
         "#removed" => made.get_mut(&id).unwrap().removed = true,
         "#flagged" => made.get_mut(&id).unwrap().flagged = true,
+        "#moving" => made.get_mut(&id).unwrap().moving = true,
+        "#copying" => made.get_mut(&id).unwrap().copying = true,
+        "#moved" | "#copied" => made.get_mut(&id).unwrap().other = number(),
         _ => {}
     }
 }
@@ -229,9 +274,10 @@ fn check(dir: &Path, made: &HashMap<u64, Promise>) -> Result<(), String> {
         .unwrap()
         .unwrap()
         .id;
-    let (inbox, archive) = (
+    let (inbox, archive, other) = (
         contents(&store, account, "INBOX")?,
         contents(&store, account, "Archive")?,
+        contents(&store, account, OTHER)?,
     );
     for (id, promise) in made {
         if archive.get(id).map(|found| found.0) != Some(promise.archive) {
@@ -245,11 +291,29 @@ fn check(dir: &Path, made: &HashMap<u64, Promise>) -> Result<(), String> {
             Some((_, seen)) if promise.flagged && !seen => {
                 return Err(format!("message {id} lost its flag"));
             }
-            None if !promise.removing => return Err(format!("message {id} is lost")),
+            None if !promise.removing && !promise.moving => {
+                return Err(format!("message {id} is lost"));
+            }
             _ => {}
         }
+        let (here, there) = (inbox.contains_key(id), other.get(id).map(|found| found.0));
+        check_other(promise, here, there).map_err(|fault| format!("message {id} {fault}"))?;
     }
     check_sums(&store, account)
+}
+
+/// A move or a copy was made or was not, and was made when it was acknowledged.
+fn check_other(promise: &Promise, here: bool, there: Option<u32>) -> Result<(), &'static str> {
+    if promise.other.is_some() && there != promise.other {
+        return Err("is not where it was put");
+    }
+    if there.is_some() && !promise.moving && !promise.copying {
+        return Err("is where nobody put it");
+    }
+    if promise.moving && here == there.is_some() {
+        return Err("is in both places, or in none");
+    }
+    Ok(())
 }
 
 /// All messages of a mailbox by what they say they are, with UID and `\Seen`; each once and whole.
@@ -281,7 +345,7 @@ fn read(store: &Store, mailbox: MailboxId, uid: u32) -> Result<Vec<u8>, Error> {
 
 /// The sums kept beside the messages fit the messages.
 fn check_sums(store: &Store, account: AccountId) -> Result<(), String> {
-    for name in ["INBOX", "Archive"] {
+    for name in ["INBOX", "Archive", OTHER] {
         let (mailbox, _) = store.select(account, name).unwrap();
         let all = store.all(mailbox).unwrap();
         let status = store.status(account, name).unwrap();

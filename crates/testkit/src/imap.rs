@@ -699,12 +699,16 @@ fn store(
             outcome.modified.push(message.uid);
             continue;
         }
+        let before = message.flags.clone();
         match change {
             FlagChange::Replace(flags) => message.flags = flags.clone(),
             FlagChange::Add(flags) => set(&mut message.flags, flags, true),
             FlagChange::Remove(flags) => set(&mut message.flags, flags, false),
         }
-        message.modseq = modseq;
+        if message.flags != before {
+            message.modseq = modseq;
+            outcome.made = vec![modseq];
+        }
         outcome.changed.push(told(message));
     }
     outcome

@@ -215,6 +215,7 @@ fn of_messages(ask: Ask) -> Answer {
             Answer::Stored(Ok(StoreOutcome {
                 changed: uids.iter().map(|uid| changed(*uid)).collect(),
                 modified: Vec::new(),
+                made: Vec::new(),
             }))
         }
         Ask::Copy { uids, to, .. } => {

@@ -281,7 +281,8 @@ impl ImapBackend {
             .map_err(refusal)?;
         for changed in outcome.changed {
             if let Some(row) = rows.rows.iter_mut().find(|row| row.uid == changed.uid) {
-                row.newly_seen = !row.flags.seen;
+                // Another session may have been faster: then it is that one's change, and told as such.
+                row.newly_seen = outcome.made.contains(&changed.modseq);
                 row.flags = changed.flags;
                 row.modseq = changed.modseq;
             }

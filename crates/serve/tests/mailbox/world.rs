@@ -31,6 +31,8 @@ pub(crate) struct Wish {
     pub(crate) message_size: u64,
     pub(crate) postmaster: Option<String>,
     pub(crate) own_from_only: bool,
+    /// In memory where the system has a folder there: for tests that wait for many syncs and do not test them.
+    pub(crate) in_memory: bool,
 }
 
 impl Default for Wish {
@@ -45,6 +47,7 @@ impl Default for Wish {
             message_size: 1_000_000,
             postmaster: None,
             own_from_only: false,
+            in_memory: false,
         }
     }
 }
@@ -72,7 +75,9 @@ impl World {
     }
 
     pub(crate) fn with(wish: Wish) -> Self {
-        let folder = TempDir::new().unwrap();
+        let memory = wish.in_memory.then(|| TempDir::new_in("/dev/shm").ok());
+        let folder = memory.flatten();
+        let folder = folder.unwrap_or_else(|| TempDir::new().unwrap());
         let store = Store::open(folder.path(), wish.options).unwrap();
         for address in [ANN, BOB] {
             store

@@ -56,6 +56,7 @@ pub(crate) fn store_flags(
     if !updates.is_empty() {
         let modseq = tally.apply(work.db, mailbox)?;
         write(work.db, mailbox, modseq, (&updates, &mut outcome.changed))?;
+        outcome.made.push(modseq);
         work.touch(mailbox);
     }
     Ok(outcome)

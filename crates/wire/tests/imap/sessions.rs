@@ -150,6 +150,23 @@ fn own_changes_are_told_once() {
     assert_eq!(one.say("f NOOP"), "f OK NOOP completed\r\n");
 }
 
+/// A STORE that finds the flags as it wants them made no change, so the change of another session that made them so is still told,
+/// with all messages of it.
+#[test]
+fn a_store_that_changes_nothing_hides_no_change_of_another() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    one.say("c STORE 1:2 +FLAGS.SILENT (\\Flagged)");
+    assert_eq!(
+        other.say("d STORE 1 +FLAGS.SILENT (\\Flagged)"),
+        "d OK STORE completed\r\n"
+    );
+    assert_eq!(
+        other.say("e NOOP"),
+        "* 1 FETCH (UID 1 FLAGS (\\Flagged))\r\n* 2 FETCH (UID 2 FLAGS (\\Flagged))\r\ne OK NOOP completed\r\n"
+    );
+}
+
 /// Output is written before more is read: memory does not grow with the message.
 #[test]
 fn a_large_message_is_streamed_with_back_pressure() {

@@ -452,6 +452,9 @@ pub struct StoreOutcome {
     pub changed: Vec<Changed>,
     /// Messages left alone because they changed after UNCHANGEDSINCE.
     pub modified: Vec<Uid>,
+    /// The modification sequences this change itself was given; none when all flags were already so. A message in `changed` may have
+    /// another: then its flags were as wanted before, by somebody else's change.
+    pub made: Vec<ModSeq>,
 }
 
 /// The result of COPY and MOVE (RFC 4315 3).

@@ -277,8 +277,10 @@ impl Mailbox {
             Ok(outcome) => outcome,
             Err(refusal) => return self.refused(io, tag, refusal, false),
         };
+        for modseq in &outcome.made {
+            view.own_change(*modseq);
+        }
         for it in &outcome.changed {
-            view.own_change(it.modseq);
             if let Some(number) = view.number(it.uid) {
                 quiet.tell(&mut io.output, number, it, self.enabled);
             }
