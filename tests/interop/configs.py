@@ -20,11 +20,12 @@ import xml.etree.ElementTree as xml
 from pathlib import Path
 
 import rooms
+from checks import faults, verdicts
 from clients import send_by_python
 from fetchers import file_deliverer
 from ours import gatepost, says
 from servers import ADDRESS, PASSWORD, SUBMISSION, Dovecot, Foreign, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
-from world import HOST, Skip, below_trace, case, check, plain, run, secret_file
+from world import HOST, Skip, below_trace, case, check, in_threads, plain, run, secret_file
 
 # Dovecot trusts a client whose address is its own: these come from another address of this machine.
 ELSEWHERE = ("127.0.0.2", 0)
@@ -224,6 +225,26 @@ message_size_limit = 20000000
         super().__exit__(*why)
 
 
+# What the programs of Debian 12 do not have or do whatever their configuration says: hybrid groups, signatures by OpenSSL's security level,
+# Dovecot's STARTTLS with a parameter.
+BEYOND = {"KEX-PQ", "CERT-LIFE", "SIG-ALG", "STLS-005"}
+
+
+def passes_check(world, profile, server, services, dane_like=()):
+    """What was generated for a profile has no finding in it, seen from outside. From its own address a server takes logins for safe."""
+    places = list(services.items())
+
+    def one(number):
+        service, scheme = places[number]
+        found = verdicts(world, f"{scheme}://localhost:{server.ports[service]}", "--profile", profile, "--ca", server.pki.ca, "--source", "127.0.0.2", "--tier", "deep")
+        # Port 25 takes what senders have: anonymous suites and old ways of exchanging keys are better than clear text.
+        loose = {"CIPH-ANON", "CIPH-DHE", "CIPH-CBC", "CIPH-kRSA", "CIPH-CCM8", "KEX-DH", "TLS-12"} if service in dane_like else set()
+        bad = [name for name in faults(found) if name not in BEYOND | loose]
+        check(not bad, f"{service} by {profile}: {[(name, found[name]['status'], found[name]['evidence']) for name in bad]}")
+
+    in_threads(len(places), one)
+
+
 def postfix_and_dovecot(world, profile):
     """A generated pair: mail goes in by both doors for users and comes out by all four for fetching."""
     with MadePostfix(world, profile) as postfix, MadeDovecot(world, profile, postfix.auth()) as dovecot:
@@ -246,6 +267,8 @@ def postfix_and_dovecot(world, profile):
             mode = "implicit" if scheme.endswith("s") else "starttls"
             found = fetched(world, dovecot, f"{scheme}://localhost:{dovecot.ports[scheme]}{mailbox}", len(some), mode=mode)
             check(len(found) == len(some), f"{scheme}: {len(found)} messages instead of {len(some)}")
+        passes_check(world, profile, postfix, {"smtp": "smtp", "submission": "submission", "submissions": "submissions"}, dane_like=("smtp",))
+        passes_check(world, profile, dovecot, {name: name for name in ("imap", "imaps", "pop3", "pop3s")})
         check(postfix.folder.exists() and b"warning" not in grep(postfix.log, "unused parameter|deprecated"), "Postfix warns")
 
 

@@ -59,6 +59,8 @@ class Box:
         return self
 
     def __exit__(self, *_):
+        # A thread that waits in accept would keep the port.
+        self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
 

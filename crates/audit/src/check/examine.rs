@@ -91,7 +91,11 @@ pub struct Means {
 pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
     let errand = Arc::new(Errand {
         target: target.clone(),
-        dialer: Arc::clone(&means.dialer),
+        // The address is decided: what was said about the name has been heard already.
+        dialer: Arc::new(Dialer {
+            overrides: Vec::new(),
+            ..Dialer::clone(&means.dialer)
+        }),
         roots: Arc::clone(&means.roots),
         name: means.name.clone(),
         patience: means.patience,
@@ -112,15 +116,6 @@ pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
     let (seen, found) = tokio::join!(control, rest(&errand, means.tier, opened));
     facts = seen;
     settle(&mut facts, found);
-    if let Some(failed) = &facts.handshake_failed
-        && means.tier > Tier::Light
-        && control::may_be_size(failed)
-    {
-        let works = control::classic(&errand).await;
-        if let Some(failed) = &mut facts.handshake_failed {
-            failed.classic_works = works;
-        }
-    }
     facts.connections = errand.budget.made();
     facts.stopped = errand.budget.stopped();
     facts

@@ -121,23 +121,24 @@ fn sign(own: &Facts, others: &[&Facts]) -> Option<(&'static str, String, &'stati
         ));
     }
     let failed = own.handshake_failed.as_ref()?;
-    let hellos = own.hellos.values().filter_map(Seen::known);
-    if hellos.clone().any(|it| it.downgraded) {
+    if failed.classic_works == Some(true) {
+        return Some((
+            "large hello dropped",
+            format!("{}; a small hello was answered", failed.text),
+            "update the firewall or load balancer on the path: it drops hellos of more than one segment, which hybrid key exchange makes usual",
+        ));
+    }
+    // A server that can TLS 1.3 says so in its random to everyone who asks for less (RFC 9846 4.1.3): here nobody was to ask for less.
+    let mut hellos = own.hellos.values().filter_map(Seen::known);
+    hellos.any(|it| it.downgraded).then(|| {
         let what = format!(
             "{}; the server's random says that it can TLS 1.3, and it does not get through",
             failed.text
         );
-        return Some((
+        (
             "version clamp",
             what,
             "update the box on the path that changes hellos, or take the mail ports out of it",
-        ));
-    }
-    (failed.classic_works == Some(true)).then(|| {
-        (
-            "large hello dropped",
-            format!("{}; a small hello was answered", failed.text),
-            "update the firewall or load balancer on the path: it drops hellos of more than one segment, which hybrid key exchange makes usual",
         )
     })
 }

@@ -47,6 +47,12 @@ pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sende
         None => None,
     };
     let wait = WAIT.max(round_trip * 2);
+    if let Some(failed) = &mut facts.handshake_failed
+        && may_be_size(failed)
+    {
+        // Before the others have used the budget up.
+        failed.classic_works = classic(errand).await;
+    }
     let group = facts.handshake.known().and_then(|it| it.group.as_deref());
     let ground = Ground {
         has_tls: to_tls.is_some(),
@@ -201,7 +207,7 @@ fn failed(failure: &ShakeFailure) -> HandshakeFailed {
 }
 
 /// Whether a server that did not answer the large hello answers a small one.
-pub(crate) async fn classic(errand: &Errand) -> Option<bool> {
+async fn classic(errand: &Errand) -> Option<bool> {
     let mut talk = errand.begin_tls().await.ok()?;
     let works = errand.shake(&mut talk, Shares::Classic).await.is_ok();
     talk.leave().await;
@@ -209,7 +215,7 @@ pub(crate) async fn classic(errand: &Errand) -> Option<bool> {
 }
 
 /// Whether the failure is one a large hello can cause.
-pub(crate) fn may_be_size(failed: &HandshakeFailed) -> bool {
+fn may_be_size(failed: &HandshakeFailed) -> bool {
     [TlsFailure::Timeout, TlsFailure::PeerGone]
         .iter()
         .any(|it| it.label() == failed.label)
