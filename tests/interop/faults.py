@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gate import Gate, Scripted
 from servers import PASSWORD
-from world import HOST, case, check, in_threads
+from world import HOST, Failed, case, check, in_threads
 
 # An upstream that takes longer for an answer is given up.
 TIMEOUT = 2
@@ -129,53 +129,51 @@ def secrets(number):
     return PASSWORD.encode(), base64.b64encode(f"\0user{number}@example.test\0{PASSWORD}".encode())
 
 
-# A port that was free is taken by the time it is listened on, unless one gate starts after the other.
-STARTING = threading.Lock()
+def tried(protocol):
+    """Each fault at each step. A login has a minute at least, since servers delay those that fail: its silence is for long runs."""
+    for at in ("greeting", FIRST[protocol], "LOGIN"):
+        for fault in ("close", "half", "garbage", "endless", "paused", "slow"):
+            if at != "LOGIN" or fault not in ("paused", "slow") or (fault == "paused" and LONG):
+                yield fault, at
 
 
-def upstream_fails(world, protocol, fault, at):
-    """One fault at one step before a session is ready; nothing is wrong with the upstream until the gate has looked at it."""
-    what = f"{protocol}: {fault} at {at}"
-    state = {"step": None, "fault": None}
-    with Scripted(faulty(protocol, state)) as upstream:
+def upstream_fails_at_each_step(world, protocol):
+    """Every fault before a session is ready, each at the upstream of one user."""
+    faults = list(tried(protocol))
+    states = [{"step": None, "fault": None} for _ in faults]
+    routes = world.new_folder("routes") / "table"
+    routes.write_text("".join(f"user{number}@example.test group{number}\n" for number in range(len(faults))))
+    with contextlib.ExitStack() as stack:
+        upstreams = [stack.enter_context(Scripted(faulty(protocol, state))) for state in states]
+        urls = [f"{protocol}://127.0.0.1:{one.port}?timeout={TIMEOUT}s&group=group{number}" for number, one in enumerate(upstreams)]
         with STARTING:
-            gate = Gate(world, f"{protocol}://127.0.0.1:{upstream.port}?timeout={TIMEOUT}s").__enter__()
-        try:
-            check(login(gate, protocol).startswith(GOOD[protocol]), f"{what}: no login while all is well")
-            upstream.heard = b""
-            state.update(step=at, fault=fault)
-            line = login(gate, protocol)
+            gate = stack.enter_context(Gate(world, *urls, flags=("--route", f"table:{routes}")))
+
+        def one(number):
+            fault, at = faults[number]
+            what = f"{protocol}: {fault} at {at}"
+            try:
+                line = login(gate, protocol, number)
+                check(line.startswith(GOOD[protocol]), f"no login while all is well: {line}")
+                upstreams[number].heard = b""
+                states[number].update(step=at, fault=fault)
+                line = login(gate, protocol, number)
+            except OSError as error:
+                raise Failed(f"{what}: {error}") from error
             check(line.startswith(LATER[protocol]), f"{what}: {line}")
-            if at != "LOGIN":
-                check(not any(secret in upstream.heard for secret in secrets()), f"{what}: the password was told")
-        finally:
-            gate.terminate()
+            told = any(secret in upstreams[number].heard for secret in secrets(number))
+            check(told == (at == "LOGIN"), f"{what}: whether the password was told: {told}")
+            others = b"".join(other.heard for other in upstreams if other is not upstreams[number])
+            check(f"user{number}@".encode() not in others, f"{what}: another upstream was told of the user")
 
-
-def steps_and_faults():
-    """What is tried. A login has a minute at least, since servers delay those that fail: its silence is for long runs."""
-    faults = ["close", "half", "garbage", "endless", "paused", "slow"]
-    for protocol in GREETINGS:
-        for at in ("greeting", FIRST[protocol], "LOGIN"):
-            for fault in faults:
-                if at != "LOGIN" or fault not in ("paused", "slow") or (fault == "paused" and LONG):
-                    yield protocol, fault, at
+        in_threads(len(faults), one)
 
 
 @case("gate-upstream-fails-at-each-step")
 def gate_each_step(world):
     """Closing, half an answer, garbage, no end, silence, one octet a second: each is `try again` for the client."""
-    tried, failures, threads = list(steps_and_faults()), [], 6
-
-    def share(number):
-        for protocol, fault, at in tried[number::threads]:
-            try:
-                upstream_fails(world, protocol, fault, at)
-            except Exception as error:  # all that failed are told at the end
-                failures.append(f"{protocol}: {fault} at {at}: {error!r}")
-
-    in_threads(threads, share)
-    check(not failures, "; ".join(failures))
+    protocols = list(GREETINGS)
+    in_threads(len(protocols), lambda number: upstream_fails_at_each_step(world, protocols[number]))
 
 
 class Sink:
