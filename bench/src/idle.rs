@@ -23,13 +23,13 @@ use crate::talk::{self, Talk};
 use crate::tls::{self, Group};
 
 /// Sessions opened before anything is counted.
-const WARM_UP: u32 = 50;
+pub(crate) const WARM_UP: u32 = 50;
 /// Sessions being opened at the same time.
 const OPENERS: usize = 8;
 /// Time for a server to give back what opening a session took.
-const SETTLE: Duration = Duration::from_secs(3);
+pub(crate) const SETTLE: Duration = Duration::from_secs(3);
 /// Open files a process needs beside its sessions.
-const SPARE_FILES: u64 = 200;
+pub(crate) const SPARE_FILES: u64 = 200;
 /// design.md: at most this for a session of the embedded mailbox, in bytes.
 const LIMIT: f64 = 8.0 * 1024.0;
 
@@ -124,7 +124,7 @@ fn grow(
 }
 
 /// Opens the sessions with these numbers, a few at a time.
-fn open_all(
+pub(crate) fn open_all(
     numbers: std::ops::Range<u32>,
     open: impl Fn(u32) -> Result<Talk, Fault> + Sync,
 ) -> Result<Vec<Talk>, Fault> {
@@ -147,7 +147,8 @@ fn open_all(
     })
 }
 
-fn open(
+/// One session in IDLE.
+pub(crate) fn open(
     source: Ipv4Addr,
     port: u16,
     number: u32,

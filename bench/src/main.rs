@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod dns;
 mod fault;
+mod gate;
 mod handshake;
 mod identity;
 mod idle;
@@ -71,6 +72,8 @@ enum What {
     Watch,
     /// Servers, looked at from outside: connections and seconds of one, rate and memory of a list.
     Check,
+    /// The gate beside nginx, stunnel, haproxy and Dovecot's proxy.
+    Gate,
     /// The bare loop, as a server of its own (the harness starts it).
     #[command(hide = true)]
     BareLoop(bare::Options),
@@ -208,6 +211,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Watch) {
         watch::measure(bench, report);
+    }
+    if wanted(What::Gate) {
+        gate::measure(bench, report);
     }
     if wanted(What::Check) {
         check::measure(bench, report);

@@ -111,6 +111,7 @@ fn gatepost_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fa
         gatepost.running.pid(),
         gatepost.ports.submissions,
         connections,
+        Duration::from_secs(bench.plan.seconds),
     )?;
     let client = tls::load_client(&bench.identity, tls::provider(Group::X25519))?;
     let found = accounts()
@@ -134,6 +135,7 @@ fn postfix_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fau
         postfix.running.pid(),
         postfix.submissions,
         connections,
+        Duration::from_secs(bench.plan.seconds),
     )?;
     let (late, found) = postfix.drain()?;
     none_lost(outcome.done, found)?;
@@ -183,13 +185,18 @@ struct Sender {
     pipelining: bool,
 }
 
-/// Load for the planned time.
-fn submit(bench: &Bench<'_>, server: u32, port: u16, connections: u32) -> Result<Outcome, Fault> {
+/// Load for some time.
+pub(crate) fn submit(
+    bench: &Bench<'_>,
+    server: u32,
+    port: u16,
+    connections: u32,
+    time: Duration,
+) -> Result<Outcome, Fault> {
     let client = tls::load_client(&bench.identity, tls::provider(Group::X25519))?;
     let number = AtomicU64::new(0);
     let filler = filler();
     let step = |sender: &mut Sender| sender.send(number.fetch_add(1, Ordering::Relaxed), &filler);
-    let time = Duration::from_secs(bench.plan.seconds);
     load::run(
         server,
         time,

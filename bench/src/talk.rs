@@ -100,6 +100,19 @@ impl Talk {
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
 
+    /// Reads octets and forgets them.
+    pub(crate) fn skip(&mut self, octets: u64) -> Result<(), Fault> {
+        let read = std::io::copy(&mut (&mut self.wire).take(octets), &mut std::io::sink())
+            .map_err(Fault::at("reading a literal"))?;
+        if read == octets {
+            return Ok(());
+        }
+        Err(Fault::Reply {
+            wanted: "the rest of a literal",
+            got: "the end of the connection".to_owned(),
+        })
+    }
+
     /// Reads one SMTP reply of any number of lines and checks its code; gives the lines' texts.
     pub(crate) fn smtp(&mut self, code: &'static str) -> Result<Vec<String>, Fault> {
         let mut texts = Vec::new();

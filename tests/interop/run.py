@@ -16,6 +16,7 @@ import attacks  # noqa: F401  (registers its cases)
 import checks  # noqa: F401
 import clients  # noqa: F401
 import configs  # noqa: F401
+import faults  # noqa: F401
 import fetchers  # noqa: F401
 import gate  # noqa: F401
 import install

@@ -142,3 +142,52 @@ pub(crate) fn start(bench: &Bench<'_>, name: &str) -> Result<Gatepost, Fault> {
     )?;
     seed.start_in(&bench.machine, &data)
 }
+
+/// Where a gate listens.
+#[derive(Debug, Deserialize)]
+pub(crate) struct GatePorts {
+    /// IMAP, STARTTLS.
+    pub(crate) imap: u16,
+    /// IMAP, implicit TLS.
+    pub(crate) imaps: u16,
+    /// Submission, implicit TLS.
+    pub(crate) submissions: u16,
+}
+
+/// What the ready file of a gate holds, as far as it is used here.
+#[derive(Debug, Deserialize)]
+struct GateReady {
+    ports: GatePorts,
+}
+
+/// Starts gatepost as a gate before `upstreams`, with the peers' certificate, in a folder called `name`.
+pub(crate) fn start_gate(
+    bench: &Bench<'_>,
+    name: &str,
+    upstreams: &[String],
+) -> Result<(Running, GatePorts), Fault> {
+    let seed = bench.seed.as_ref();
+    let seed = seed.map_err(|_| Fault::Missing("gatepost".to_owned()))?;
+    let dir = folder(&bench.work.join(name))?;
+    let ready = dir.join("ready.json");
+    if ready.exists() {
+        fs::remove_file(&ready).map_err(Fault::at("removing an old ready file"))?;
+    }
+    let mut command = bench.machine.server_command(&seed.binary);
+    command.arg("serve").arg("--data").arg(dir.join("data"));
+    command.args(["--bind", "127.0.0.1", "--port-offset", PORT_OFFSET]);
+    command
+        .arg("--tls-chain")
+        .arg(&bench.identity.certificate_file)
+        .arg("--tls-key")
+        .arg(&bench.identity.key_file);
+    for upstream in upstreams {
+        command.args(["--upstream", upstream]);
+    }
+    command.arg("--ready-file").arg(&ready);
+    let mut running = Running::start("gatepost", &mut command, &dir.join("output.log"))?;
+    running.wait(|| ready.exists())?;
+    let text = fs::read(&ready).map_err(Fault::at("reading the ready file"))?;
+    let GateReady { ports } = serde_json::from_slice(&text)?;
+    Ok((running, ports))
+}

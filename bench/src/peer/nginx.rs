@@ -10,12 +10,19 @@ use crate::fault::Fault;
 /// Where Debian puts the module.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_mail_module.so";
 
+/// The module, where it is installed.
+pub(crate) fn module() -> Result<&'static str, Fault> {
+    if Path::new(MODULE).exists() {
+        Ok(MODULE)
+    } else {
+        Err(Fault::Missing("nginx's mail module".to_owned()))
+    }
+}
+
 /// Starts it; gives its port.
 pub(crate) fn start(bench: &Bench<'_>) -> Result<(Running, u16), Fault> {
     let program = installed("nginx")?;
-    if !Path::new(MODULE).exists() {
-        return Err(Fault::Missing("nginx's mail module".to_owned()));
-    }
+    module()?;
     let dir = folder(&bench.work.join("nginx"))?;
     let port = free_port()?;
     let configuration = dir.join("nginx.conf");
