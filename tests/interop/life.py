@@ -104,7 +104,8 @@ def service_manager(world):
     folder, offset = world.new_folder("activation"), free_offset()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as handed_over:
         manager.bind(str(folder / "notify"))
-        manager.settimeout(20)
+        # A first start syncs a dozen files; a busy disk takes its time.
+        manager.settimeout(60)
         handed_over.bind(("127.0.0.1", 25 + offset))
         handed_over.listen()
         fd = handed_over.fileno()

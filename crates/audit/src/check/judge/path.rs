@@ -226,19 +226,19 @@ mod tests {
     }
 
     fn told(own: &Facts, others: &[Facts]) -> (Status, String) {
-        let all = [&[own.clone()], others].concat();
+        let all = [std::slice::from_ref(own), others].concat();
         let check = judge(own, &all).unwrap();
         let kind = check.evidence.split(':').next().unwrap_or("").to_owned();
         (check.status, kind)
     }
 
-    fn failed(label: &str, classic_works: Option<bool>) -> Option<HandshakeFailed> {
-        Some(HandshakeFailed {
+    fn failed(label: &str, classic_works: Option<bool>) -> HandshakeFailed {
+        HandshakeFailed {
             label: label.into(),
             text: "the handshake failed".into(),
             classic_works,
             alert: None,
-        })
+        }
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         );
 
         let mut clamped = facts("192.0.2.2");
-        clamped.handshake_failed = failed("peer_misbehaved", None);
+        clamped.handshake_failed = Some(failed("peer_misbehaved", None));
         assert_eq!(told(&clamped, &[]).0, Status::Inconclusive);
         clamped.hellos.insert(
             "tls1.2".into(),
@@ -297,12 +297,12 @@ mod tests {
         assert_eq!(told(&clamped, &[]), (Status::Fail, "version clamp".into()));
 
         let mut dropped = facts("192.0.2.2");
-        dropped.handshake_failed = failed("timeout", Some(true));
+        dropped.handshake_failed = Some(failed("timeout", Some(true)));
         assert_eq!(
             told(&dropped, &[]),
             (Status::Fail, "large hello dropped".into())
         );
-        dropped.handshake_failed = failed("timeout", Some(false));
+        dropped.handshake_failed = Some(failed("timeout", Some(false)));
         assert_eq!(told(&dropped, &[]).0, Status::Inconclusive);
 
         let mut nobody = facts("192.0.2.2");
