@@ -104,8 +104,7 @@ def service_manager(world):
     folder, offset = world.new_folder("activation"), free_offset()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as handed_over:
         manager.bind(str(folder / "notify"))
-        # A first start syncs a dozen files; a busy disk takes its time.
-        manager.settimeout(60)
+        manager.settimeout(20)
         handed_over.bind(("127.0.0.1", 25 + offset))
         handed_over.listen()
         fd = handed_over.fileno()
@@ -121,7 +120,12 @@ def service_manager(world):
 
         server = start(offset)
         try:
-            check(manager.recv(1000).startswith(b"READY=1"), "no READY=1")
+            try:
+                ready = manager.recv(1000)
+            except TimeoutError:
+                server.kill()
+                raise Failed(f"nothing from the server: {server.communicate()[1][-800:]!r}") from None
+            check(ready.startswith(b"READY=1"), "no READY=1")
             with smtplib.SMTP("127.0.0.1", 25 + offset, timeout=10) as session:
                 check(session.ehlo()[0] == 250, "the socket handed over is not served")
             server.terminate()
