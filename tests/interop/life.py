@@ -7,6 +7,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -109,11 +110,12 @@ def service_manager(world):
         handed_over.listen()
         fd = handed_over.fileno()
         # The protocol wants descriptor 3 and the process id of the program itself.
-        script = f'exec 3<&{fd}; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+        # A shell would do, but some know descriptors of one digit only.
+        script = f"import os, sys; os.dup2({fd}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
         environment = {**os.environ, "NOTIFY_SOCKET": str(folder / "notify")}
 
         def start(port_offset):
-            command = ["sh", "-c", script, "sh", world.binary, "serve", "--data", folder / "data", "--port-offset", str(port_offset)]
+            command = [sys.executable, "-c", script, world.binary, "serve", "--data", folder / "data", "--port-offset", str(port_offset)]
             return subprocess.Popen(
                 command, pass_fds=[fd], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
