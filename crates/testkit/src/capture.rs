@@ -93,6 +93,36 @@ impl Capture {
         call.advance(speaker, octets.len());
     }
 
+    /// A dialogue: `C: ` and `S: ` begin a segment each, `+ ` goes on in the same one. Line ends are added, unless the line ends with `\\`. No segment
+    /// is longer than `most`.
+    ///
+    /// # Panics
+    /// When a line begins with something else.
+    pub fn play(&mut self, call: &mut Call, dialogue: &str, most: usize) {
+        let mut said: Vec<(Speaker, Vec<u8>)> = Vec::new();
+        for line in dialogue.lines().map(str::trim_start) {
+            if line.is_empty() {
+                continue;
+            }
+            let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
+            let octets = match text.strip_suffix('\\') {
+                Some(text) => text.replace("\\r", "\r").replace("\\n", "\n").into_bytes(),
+                None => format!("{text}\r\n").into_bytes(),
+            };
+            match (mark, said.last_mut()) {
+                ("C:", _) => said.push((Speaker::Client, octets)),
+                ("S:", _) => said.push((Speaker::Server, octets)),
+                ("+", Some(before)) => before.1.extend(octets),
+                (other, _) => panic!("{other} is no mark"),
+            }
+        }
+        for (speaker, octets) in said {
+            for part in octets.chunks(most) {
+                self.say(call, speaker, part);
+            }
+        }
+    }
+
     /// Octets that get lost on the way to the watcher.
     pub fn say_unseen(&mut self, call: &mut Call, speaker: Speaker, octets: &[u8]) {
         call.advance(speaker, octets.len());

@@ -7,6 +7,7 @@
 //! - [`imap`] is a mailbox in memory.
 //! - [`pair`] runs our client against our server.
 //! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
+//! - [`planted`] holds a password, wherever one can stand.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
 //! - [`facts`] are the TLS facts such a session is told.
 
@@ -22,6 +23,7 @@ pub mod ocsp;
 pub mod pair;
 #[cfg(feature = "pki")]
 pub mod pki;
+pub mod planted;
 pub mod talk;
 
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.

@@ -49,6 +49,7 @@ mod table;
 pub mod tls;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 
 use certificates::Judge;
@@ -113,8 +114,11 @@ pub struct Watcher {
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
     history: History,
-    /// The fingerprint of a client's last hello to a server.
-    hellos: HashMap<(u128, u128), String>,
+    /// The fingerprint of a client's last hello to a server, both as keyed hashes: there is one for every pair that was seen.
+    hellos: HashMap<u64, u64>,
+    hasher: RandomState,
+    /// Connections that are being told as over.
+    ending: Vec<Box<Flow>>,
     now: u64,
     packet: u64,
 }
@@ -139,6 +143,8 @@ impl Watcher {
             failures: HashMap::new(),
             history: History::default(),
             hellos: HashMap::new(),
+            hasher: RandomState::new(),
+            ending: Vec::new(),
             now: 0,
             packet: 0,
         }
@@ -251,8 +257,7 @@ impl Watcher {
         let key = Key::of(segment);
         let slot = match self.table.find(&key) {
             Some(Slot::Settled(settled)) if !settled.is_reopened_by(segment) => {
-                settled.packets = settled.packets.saturating_add(1);
-                settled.last = self.now;
+                settled.touch(self.now);
                 return;
             }
             Some(Slot::Live(place)) => {
@@ -303,12 +308,12 @@ impl Watcher {
     fn close(&mut self, key: Key, place: u32) {
         if let Some(flow) = self.table.take(place) {
             let number = flow.first_number();
-            self.finish_flow(*flow);
+            self.finish_flow(flow);
             self.table.settle(key, place, number, self.now);
         }
     }
 
-    fn finish_flow(&mut self, mut flow: Flow) {
+    fn finish_flow(&mut self, mut flow: Box<Flow>) {
         self.with(|cx| flow.finish(cx));
         self.tell(&mut flow);
         self.end_session(&mut flow);
@@ -316,11 +321,24 @@ impl Watcher {
 
     /// No more packets will come of what was seen so far.
     pub fn finish(&mut self) {
-        let mut flows = self.table.take_all();
-        flows.sort_by_key(|it| it.number);
-        for flow in flows {
+        while self.finish_some(usize::MAX) {}
+    }
+
+    /// As [`Self::finish`], for so many connections, in their order: what is told of them can be taken before the next ones, so that it does
+    /// not pile up. False when none was left.
+    pub fn finish_some(&mut self, most: usize) -> bool {
+        if self.ending.is_empty() {
+            self.ending = self.table.take_all();
+            // The last ones stand in front: they are taken from the back.
+            self.ending.sort_by_key(|it| std::cmp::Reverse(it.number));
+        }
+        for count in 0..most {
+            let Some(flow) = self.ending.pop() else {
+                return count > 0;
+            };
             self.finish_flow(flow);
         }
+        true
     }
 
     fn with(&mut self, run: impl FnOnce(&mut Context<'_, '_>)) {
@@ -393,14 +411,15 @@ impl Watcher {
     }
 
     fn is_another_hello(&mut self, flow: &Flow) -> bool {
-        let Some(ja4) = flow.facts.tls.as_ref().and_then(|it| it.ja4.clone()) else {
+        let Some(ja4) = flow.facts.tls.as_ref().and_then(|it| it.ja4.as_deref()) else {
             return false;
         };
+        let pair = self.hasher.hash_one((flow.client.0, flow.server.0));
+        let ja4 = self.hasher.hash_one(ja4);
         if self.hellos.len() >= MOST_FAILURES {
             self.hellos.clear();
         }
-        let pair = (flow.client.0, flow.server.0);
-        let before = self.hellos.insert(pair, ja4.clone());
+        let before = self.hellos.insert(pair, ja4);
         before.is_some_and(|it| it != ja4)
     }
 

@@ -45,8 +45,9 @@ impl Privacy {
             .rposition(|it| *it == b'@')
             .and_then(|at| lower.get(at + 1..))
             .and_then(domain);
-        let name = self
-            .reveal
+        // What holds control octets is not a name alone: behind a NUL there may be what belongs to nobody else.
+        let is_name = !name.iter().any(u8::is_ascii_control);
+        let name = (self.reveal && is_name)
             .then(|| name.escape_ascii().to_string().chars().take(128).collect());
         Some(User { hash, domain, name })
     }
@@ -104,5 +105,6 @@ mod tests {
     fn a_name_is_told_only_where_asked_for() {
         let privacy = Privacy::new([7; 32], true);
         assert_eq!(privacy.hide(b"anna").unwrap().name.as_deref(), Some("anna"));
+        assert_eq!(privacy.hide(b"anna\0pencil").unwrap().name, None);
     }
 }

@@ -7,7 +7,7 @@ use gatepost_audit::watch::certificates::Judge;
 use gatepost_audit::watch::event::{Event, Finding, Session};
 use gatepost_audit::watch::file::{Reader, Step};
 use gatepost_audit::watch::privacy::Privacy;
-use gatepost_testkit::capture::{Call, Capture, Speaker};
+use gatepost_testkit::capture::{Call, Capture};
 use gatepost_trust::verify::Roots;
 
 /// What was told.
@@ -87,35 +87,9 @@ pub(crate) fn watch(capture: &Capture) -> Told {
     watch_file(&capture.to_pcap(), watcher())
 }
 
-/// Plays a dialogue: `C: ` and `S: ` begin a segment each, `+ ` goes on in the same one. Line ends are added, unless the line ends with `\`.
+/// Plays a dialogue, every piece of it in one segment.
 pub(crate) fn play(capture: &mut Capture, call: &mut Call, dialogue: &str) {
-    let mut segment: Option<(Speaker, Vec<u8>)> = None;
-    for line in dialogue
-        .lines()
-        .map(str::trim_start)
-        .filter(|it| !it.is_empty())
-    {
-        let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
-        let octets = match text.strip_suffix('\\') {
-            Some(text) => text.replace("\\r", "\r").replace("\\n", "\n").into_bytes(),
-            None => format!("{text}\r\n").into_bytes(),
-        };
-        let speaker = match mark {
-            "C:" => Speaker::Client,
-            "S:" => Speaker::Server,
-            "+" => {
-                segment.as_mut().unwrap().1.extend(octets);
-                continue;
-            }
-            other => panic!("{other} is no mark"),
-        };
-        if let Some((speaker, octets)) = segment.replace((speaker, octets)) {
-            capture.say(call, speaker, &octets);
-        }
-    }
-    if let Some((speaker, octets)) = segment {
-        capture.say(call, speaker, &octets);
-    }
+    capture.play(call, dialogue, usize::MAX);
 }
 
 /// A whole connection.

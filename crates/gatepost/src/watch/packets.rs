@@ -22,6 +22,9 @@ use crate::exit::Failure;
 /// How long to wait for more of a file that grows.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// How many connections that are still open at the end are told before what was told of them is printed.
+const AT_A_TIME: usize = 1024;
+
 /// What reads packets.
 pub(super) struct Packets {
     pub(super) watcher: Watcher,
@@ -190,8 +193,9 @@ impl Packets {
 
     /// The end: what is still open, and the evidence.
     pub(super) fn finish(mut self, output: &mut Output) -> Result<Watcher, Failure> {
-        self.watcher.finish();
-        self.tell(output)?;
+        while self.watcher.finish_some(AT_A_TIME) {
+            self.tell(output)?;
+        }
         if let Some(path) = self.evidence.take() {
             self.write_evidence(&path)?;
         }
