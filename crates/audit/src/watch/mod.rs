@@ -118,7 +118,7 @@ pub struct Watcher {
     hellos: HashMap<u64, u64>,
     hasher: RandomState,
     /// Connections that are being told as over.
-    ending: Vec<Box<Flow>>,
+    ending: table::Flows,
     now: u64,
     packet: u64,
 }

@@ -153,6 +153,9 @@ pub(super) enum Slot {
     Settled(Settled),
 }
 
+/// Flows as the table holds them: out of their boxes each would be held twice for a moment.
+pub(super) type Flows = Vec<Box<Flow>>;
+
 /// The table.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -250,7 +253,7 @@ impl Table {
     }
 
     /// Takes out flows until there is room for one more: idle ones first, silent ones before others.
-    pub(super) fn make_room(&mut self, now: u64) -> Vec<Box<Flow>> {
+    pub(super) fn make_room(&mut self, now: u64) -> Flows {
         let used = self.live.len() - self.free.len();
         if used < self.most {
             return Vec::new();
@@ -271,7 +274,7 @@ impl Table {
     }
 
     /// Takes out flows of which nothing was seen for so long.
-    pub(super) fn take_idle(&mut self, now: u64, patience: u64) -> Vec<Box<Flow>> {
+    pub(super) fn take_idle(&mut self, now: u64, patience: u64) -> Flows {
         let is_idle = |it: &Flow| now.saturating_sub(it.last) > patience;
         let places: Vec<u32> = (0_u32..)
             .zip(&self.live)
@@ -294,7 +297,7 @@ impl Table {
     }
 
     /// Takes out everything. The flows stay where they are: moved together they would be held twice for a moment.
-    pub(super) fn take_all(&mut self) -> Vec<Box<Flow>> {
+    pub(super) fn take_all(&mut self) -> Flows {
         self.slots.clear();
         self.prints.clear();
         self.free.clear();
