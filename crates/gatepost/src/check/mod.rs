@@ -38,7 +38,7 @@ use crate::exit::Failure;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many services are looked at together, and how many connections are made to one of them at once.
 const TOGETHER: usize = 4;
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     if let Some(outcome) = apart::run(given) {

@@ -143,7 +143,8 @@ async fn inside(
         .await
         .map_err(|it| it.words("a command"))?;
     heard.push_str(&reply.lines.join("\\n"));
-    let late = unasked(talk, wait).await;
+    // What is too much was said together with what we heard: no round trip lies between.
+    let late = unasked(talk, wait / 3).await;
     heard.push_str(late.as_deref().unwrap_or(""));
     let merged = way == Way::Part && reply.mood == Mood::Yes;
     let injection = if heard.contains(&errand.nonce) || merged || late.is_some() {
