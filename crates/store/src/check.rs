@@ -3,7 +3,8 @@
 //! 1. The database's own structure, page by page.
 //! 2. Every body against its checksums in its segment.
 //! 3. Every message against its body; every sum, count and highest number against the rows it stands for.
-//! 4. Segment files that are missing, too short, or known to nobody.
+//! 4. The search index against the messages, and its blocks against their checksums.
+//! 5. Segment files that are missing, too short, or known to nobody.
 //!
 //! Reading needs no lock: a server may be running. With `repair` the store must not be in use (see `repair.rs` for what is
 //! put right, and how). What cannot be read is named by account, mailbox and UID.
@@ -17,9 +18,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::backup::Progress;
-use crate::db::{Hold, database_path, open_reader, refuse_newer, take_lock};
+use crate::db::{Hold, database_path, has_index, open_reader, refuse_newer, take_lock};
 use crate::rows::unsigned;
-use crate::{Error, record, repair, segments};
+use crate::{Error, record, repair, search, segments};
 
 /// Lines of the database's own report that are kept.
 const MOST_LINES: usize = 50;
@@ -72,6 +73,8 @@ pub enum Finding {
     Bodies(u64),
     /// So many messages of mailboxes that are not there.
     Stray(u64),
+    /// So many entries of the search index do not fit the mail. Nothing is lost by it, but a search may miss a message.
+    Index(u64),
     /// A file in `segments/` the database does not know. No mail that was ever answered for.
     UnknownFile(String),
 }
@@ -124,6 +127,10 @@ impl fmt::Display for Finding {
             Self::Counts(many) => write!(f, "{many} counts of bodies and segments are wrong"),
             Self::Bodies(many) => write!(f, "{many} bodies no message refers to"),
             Self::Stray(many) => write!(f, "{many} messages of mailboxes that are not there"),
+            Self::Index(1) => write!(f, "1 entry of the search index does not fit the mail"),
+            Self::Index(many) => {
+                write!(f, "{many} entries of the search index do not fit the mail")
+            }
             Self::UnknownFile(name) => write!(
                 f,
                 "segments/{name}: left by a run that broke off; the server's next start removes it"
@@ -242,6 +249,12 @@ fn examine_all(
     examine_messages(&db, &bad, report, harmed)?;
     examine_sums(&db, report)?;
     examine_counts(&db, report)?;
+    if has_index(&db)? {
+        let wrong = search::verify(&db)?;
+        if wrong > 0 {
+            report.add(Finding::Index(wrong));
+        }
+    }
     examine_files(dir, &db, report)
 }
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use crate::Error;
 
 /// What makes a database of one version into the next; the first makes it from nothing.
-const STEPS: &[&str] = &[include_str!("schema/1.sql")];
+const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
 /// How long a write waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);
@@ -128,6 +128,11 @@ pub(crate) fn refuse_newer(db: &Connection) -> Result<(), Error> {
     } else {
         Ok(())
     }
+}
+
+/// Whether the database has a search index: one that an older program wrote and none has opened for writing since has none.
+pub(crate) fn has_index(db: &Connection) -> Result<bool, Error> {
+    Ok(version(db)? >= 2)
 }
 
 fn version(db: &Connection) -> Result<usize, Error> {
@@ -244,16 +249,16 @@ mod tests {
     fn steps_are_applied_once_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let mut db = open_writer(folder.path()).unwrap();
-        let first = super::STEPS[0];
-        let later = [
-            first,
+        let now = super::STEPS.len();
+        let mut later = super::STEPS.to_vec();
+        later.extend([
             "CREATE TABLE later (id INTEGER PRIMARY KEY); INSERT INTO later VALUES (1);",
             "INSERT INTO later VALUES (2);",
-        ];
-        migrate(&mut db, &later[..2]).unwrap();
-        migrate(&mut db, &later[..2]).unwrap();
+        ]);
+        migrate(&mut db, &later[..=now]).unwrap();
+        migrate(&mut db, &later[..=now]).unwrap();
         migrate(&mut db, &later).unwrap();
-        assert_eq!(version(&db).unwrap(), 3);
+        assert_eq!(version(&db).unwrap(), now + 2);
         let sum: i64 = db
             .query_row("SELECT sum(id) FROM later", [], |row| row.get(0))
             .unwrap();
@@ -264,12 +269,10 @@ mod tests {
     fn a_step_that_fails_leaves_the_old_version() {
         let folder = tempfile::tempdir().unwrap();
         let mut db = open_writer(folder.path()).unwrap();
-        let broken = [
-            super::STEPS[0],
-            "CREATE TABLE half (id INTEGER); CREATE TABLE half (id INTEGER);",
-        ];
+        let mut broken = super::STEPS.to_vec();
+        broken.push("CREATE TABLE half (id INTEGER); CREATE TABLE half (id INTEGER);");
         assert!(migrate(&mut db, &broken).is_err());
-        assert_eq!(version(&db).unwrap(), 1);
+        assert_eq!(version(&db).unwrap(), super::STEPS.len());
         assert!(db.prepare("SELECT id FROM half").is_err());
     }
 

@@ -15,6 +15,7 @@
 //!   answered (see `writer.rs` for the order that makes a crash harmless).
 //! - [`Incoming`] is a message on its way in; memory does not grow with it.
 //! - [`Accounts`] works beside a running server, from another process.
+//! - [`Store::candidates`] narrows a search for texts down, by an index that [`Store::keep_index`] has a thread keep.
 //! - [`Store::subscribe`] tells a session that its mailbox changed; [`Store::changes`] tells what.
 //!
 //! Invariants: no message is visible before it is durable; a UID and a UIDVALIDITY are never given twice; each change of a
@@ -44,6 +45,7 @@ mod record;
 mod repair;
 mod rows;
 mod salvage;
+mod search;
 mod segments;
 mod store;
 mod types;
@@ -56,6 +58,8 @@ pub use check::{Finding, Found, Harm, Place, Report, check, is_store};
 pub use error::{Blame, Error, Fault};
 pub use incoming::Incoming;
 pub use listen::Subscription;
+pub use search::keeper::Octets;
+pub use search::{Grams, Hint};
 pub use store::Store;
 pub use types::{
     Account, AccountId, AccountInfo, BodyRef, Credential, Delivery, EmailId, MailboxId, Message,

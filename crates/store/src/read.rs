@@ -271,6 +271,12 @@ pub(crate) fn quota(db: &Connection, account: AccountId) -> Result<Quota, Error>
     found.optional()?.ok_or(Error::Gone)
 }
 
+/// See [`crate::Store::unmarked`].
+pub(crate) fn unmarked(db: &Connection) -> Result<u64, Error> {
+    let mut query = db.prepare_cached("SELECT count(*) FROM unmarked")?;
+    Ok(query.query_row([], |row| unsigned(row, 0))?)
+}
+
 /// See [`crate::Store::list`].
 pub(crate) fn list(db: &Connection, account: AccountId) -> Result<Vec<Mailbox>, Error> {
     let mut query = db.prepare_cached("SELECT 1 FROM accounts WHERE id = ?1")?;

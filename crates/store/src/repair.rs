@@ -6,6 +6,7 @@
 //! | damaged table | what can be read is moved to a new database (see `salvage.rs`); the old one is kept beside it |
 //! | message that cannot be read | what is left of its octets goes to `damaged/`, the message leaves the mailbox |
 //! | sums, counts, highest numbers | counted anew |
+//! | search index that does not fit the mail | forgotten; the server makes it anew |
 //! | bodies without a message, unknown files | removed, as the next start would |
 //!
 //! Afterwards everything is examined once more: what is still wrong is in the report without a repair.
@@ -19,7 +20,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::check::{Finding, Harmed, Report, SUMS, examine};
 use crate::db::{make_folder, open_writer};
-use crate::{Error, record, salvage, segments};
+use crate::{Error, record, salvage, search, segments};
 
 /// Repairs what the report tells of.
 pub(crate) fn run(dir: &Path, report: &mut Report, harmed: &[Harmed]) -> Result<(), Error> {
@@ -48,6 +49,10 @@ pub(crate) fn run(dir: &Path, report: &mut Report, harmed: &[Harmed]) -> Result<
         report.findings[one.finding].repaired = Some(done);
     }
     recount(&transaction)?;
+    let index = |found: &crate::check::Found| matches!(found.finding, Finding::Index(_));
+    if report.findings.iter().any(index) {
+        search::forget_all(&transaction)?;
+    }
     transaction.commit()?;
     drop(db);
     settle(dir, report)
@@ -60,6 +65,7 @@ fn settle(dir: &Path, report: &mut Report) -> Result<(), Error> {
             Finding::Sums { .. } | Finding::Used(_) | Finding::Counts(_) => {
                 Some("counted anew".into())
             }
+            Finding::Index(_) => Some("forgotten; the server makes it anew".into()),
             Finding::Bodies(_) | Finding::Stray(_) => Some("removed".into()),
             Finding::UnknownFile(name) => fs::remove_file(segments::folder(dir).join(name))
                 .ok()

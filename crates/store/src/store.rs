@@ -3,8 +3,8 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use gatepost_wire::imap::ask::{
@@ -19,6 +19,8 @@ use crate::listen::Listeners;
 use crate::ops::{self, Work};
 use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
 use crate::read::{self, Readers};
+use crate::search::keeper::{self, Bell, Keeper, Octets};
+use crate::search::{self, Grams, Hint};
 use crate::segments::{self, Bodies, Segments};
 use crate::writer::{self, Jobs, Writer, job};
 use crate::{
@@ -45,6 +47,9 @@ struct Inner {
     /// Each is there until the store closes.
     jobs: Option<Jobs>,
     sealer: Option<Sender<Sealing>>,
+    bell: Arc<Bell>,
+    /// Marks new mail for the search, once it is asked to.
+    marker: Mutex<Option<JoinHandle<()>>>,
     /// In the order in which they end.
     threads: Vec<JoinHandle<()>>,
     /// Keeps other processes out. The writer thread holds it too.
@@ -62,11 +67,13 @@ impl fmt::Debug for Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.bell.end();
         drop((self.sealer.take(), self.jobs.take()));
         // The last clone may be dropped in an answer, on a thread of ours: they end by themselves after it.
         let own = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
         if !self.threads.iter().any(own) {
-            for thread in self.threads.drain(..) {
+            let mut marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
+            for thread in marker.take().into_iter().chain(self.threads.drain(..)) {
                 let _ = thread.join();
             }
         }
@@ -90,11 +97,13 @@ impl Store {
         let spool = Arc::new(Spool::open(dir, options)?);
         let bodies = Arc::new(Bodies::new(dir));
         let listeners = Arc::new(Listeners::default());
+        let bell = Arc::new(Bell::default());
         let (jobs, writing) = writer::start(Writer {
             db,
             segments,
             bodies: Arc::clone(&bodies),
             listeners: Arc::clone(&listeners),
+            bell: Arc::clone(&bell),
             options,
             dir: dir.to_path_buf(),
             turn,
@@ -115,6 +124,8 @@ impl Store {
             secret,
             jobs: Some(jobs),
             sealer: Some(sealer),
+            bell,
+            marker: Mutex::default(),
             threads: vec![sealing, writing],
             _lock: lock,
         };
@@ -269,6 +280,42 @@ impl Store {
             }
             other => other,
         }
+    }
+
+    /// Has a thread of the store mark new mail for the search from now on, and what has come before. `read` is asked for the texts of
+    /// a message of so many octets: it reads what it needs and pushes them. What it cannot read is always a candidate.
+    pub fn keep_index(
+        &self,
+        read: impl Fn(u64, &Octets<'_>, &mut Grams) -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        let mut marker = self
+            .inner
+            .marker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let jobs = self.inner.jobs.clone().ok_or(Error::Fault(Fault::Closed))?;
+        if marker.is_none() {
+            *marker = Some(keeper::start(Keeper {
+                readers: Arc::clone(&self.inner.readers),
+                bodies: Arc::clone(&self.inner.bodies),
+                jobs,
+                bell: Arc::clone(&self.inner.bell),
+                reader: Box::new(read),
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The messages of a mailbox that may be what the hint says, ascending; none: all may be. No other is, among those that were
+    /// there when this was asked.
+    pub fn candidates(&self, mailbox: MailboxId, hint: &Hint) -> Result<Option<Vec<Uid>>, Error> {
+        let ask = |db: &_| search::candidates(db, mailbox, hint);
+        self.inner.readers.ask(ask)
+    }
+
+    /// How many bodies the search index does not know yet.
+    pub fn unmarked(&self) -> Result<u64, Error> {
+        self.inner.readers.ask(read::unmarked)
     }
 
     /// Changes flags; of many messages piece by piece, with other work between. On an error some may be changed.

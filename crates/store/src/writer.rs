@@ -27,6 +27,7 @@ use crate::db::{Hold, Turn, now};
 use crate::listen::{Listeners, Place};
 use crate::ops::{self, Work};
 use crate::rows::MailboxRow;
+use crate::search::keeper::Bell;
 use crate::segments::{Bodies, Segments};
 use crate::{AccountId, Error, Fault, MailboxId, Options};
 
@@ -118,6 +119,8 @@ pub(crate) struct Writer {
     pub(crate) segments: Segments,
     pub(crate) bodies: Arc<Bodies>,
     pub(crate) listeners: Arc<Listeners>,
+    /// Whoever marks new mail for the search is woken by it.
+    pub(crate) bell: Arc<Bell>,
     pub(crate) options: Options,
     pub(crate) dir: PathBuf,
     pub(crate) turn: Turn,
@@ -197,6 +200,9 @@ impl State {
                 finish(jobs, &refused, None);
                 // A listener that panics must not stop the store.
                 let _ = catch_unwind(AssertUnwindSafe(|| self.writer.listeners.tell(&changed)));
+                if !changed.is_empty() {
+                    self.writer.bell.ring();
+                }
             }
             Err(failure) => {
                 let error = self.roll_back(&failure);
@@ -286,6 +292,7 @@ impl State {
             segments,
             bodies,
             listeners,
+            bell,
             dir,
             ..
         } = &mut self.writer;
@@ -305,6 +312,7 @@ impl State {
         if version != self.seen_version {
             self.seen_version = version;
             let _ = catch_unwind(AssertUnwindSafe(|| listeners.tell_all()));
+            bell.ring();
         }
     }
 }
@@ -402,6 +410,7 @@ mod tests {
             segments,
             bodies: Arc::new(Bodies::new(dir)),
             listeners: Arc::default(),
+            bell: Arc::default(),
             options: Options {
                 min_free: 0,
                 ..Options::default()

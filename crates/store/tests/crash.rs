@@ -3,7 +3,8 @@
 //!
 //! The test runs itself as a child process which delivers, copies, moves, flags and expunges from several threads and prints each
 //! change once it is acknowledged; the parent kills it (SIGKILL) and checks. What was under way must be done or not done: a message
-//! being moved is in one of the two mailboxes. `GATEPOST_CRASH_ROUNDS` says how often.
+//! being moved is in one of the two mailboxes. Meanwhile the search index is made: it must fit what is there, whenever the kill came.
+//! `GATEPOST_CRASH_ROUNDS` says how often.
 
 mod common;
 
@@ -15,7 +16,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use common::{content, credential, delivery, flags, wait};
-use gatepost_store::{AccountId, Error, MailboxId, Options, Store};
+use gatepost_store::{AccountId, Error, Grams, Hint, MailboxId, Octets, Options, Store};
 use gatepost_wire::imap::ask::{FlagChange, Flags};
 
 /// Set in the child: the data folder.
@@ -57,6 +58,13 @@ fn identify(octets: &[u8]) -> Option<u64> {
     (message(id) == octets).then_some(id)
 }
 
+/// For the search index: a message's text is which it is.
+fn texts(_: u64, octets: &Octets<'_>, grams: &mut Grams) -> Result<(), Error> {
+    grams.begin();
+    grams.push(&String::from_utf8_lossy(&octets(0, 16)?));
+    Ok(())
+}
+
 /// Not a test of its own: what the child does. In the ordinary run of tests it ends at once.
 #[test]
 fn child() {
@@ -64,6 +72,7 @@ fn child() {
         return;
     };
     let store = Store::open(Path::new(&dir), options()).unwrap();
+    store.keep_index(texts).unwrap();
     let account = store
         .accounts()
         .find("me@gatepost.test")
@@ -299,7 +308,32 @@ fn check(dir: &Path, made: &HashMap<u64, Promise>) -> Result<(), String> {
         let (here, there) = (inbox.contains_key(id), other.get(id).map(|found| found.0));
         check_other(promise, here, there).map_err(|fault| format!("message {id} {fault}"))?;
     }
-    check_sums(&store, account)
+    check_index(&store, account, &archive)?;
+    check_sums(&store, account)?;
+    drop(store);
+    let report = gatepost_store::check(dir, false, &mut |_, _| {})
+        .map_err(|error| format!("no check: {error}"))?;
+    match report.findings.iter().find(|it| !it.finding.is_harmless()) {
+        Some(found) => Err(found.finding.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// The search index names every message by what it says it is.
+fn check_index(
+    store: &Store,
+    account: AccountId,
+    archive: &HashMap<u64, (u32, bool)>,
+) -> Result<(), String> {
+    let (mailbox, _) = store.select(account, "Archive").unwrap();
+    for (id, (uid, _)) in archive.iter().take(50) {
+        let hint = Hint::text(&format!("{id:016x}"));
+        let named = store.candidates(mailbox, &hint).unwrap();
+        if named.is_some_and(|named| !named.contains(uid)) {
+            return Err(format!("a search would not find message {id}"));
+        }
+    }
+    Ok(())
 }
 
 /// A move or a copy was made or was not, and was made when it was acknowledged.

@@ -6,7 +6,7 @@
 //! | [`directory`] | which address is whose |
 //! | [`smtp`], [`imap`], [`pop3`] | one backend per session of each protocol |
 //! | [`mime`], [`fetch`], [`preview`] | what IMAP tells about messages |
-//! | [`search`], [`order`], [`thread`], [`subject`] | how it finds, sorts and threads them |
+//! | [`search`], [`texts`], [`order`], [`thread`], [`subject`] | how it finds, sorts and threads them |
 //! | [`date`] | dates as mail writes them |
 //!
 //! Reads of the store block, so they run on the runtime's blocking threads, a bounded number of long ones at a time. The way
@@ -27,6 +27,7 @@ pub mod preview;
 pub mod search;
 pub mod smtp;
 pub mod subject;
+pub mod texts;
 pub mod thread;
 pub mod throttle;
 
@@ -106,6 +107,8 @@ pub trait Recorded {
 impl Shared {
     /// Brings them together.
     pub fn new(store: Store, keeper: Arc<AccountKeeper>, config: Config) -> Arc<Self> {
+        // Without it searches read every message, and find the same.
+        let _ = store.keep_index(texts::index);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Arc::new(Self {
             directory: Directory::new(store.clone(), &config),

@@ -10,8 +10,9 @@ use gatepost_wire::imap::ask::{Found, SortBy, SortKey, Uid};
 use super::fetch::Stored;
 use super::mime::address::{Entry, parse};
 use super::mime::field::first;
-use super::search::{read_header, sent_time};
+use super::search::sent_time;
 use super::subject::subject;
+use super::texts::read_header;
 
 /// Messages looked up at a time.
 const BATCH: usize = 1_000;

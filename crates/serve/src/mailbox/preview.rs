@@ -5,7 +5,7 @@ use std::io;
 use super::mime::section::decode;
 use super::mime::transfer::Decoder;
 use super::mime::{Kind, Part, Source};
-use super::search::decode_charset;
+use super::texts::decode_charset;
 
 /// The longest preview, in characters (RFC 8970 3.1 allows 256 octets of a US-ASCII text and 200 characters of any).
 const CHARACTERS: usize = 200;

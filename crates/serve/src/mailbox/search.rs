@@ -1,29 +1,24 @@
 //! SEARCH (RFC 9051 6.4.4): which messages match.
 //!
-//! What stands in a message's row (flags, dates, sizes) is judged first; the header is read when that is not enough, and the
-//! body last. Text is compared decoded (encoded words, transfer encodings, character sets) and without regard to case; of the
-//! body, parts of type `text` and the headers of embedded messages are looked into. Memory does not grow with the message.
+//! The store's index tells which messages may hold the texts that are looked for; what it does not know, or cannot tell, is judged here
+//! with the rest. What stands in a message's row (flags, dates, sizes) is judged first; the header is read when that is not enough, and
+//! the body last. Which texts there are, and how they are compared, stands in [`super::texts`], for the index is made of the same.
 
 use std::io;
 use std::time::Instant;
 
-use gatepost_store::{Error, Fault, MailboxId, Message, Store};
+use gatepost_store::{Error, Fault, Hint, MailboxId, Message, Store};
 use gatepost_wire::imap::ask::{Criterion, Found, SystemFlag, Uid};
-use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
 
 use super::date;
 use super::fetch::Stored;
-use super::mime::field::{Field, fields};
-use super::mime::scan::{scan, shallow};
-use super::mime::section::decode;
-use super::mime::transfer::Decoder;
-use super::mime::{HEADER_LIMIT, Kind, Part, Source};
+use super::mime::field::fields;
+use super::mime::scan::scan;
+use super::texts::{Finder, body_texts, decoded, header_texts, read_header};
 
 /// Messages looked up at a time.
 const BATCH: usize = 1_000;
-/// Text searched at a time, in octets.
-const PIECE: usize = 64 * 1024;
 
 /// Finds the messages among `among` (ascending) that match.
 ///
@@ -38,9 +33,13 @@ pub fn search(
     until: Instant,
 ) -> Result<Found, Error> {
     let criterion = ordered(criterion);
-    let candidates: Vec<Uid> = among
-        .iter()
-        .copied()
+    let told = store.candidates(mailbox, &hint(&criterion))?;
+    let candidates: Vec<Uid> = match &told {
+        Some(told) => common(among, told),
+        None => among.to_vec(),
+    };
+    let candidates: Vec<Uid> = candidates
+        .into_iter()
         .filter(|uid| possible(&criterion, *uid))
         .collect();
     let mut found = Found::default();
@@ -128,6 +127,39 @@ fn possible(criterion: &Criterion, uid: Uid) -> bool {
         Criterion::Or(one, other) => possible(one, uid) || possible(other, uid),
         _ => true,
     }
+}
+
+/// What the index can tell of a criterion. It must hold for every message that matches, so what a NOT says is not looked at.
+fn hint(criterion: &Criterion) -> Hint {
+    match criterion {
+        Criterion::And(all) => Hint::all(all.iter().map(hint)),
+        Criterion::Or(one, other) => Hint::one([hint(one), hint(other)]),
+        Criterion::Header(name, text) => Hint::all([
+            Hint::text(&format!("{}: ", name.to_lowercase())),
+            Hint::text(&text.to_lowercase()),
+        ]),
+        Criterion::Body(text) | Criterion::Text(text) => Hint::text(&text.to_lowercase()),
+        _ => Hint::Any,
+    }
+}
+
+/// What is in both; both ascend.
+fn common(one: &[Uid], other: &[Uid]) -> Vec<Uid> {
+    let (few, many) = if one.len() < other.len() {
+        (one, other)
+    } else {
+        (other, one)
+    };
+    let (mut both, mut rest) = (Vec::new(), many);
+    for uid in few {
+        rest = rest
+            .get(rest.partition_point(|other| other < uid)..)
+            .unwrap_or_default();
+        if rest.first() == Some(uid) {
+            both.push(*uid);
+        }
+    }
+    both
 }
 
 fn in_ranges(ranges: &[(Uid, Uid)], uid: Uid) -> bool {
@@ -240,80 +272,21 @@ impl Subject<'_> {
 
     fn any_field_has(&mut self, text: &str) -> io::Result<bool> {
         let wanted = text.to_lowercase();
-        let header = self.header()?;
-        Ok(header_contains(header, &wanted))
+        let mut finder = Finder::new(&wanted);
+        header_texts(self.header()?, &mut finder);
+        Ok(finder.found())
     }
 
     fn body_has(&mut self, text: &str) -> io::Result<bool> {
         if text.is_empty() {
             return Ok(true);
         }
+        let wanted = text.to_lowercase();
+        let mut finder = Finder::new(&wanted);
         let root = scan(&mut self.source)?;
-        part_has(&root, &mut self.source, &text.to_lowercase())
+        body_texts(&root, &mut self.source, &mut finder)?;
+        Ok(finder.found())
     }
-}
-
-/// The header of a message, as far as headers are looked at.
-pub(super) fn read_header(source: &mut Stored<'_>, size: u64) -> io::Result<Vec<u8>> {
-    let end = match shallow(source, size)? {
-        Some(part) => usize::try_from(part.header.end)
-            .unwrap_or(HEADER_LIMIT)
-            .min(HEADER_LIMIT),
-        None => HEADER_LIMIT,
-    };
-    source.read(0, end)
-}
-
-fn part_has(part: &Part, source: &mut dyn Source, wanted: &str) -> io::Result<bool> {
-    match &part.kind {
-        Kind::Multipart(children) => {
-            for child in children {
-                if part_has(child, source, wanted)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        }
-        Kind::Message(inner) => {
-            let length =
-                usize::try_from(inner.header.end - inner.header.start).unwrap_or(HEADER_LIMIT);
-            let header = source.read(inner.header.start, length.min(HEADER_LIMIT))?;
-            Ok(header_contains(&header, wanted) || part_has(inner, source, wanted)?)
-        }
-        Kind::Leaf => leaf_has(part, source, wanted),
-    }
-}
-
-fn leaf_has(part: &Part, source: &mut dyn Source, wanted: &str) -> io::Result<bool> {
-    let media = part.content.media.as_ref();
-    if media.is_some_and(|media| !media.is("text")) {
-        return Ok(false);
-    }
-    let Some(decoder) = Decoder::new(part.content.transfer()) else {
-        return Ok(false);
-    };
-    let charset = media
-        .and_then(|media| media.parameter("charset"))
-        .unwrap_or_default();
-    let mut window = Window {
-        wanted,
-        charset,
-        pending: Vec::new(),
-        tail: String::new(),
-        found: false,
-    };
-    decode(source, part.body.clone(), decoder, |_, octets| {
-        window.push(octets)
-    })?;
-    window.flush(usize::MAX);
-    Ok(window.found)
-}
-
-fn header_contains(header: &[u8], wanted: &str) -> bool {
-    fields(header).any(|field| {
-        let name = String::from_utf8_lossy(field.name).to_lowercase();
-        format!("{name}: {}", decoded(&field)).contains(wanted)
-    })
 }
 
 /// The Date: field, if it says a date.
@@ -332,120 +305,9 @@ pub(super) fn sent_time(header: &[u8]) -> Option<i64> {
     sent_date(header).map(|date| date.to_timestamp())
 }
 
-/// A field's value with its encoded words decoded (RFC 2047), in lower case.
-fn decoded(field: &Field<'_>) -> String {
-    decoded_case(field).to_lowercase()
-}
-
-/// The same as it was written.
-pub(super) fn decoded_case(field: &Field<'_>) -> String {
-    let mut text = field.unfolded();
-    text.push(b'\n');
-    MessageStream::new(&text)
-        .parse_unstructured()
-        .into_text()
-        .unwrap_or_default()
-        .into_owned()
-}
-
-/// Looks for a text in decoded octets that come piece by piece.
-struct Window<'a> {
-    /// In lower case.
-    wanted: &'a str,
-    charset: &'a [u8],
-    /// Octets not yet looked at.
-    pending: Vec<u8>,
-    /// The end of the text looked at, in which a match may have begun.
-    tail: String,
-    found: bool,
-}
-
-impl Window<'_> {
-    /// Whether to go on.
-    fn push(&mut self, octets: &[u8]) -> bool {
-        self.pending.extend_from_slice(octets);
-        if self.pending.len() >= PIECE {
-            // Cut behind a line: there no character set has a character in two pieces.
-            let line_end =
-                memchr::memrchr(b'\n', &self.pending).map_or(self.pending.len(), |at| at + 1);
-            self.flush(line_end);
-        }
-        !self.found
-    }
-
-    fn flush(&mut self, length: usize) {
-        let rest = self.pending.split_off(length.min(self.pending.len()));
-        let text = decode_charset(self.charset, &self.pending).to_lowercase();
-        self.pending = rest;
-        self.tail.push_str(&text);
-        self.found = self.found || self.tail.contains(self.wanted);
-        let keep = self.tail.len().saturating_sub(self.wanted.len());
-        let keep = (keep..=self.tail.len())
-            .find(|at| self.tail.is_char_boundary(*at))
-            .unwrap_or(keep);
-        self.tail.drain(..keep);
-    }
-}
-
-pub(super) fn decode_charset(charset: &[u8], octets: &[u8]) -> String {
-    // Much mail says nothing, or US-ASCII, and is UTF-8.
-    let unsaid = charset.is_empty() || charset.eq_ignore_ascii_case(b"us-ascii");
-    match (std::str::from_utf8(octets), charset_decoder(charset)) {
-        (Ok(text), _) if unsaid => text.to_owned(),
-        (_, Some(decoder)) => decoder(octets),
-        (_, None) => String::from_utf8_lossy(octets).into_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn has(message: &[u8], wanted: &str) -> bool {
-        let mut source = message;
-        let root = scan(&mut source).unwrap();
-        part_has(&root, &mut source, &wanted.to_lowercase()).unwrap()
-    }
-
-    #[test]
-    fn bodies_are_searched_decoded() {
-        let quoted = b"Content-Type: text/plain; charset=iso-8859-1\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\nGr=FC=\r\n=DFe\r\n";
-        assert!(has(quoted, "GRÜSSE") == "GRÜSSE".to_lowercase().contains("grüße"));
-        assert!(has(quoted, "grüße"));
-        let base64 = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\nR3LDvMOfZQ==\r\n";
-        assert!(has(base64, "GRÜß"));
-        assert!(!has(base64, "R3LD"));
-        assert!(has("\r\nGrüße".as_bytes(), "rüß"));
-    }
-
-    #[test]
-    fn only_text_and_embedded_headers() {
-        let message = b"Content-Type: multipart/mixed; boundary=b\r\n\r\npreamble\r\n--b\r\nContent-Type: application/x\r\n\r\nhidden\r\n\
-            --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: =?utf-8?q?f=C3=BCnf?=\r\n\r\ninner text\r\n--b--\r\n";
-        assert!(has(message, "Inner Text"));
-        assert!(has(message, "subject: FÜNF"));
-        assert!(!has(message, "hidden"));
-        assert!(!has(message, "preamble"));
-    }
-
-    #[test]
-    fn a_match_across_pieces_is_found() {
-        let mut message = b"\r\n".to_vec();
-        message.extend(
-            std::iter::repeat_n(
-                b"0123456789abcdef0123456789abcdef0123456789abcdef012345678\r\n",
-                4_000,
-            )
-            .flatten(),
-        );
-        message.extend_from_slice("the needle\r\nis here".as_bytes());
-        for cut in [0, 1, 7, 30] {
-            message.splice(2..2, vec![b'x'; cut]);
-            assert!(has(&message, "NEEDLE\r\nis"), "{cut}");
-        }
-        let unbroken = [vec![b'x'; 3 * PIECE - 3], b"needle".to_vec()].concat();
-        assert!(has(&[b"\r\n".to_vec(), unbroken].concat(), "xneedle"));
-    }
 
     #[test]
     fn dear_criteria_come_last() {
@@ -459,6 +321,38 @@ mod tests {
             panic!("not an and")
         };
         assert_eq!(sorted.iter().map(cost).collect::<Vec<_>>(), [0, 1, 2]);
+    }
+
+    #[test]
+    fn the_index_is_asked_only_what_every_match_has() {
+        let text = |text: &str| Criterion::Text(text.into());
+        let not = |inner| Criterion::Not(Box::new(inner));
+        let or = |one, other| Criterion::Or(Box::new(one), Box::new(other));
+        assert_eq!(hint(&not(text("word"))), Hint::Any);
+        assert_eq!(hint(&or(text("word"), Criterion::All)), Hint::Any);
+        assert_eq!(hint(&or(text("word"), not(text("other")))), Hint::Any);
+        let word = Hint::text("word");
+        assert_eq!(
+            hint(&Criterion::And(vec![text("WORD"), not(text("other"))])),
+            word
+        );
+        assert_eq!(
+            hint(&or(text("word"), text("Word"))),
+            Hint::One(vec![word.clone(), word.clone()])
+        );
+        let named = Hint::text("x-id: ");
+        assert_eq!(
+            hint(&Criterion::Header("X-Id".into(), "word".into())),
+            Hint::All(vec![named.clone(), word])
+        );
+        assert_eq!(hint(&Criterion::Header("X-Id".into(), "".into())), named);
+    }
+
+    #[test]
+    fn common_to_both() {
+        assert_eq!(common(&[1, 3, 5, 9], &[2, 3, 4, 9, 10]), [3, 9]);
+        assert!(common(&[], &[2, 3]).is_empty());
+        assert_eq!(common(&[7], &[1, 2, 7]), [7]);
     }
 
     #[test]

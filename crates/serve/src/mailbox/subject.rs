@@ -1,7 +1,7 @@
 //! The base subject of a message: what is left when `Re:`, `[list]` and `(fwd)` are taken off (RFC 5256 2.1).
 
 use super::mime::field::first;
-use super::search::decoded_case;
+use super::texts::decoded_case;
 
 /// A base subject, and whether something about a reply or a forward was taken off.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

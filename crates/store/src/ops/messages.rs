@@ -209,6 +209,9 @@ pub(crate) fn copy(
     for message in &messages {
         copied.push((message.uid, place(work, target.id, message)?.uid));
     }
+    if source.account != target.account {
+        wait_for_mark(work.db, &messages)?;
+    }
     if remove {
         take_out(work, from, &messages)?;
     }
@@ -216,6 +219,15 @@ pub(crate) fn copy(
         uidvalidity: target.uidvalidity,
         uids: copied,
     })
+}
+
+/// Has the search index look at bodies again: another account has them now.
+fn wait_for_mark(db: &Connection, messages: &[Source]) -> Result<(), Error> {
+    let mut note = db.prepare_cached("INSERT OR IGNORE INTO unmarked (body) VALUES (?1)")?;
+    for message in messages {
+        note.execute([message.body])?;
+    }
+    Ok(())
 }
 
 /// Counts octets that are about to be taken off again.

@@ -34,7 +34,7 @@ pub(crate) struct Work<'a> {
 
 impl Work<'_> {
     /// Refuses what would make the disk too full. Whatever frees space must not ask.
-    fn check_space(&self, octets: u64) -> Result<(), Error> {
+    pub(crate) fn check_space(&self, octets: u64) -> Result<(), Error> {
         check_space(self.dir, self.options, octets)
     }
 

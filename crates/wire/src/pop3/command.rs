@@ -8,6 +8,7 @@ pub(super) enum Verb {
     Auth,
     Capa,
     Dele,
+    Lang,
     List,
     Noop,
     Pass,
@@ -19,6 +20,7 @@ pub(super) enum Verb {
     Top,
     Uidl,
     User,
+    Utf8,
 }
 
 /// The states of RFC 1939 3 in which commands are read.
@@ -64,10 +66,11 @@ const BEFORE: &[Phase] = &[Phase::Authorization];
 const AFTER: &[Phase] = &[Phase::Transaction];
 
 /// Every command known. APOP is not [POP-TLS-08].
-const TABLE: [Command; 14] = [
+const TABLE: [Command; 16] = [
     row(Verb::Auth, "AUTH", BEFORE, Travels::WithLeave, "RFC 5034 4"),
     row(Verb::Capa, "CAPA", BOTH, Travels::AnyWay, "RFC 2449 5"),
     row(Verb::Dele, "DELE", AFTER, Travels::AnyWay, "RFC 1939 5"),
+    row(Verb::Lang, "LANG", BOTH, Travels::AnyWay, "RFC 6856 3"),
     row(Verb::List, "LIST", AFTER, Travels::AnyWay, "RFC 1939 5"),
     row(Verb::Noop, "NOOP", AFTER, Travels::AnyWay, "RFC 1939 5"),
     row(Verb::Pass, "PASS", BEFORE, Travels::WithLeave, "RFC 1939 7"),
@@ -80,6 +83,8 @@ const TABLE: [Command; 14] = [
     row(Verb::Top, "TOP", AFTER, Travels::AnyWay, "RFC 1939 7"),
     row(Verb::Uidl, "UIDL", AFTER, Travels::AnyWay, "RFC 1939 7"),
     row(Verb::User, "USER", BEFORE, Travels::WithLeave, "RFC 1939 7"),
+    // Before login alone: a maildrop does not change under a client.
+    row(Verb::Utf8, "UTF8", BEFORE, Travels::AnyWay, "RFC 6856 2.1"),
 ];
 
 const fn row(
@@ -169,6 +174,7 @@ mod tests {
             AUTH | TLS first | yes | no | RFC 5034 4\n\
             CAPA | yes | yes | yes | RFC 2449 5\n\
             DELE | no | no | yes | RFC 1939 5\n\
+            LANG | yes | yes | yes | RFC 6856 3\n\
             LIST | no | no | yes | RFC 1939 5\n\
             NOOP | no | no | yes | RFC 1939 5\n\
             PASS | TLS first | yes | no | RFC 1939 7\n\
@@ -179,7 +185,8 @@ mod tests {
             STLS | yes | yes | no | RFC 2595 4\n\
             TOP | no | no | yes | RFC 1939 7\n\
             UIDL | no | no | yes | RFC 1939 7\n\
-            USER | TLS first | yes | no | RFC 1939 7\n";
+            USER | TLS first | yes | no | RFC 1939 7\n\
+            UTF8 | yes | yes | no | RFC 6856 2.1\n";
         let situations = [
             (Phase::Authorization, false),
             (Phase::Authorization, true),
@@ -211,7 +218,7 @@ mod tests {
     fn keywords_in_any_case_and_no_others() {
         assert_eq!(Command::find(b"qUiT").map(|it| it.verb), Some(Verb::Quit));
         // [POP-TLS-08]
-        for unknown in ["APOP", "UTF8", "LANG", "XTND", "", "QUITX", "QUI"] {
+        for unknown in ["APOP", "UTF", "LANGUAGE", "XTND", "", "QUITX", "QUI"] {
             assert!(Command::find(unknown.as_bytes()).is_none(), "{unknown}");
         }
     }

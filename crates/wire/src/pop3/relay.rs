@@ -32,7 +32,16 @@ enum Shape {
 /// Whether a capability of the upstream is also one of the connection to the client [GW-01].
 pub fn is_carried(line: &str) -> bool {
     let word = line.split(' ').next().unwrap_or_default();
-    let never = ["STLS", "SASL", "USER", "APOP", "XCLIENT", "IMPLEMENTATION"];
+    // UTF8 is said before login, where the gate itself answers.
+    let never = [
+        "STLS",
+        "SASL",
+        "USER",
+        "APOP",
+        "XCLIENT",
+        "IMPLEMENTATION",
+        "UTF8",
+    ];
     !never.iter().any(|it| it.eq_ignore_ascii_case(word))
 }
 

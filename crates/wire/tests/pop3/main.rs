@@ -53,9 +53,18 @@ fn run_cut(file_or_text: &str, make: fn() -> Server) {
 #[test]
 fn dialogues_hold_however_the_input_is_cut() {
     // [IMPL-02] [POP-PIPE-01] [POP-TLS-01] [POP-TLS-02] [POP-TLS-04] [POP-TLS-06] [POP-AUTH-01] [POP-AUTH-02] [POP-AUTH-04]
-    for file in ["rfc1939", "sasl", "scram", "messages", "limits", "failures"] {
+    for file in [
+        "rfc1939", "sasl", "scram", "messages", "limits", "failures", "lang",
+    ] {
         run_cut(&format!("tests/pop3/{file}.talk"), implicit);
     }
+    let german = || {
+        let one = "Subject: Grüße\r\n\r\nbody\r\n".into();
+        let two = "Subject: two\r\n\r\nGrüße\r\n".into();
+        Mailbox::of(vec![(4, 40, one), (9, 40, two)]).backend()
+    };
+    talk::run_cut("tests/pop3/utf8.talk", implicit, german);
+    talk::run_cut("tests/pop3/ascii.talk", implicit, german);
     run_cut("tests/pop3/stls.talk", clear);
     run_cut("tests/pop3/forget.talk", excepted);
     run_cut("tests/pop3/exception.talk", excepted);

@@ -22,6 +22,15 @@ impl Server {
         match (verb, argument) {
             (Verb::Capa, None) => self.list_capabilities(phase),
             (Verb::Stls, None) => self.start_tls()?,
+            // A gate has no say in what its upstream sends.
+            (Verb::Utf8 | Verb::Lang, _) if self.config.offer.is_some() => {
+                return Err(Refusal::UnknownCommand);
+            }
+            (Verb::Utf8, None) => {
+                self.utf8 = true;
+                reply::ok(&mut self.output, format_args!("UTF-8 it is"));
+            }
+            (Verb::Lang, language) => self.on_language(language)?,
             (Verb::Quit, None) => self.quit(),
             (Verb::User, Some(_))
                 if !password_commands_offered(&self.channel, &self.config.mechanisms) =>
@@ -37,7 +46,16 @@ impl Server {
             }
             (Verb::Pass, Some(password)) => self.on_password(password)?,
             (Verb::Auth, Some(text)) => self.begin_exchange(text)?,
-            (Verb::Capa | Verb::Stls | Verb::Quit | Verb::User | Verb::Pass | Verb::Auth, _) => {
+            (
+                Verb::Capa
+                | Verb::Stls
+                | Verb::Quit
+                | Verb::User
+                | Verb::Pass
+                | Verb::Auth
+                | Verb::Utf8,
+                _,
+            ) => {
                 return Err(Refusal::Syntax);
             }
             _ => {
@@ -82,6 +100,9 @@ impl Server {
             "RESP-CODES",
             "AUTH-RESP-CODE",
             "EXPIRE NEVER",
+            // RFC 6856 2.2: names and passwords may be UTF-8, too
+            "UTF8 USER",
+            "LANG",
             "IMPLEMENTATION Gatepost",
             ".",
         ] {
