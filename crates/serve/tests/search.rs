@@ -1,5 +1,6 @@
 //! A search with the index finds exactly what one without it finds.
 
+use std::fmt::Write as _;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
@@ -55,7 +56,10 @@ fn base64(text: &str) -> String {
 }
 
 fn quoted(text: &str) -> String {
-    text.bytes().map(|octet| format!("={octet:02X}")).collect()
+    text.bytes().fold(String::new(), |mut out, octet| {
+        write!(out, "={octet:02X}").unwrap();
+        out
+    })
 }
 
 /// A part of a message: its content fields and its body.
@@ -91,10 +95,7 @@ fn message() -> impl Strategy<Value = String> {
         if let [only] = &parts[..] {
             return format!("{subject}{id}{only}");
         }
-        let parts: String = parts
-            .iter()
-            .map(|part| format!("--b\r\n{part}\r\n"))
-            .collect();
+        let parts = format!("--b\r\n{}\r\n", parts.join("\r\n--b\r\n"));
         format!("{subject}{id}Content-Type: multipart/mixed; boundary=b\r\n\r\n{parts}--b--\r\n")
     })
 }
