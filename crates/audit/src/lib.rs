@@ -1,4 +1,5 @@
-//! Judges: what a rule says, where it was broken, how that is told. No sockets, and nothing is ever run from what is read.
+//! Judges: what a rule says, where it was broken, how that is told. Nothing is ever run from what is read; only [`check`] opens
+//! connections, by `net`.
 //!
 //! | module | holds |
 //! |---|---|
