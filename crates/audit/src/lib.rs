@@ -7,6 +7,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text, as JSON and as SARIF |
 //! | [`config`] | configurations of mail servers: reading, judging, correcting |
+//! | [`shown`] | text of strangers, made harmless for terminals, pages and reports |
 //! | [`canary`] | which hops of a mail were encrypted |
 //! | [`check`] | servers and domains, asked from outside |
 //! | [`watch`] | captured packets: from octets to what leaked |
@@ -23,4 +24,5 @@ pub mod config;
 pub mod finding;
 pub mod report;
 pub mod rules;
+pub mod shown;
 pub mod watch;

@@ -13,7 +13,6 @@ pub mod junit;
 pub mod page;
 pub mod prometheus;
 pub mod sarif;
-pub mod shown;
 pub mod summary_page;
 pub mod terminal;
 

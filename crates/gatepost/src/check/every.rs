@@ -10,7 +10,7 @@ use gatepost_audit::check::diff;
 use gatepost_audit::check::life::Life;
 use gatepost_audit::check::news::{Memory, News};
 use gatepost_audit::report::prometheus;
-use gatepost_audit::report::shown::{moment, shown};
+use gatepost_audit::shown::{moment, shown};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -143,7 +143,7 @@ fn nagios_line(report: &Report, word: &str) -> String {
     );
     let connections: u32 = report.targets.iter().map(|it| it.connections).sum();
     // A bar begins the numbers: none may stand in the words.
-    let words = gatepost_audit::report::shown::shown(&first).replace('|', "/");
+    let words = gatepost_audit::shown::shown(&first).replace('|', "/");
     format!(
         "CHECK {word} - {words}; {} findings, {open} not told | findings={};;;0 unanswered={open};;;0 connections={connections};;;0",
         found.len(),
