@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this one, [`sarif`] | findings in files, each at its line |
 //! | [`terminal`], [`html`], [`summary_page`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
-//! | [`page`], [`shown`] | the frame of a page; words of others made harmless |
+//! | [`page`] | the frame of a page |
 
 pub mod csv;
 pub mod facts;
