@@ -26,6 +26,7 @@ import later  # noqa: F401
 import life  # noqa: F401
 import middlebox  # noqa: F401
 import ours  # noqa: F401
+import policies  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
