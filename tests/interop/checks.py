@@ -244,12 +244,12 @@ class Scripted:
     def talk(self, connection, buffer, answers):
         """Answers lines; at STARTTLS returns what was read beyond it."""
         while True:
-            while b"\n" not in buffer:
+            while b"\n" not in buffer and not buffer.startswith(b"\x16\x03"):
                 data = connection.recv(4096)
                 if not data:
                     return None
                 buffer += data
-            line, buffer = buffer.split(b"\n", 1)
+            line, _, buffer = buffer.partition(b"\n")
             line = line.rstrip(b"\r")
             answer = answers(line)
             if answer is None:
@@ -313,9 +313,12 @@ def scripted(world):
     twice = answers({b"STARTTLS": b"220 2.0.0 once more\r\n"}, smtp_inside)
     remembers = answers({b"RCPT": b"250 2.1.5 ok\r\n"}, smtp_inside)
     drops = answers({b"NOOP": b""}, smtp_clear)
+    # As if a hello were a command, whose name is sent back.
+    echoes = answers({b"\x16\x03\x01": b"\x16\x03\x01 NO what?\r\n"}, smtp_clear)
     truth = [
         ("sound", {}, {"STLS_001": "pass", "INJ_001": "pass", "INJ_005": "pass", "STLS_009": "pass", "STLS_004": "pass", "STLS_007": "pass",
-                       "STLS_008": "pass", "INJ_006": "pass"}),
+                       "STLS_008": "pass", "INJ_006": "pass", "IMPL_003": "pass"}),
+        ("sends a hello back", {"clear": echoes}, {"IMPL_003": "pass"}),
         ("carries out what is slipped in", {"keeps": True}, {"INJ_001": "fail", "INJ_005": "fail", "STLS_009": "pass"}),
         ("greets after TLS and keeps nothing", {"greets": b"220 again\r\n"}, {"INJ_001": "pass", "STLS_009": "fail"}),
         ("words behind the answer", {"behind": b"250 sneaked in\r\n"}, {"STLS_008": "fail"}),

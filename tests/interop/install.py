@@ -26,6 +26,9 @@ PROGRAMS = {
     "gnutls-serv": "gnutls-bin",
     "sslscan": "sslscan",
     "chromedriver": "chromium-driver",
+    "mmdebstrap": "mmdebstrap",
+    "offlineimap": "offlineimap3",
+    "aerc": "aerc",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
 WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd"]}

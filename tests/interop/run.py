@@ -14,6 +14,7 @@ from pathlib import Path
 
 import attacks  # noqa: F401  (registers its cases)
 import checks  # noqa: F401
+import client_files  # noqa: F401
 import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
@@ -21,9 +22,11 @@ import fetchers  # noqa: F401
 import gate  # noqa: F401
 import install
 import keeping  # noqa: F401
+import later  # noqa: F401
 import life  # noqa: F401
 import middlebox  # noqa: F401
 import ours  # noqa: F401
+import policies  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401

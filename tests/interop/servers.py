@@ -5,7 +5,6 @@ is read or changed. What is sent arrives byte for byte, and what is fetched is w
 """
 
 import hashlib
-import http.server
 import os
 import pwd
 import shutil
@@ -15,7 +14,6 @@ import ssl
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import rooms
 from clients import send_by_python
@@ -785,68 +783,3 @@ def fetch_idle(world):
     finally:
         process.kill()
         process.wait()
-
-
-class Web:
-    """Files by HTTPS on the port clients expect it on."""
-
-    def __init__(self, pki, files):
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                kind, text = files.get((self.headers["Host"], self.path.split("?")[0]), (None, ""))
-                self.send_response(404 if kind is None else 200)
-                self.send_header("Content-Type", kind or "text/plain")
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_):
-                pass
-
-        try:
-            self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 443), Handler)
-        except OSError as error:
-            raise Skip(f"port 443 cannot be used: {error}") from None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pki.cert, pki.key)
-        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
-
-
-AUTOCONFIG = """<?xml version="1.0"?><clientConfig version="1.1"><emailProvider id="auto.found.test"><domain>auto.found.test</domain>
-<incomingServer type="imap"><hostname>mail.found.test</hostname><port>143</port><socketType>plain</socketType></incomingServer>
-<incomingServer type="imap"><hostname>mail.found.test</hostname><port>{imaps}</port><socketType>SSL</socketType>
-<username>%EMAILADDRESS%</username></incomingServer></emailProvider></clientConfig>"""
-
-
-@case("servers-autoconfig-and-mta-sts", "dovecot", "knotd", "keymgr")
-def autoconfig_and_sts(world):
-    with Dovecot(world) as dovecot:
-        port = dovecot.ports["imaps"]
-        records = "mta-sts A 127.0.0.1\nautoconfig.auto A 127.0.0.1\n_mta-sts TXT \"v=STSv1; id=1\"\n"
-        policy = "version: STSv1\r\nmode: enforce\r\nmx: mail.found.test\r\nmax_age: 86400\r\n"
-        files = {
-            ("mta-sts.found.test", "/.well-known/mta-sts.txt"): ("text/plain", policy),
-            ("autoconfig.auto.found.test", "/mail/config-v1.1.xml"): ("application/xml", AUTOCONFIG.format(imaps=port)),
-        }
-        with Zone(world, records) as zone, Web(dovecot.pki, files):
-            # [AUTOC-03] the provider's file by verified HTTPS; what it says of clear text is passed over.
-            home = {"XDG_CONFIG_HOME": str(world.new_folder("auto")), **zone.env}
-            words = ["fetch", "--account", "anna@auto.found.test", "--output", "eml", "--to", world.new_folder("auto-mail"), *zone.flags,
-                     "--password-file", dovecot.secret]
-            done = gatepost(world, *words, "--ca", dovecot.pki.ca, "--yes", env=home)
-            says(done, f"imaps://mail.found.test:{port}", "autoconfig", "Verified(PKIX)")
-            check(b":143" not in done.stderr, "a server without TLS was taken")
-            says(gatepost(world, *words, "--yes", env={**home, "XDG_CONFIG_HOME": str(world.new_folder("no"))}, expect=3), "was found")
-            # The policy must name the host, and the authority vouch for it.
-            sts = ["connect", "--quit", "--verify", "sts", "--ca", dovecot.pki.ca, *zone.flags]
-            says(gatepost(world, *sts, "--domain", "found.test", f"imaps://mail.found.test:{port}", env=zone.env), "Verified(MTA-STS)")
-            says(gatepost(world, *sts, "--domain", "found.test", f"imaps://ns.found.test:{port}", env=zone.env, expect=1), "E-STS-HOST")
-            says(gatepost(world, *sts, "--domain", "mail.found.test", f"imaps://mail.found.test:{port}", env=zone.env, expect=1), "E-STS-NONE")

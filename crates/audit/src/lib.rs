@@ -1,4 +1,5 @@
-//! Judges: what a rule says, where it was broken, how that is told. No sockets, and nothing is ever run from what is read.
+//! Judges: what a rule says, where it was broken, how that is told. Nothing is ever run from what is read; only [`check`] opens
+//! connections, by `net`.
 //!
 //! | module | holds |
 //! |---|---|
@@ -6,6 +7,7 @@
 //! | [`rules`] | the rule table, which is data (`rules/*.tsv`) |
 //! | [`report`] | findings as text, as JSON and as SARIF |
 //! | [`config`] | configurations of mail servers: reading, judging, correcting |
+//! | [`shown`] | text of strangers, made harmless for terminals, pages and reports |
 //! | [`canary`] | which hops of a mail were encrypted |
 //! | [`check`] | servers and domains, asked from outside |
 //! | [`watch`] | captured packets: from octets to what leaked |
@@ -22,4 +24,5 @@ pub mod config;
 pub mod finding;
 pub mod report;
 pub mod rules;
+pub mod shown;
 pub mod watch;

@@ -16,6 +16,7 @@ mod lab;
 mod password;
 mod serve;
 mod watch;
+mod whole;
 
 use std::process::ExitCode;
 

@@ -218,18 +218,24 @@ async fn silence_and_slowness_in_clear_meet_their_deadlines() {
 
 #[tokio::test]
 async fn a_certificate_nobody_trusted_issued_is_refused() {
-    let server = start(|stream, _| {
-        assert!(tls(stream).is_none(), "the client must not go on");
-    });
-    let terms = Terms {
-        roots: Arc::new(Roots::none()),
-        ..terms()
-    };
-    let mut session = session(server, Mode::Implicit, terms).await;
-    let told = session.next().await.unwrap_err();
-    assert!(told.label().starts_with("E-CERT-"), "{told}");
-    assert!(matches!(told, Failure::Unverified(_)));
-    assert_eq!(told.exit_class(), ExitClass::Finding);
+    // [SMTP-STARTTLS-13] sooner than by QUIT: the handshake itself is refused, and nothing is said inside
+    for mode in [Mode::Implicit, Mode::StartTls] {
+        let server = start(move |mut stream, _| {
+            if mode == Mode::StartTls {
+                agree(&mut stream);
+            }
+            assert!(tls(stream).is_none(), "the client must not go on");
+        });
+        let terms = Terms {
+            roots: Arc::new(Roots::none()),
+            ..terms()
+        };
+        let mut session = session(server, mode, terms).await;
+        let told = session.next().await.unwrap_err();
+        assert!(told.label().starts_with("E-CERT-"), "{told}");
+        assert!(matches!(told, Failure::Unverified(_)));
+        assert_eq!(told.exit_class(), ExitClass::Finding);
+    }
 }
 
 /// A server that takes a message up to its last octet and then ends as told.

@@ -36,7 +36,7 @@ pub use lookup::Lookup;
 pub use message::{Query, Rtype, is_truncated};
 pub use name::{Name, NameError};
 pub use record::{Data, Mx, Srv};
-pub use resolver::{Exchanged, Resolver, Transport, Unanswered, Validation};
+pub use resolver::{Exchanged, Resolver, Transport, Unanswered, Validation, together};
 pub use status::{Answer, Bogus, Denial, Indeterminate, Status};
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::document::SCHEMA;
 use crate::finding::Severity;
-use crate::report::shown::shown;
+use crate::shown::shown;
 
 /// Goes up when a field changes its meaning or goes away.
 pub const DIFF_SCHEMA: &str = "gatepost-check-diff-1";

@@ -118,17 +118,18 @@ pub struct Report {
 }
 
 impl Report {
+    /// What was looked at, by name, with its checks: domains, then services.
+    pub fn subjects(&self) -> impl Iterator<Item = (String, &[Check])> {
+        let domains = self.domains.iter();
+        let domains = domains.map(|it| (it.domain.clone(), it.checks.as_slice()));
+        let targets = self.targets.iter();
+        domains.chain(targets.map(|it| (it.target.to_string(), it.checks.as_slice())))
+    }
+
     /// Every check with the name of what it is about.
     pub fn checks(&self) -> impl Iterator<Item = (String, &Check)> {
-        let domains = self.domains.iter().flat_map(|it| {
-            let named = |check| (it.domain.clone(), check);
-            it.checks.iter().map(named)
-        });
-        let targets = self.targets.iter().flat_map(|it| {
-            let named = |check| (it.target.to_string(), check);
-            it.checks.iter().map(named)
-        });
-        domains.chain(targets)
+        self.subjects()
+            .flat_map(|(name, checks)| checks.iter().map(move |check| (name.clone(), check)))
     }
 
     /// 1 when something failed at or above the threshold; 3 when nothing did and something could not be told; else 0.

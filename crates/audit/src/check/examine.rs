@@ -157,8 +157,13 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     }
     let mut found = Vec::new();
     while let Some(done) = jobs.set.join_next().await {
-        // A probe that panicked has found nothing; its questions stay unasked.
-        found.extend(done.unwrap_or_default());
+        match done {
+            Ok(done) => found.extend(done),
+            // Its questions stay unasked, and the report says so.
+            Err(_) => errand
+                .budget
+                .stop("a probe broke off, which is a fault of gatepost"),
+        }
     }
     found
 }

@@ -4,6 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::target::Target;
@@ -329,7 +332,29 @@ pub struct Facts {
     pub transcript: Vec<String>,
 }
 
+/// Certificates as facts keep them, read; what is none is left out.
+pub(crate) fn certificates(chain: &[String]) -> Vec<CertificateDer<'static>> {
+    let octets = chain.iter().filter_map(|it| BASE64.decode(it).ok());
+    octets.map(CertificateDer::from).collect()
+}
+
 impl Facts {
+    /// The chains that were shown, each once by its first certificate: that of the full handshake, then those that came in clear with older
+    /// hellos.
+    #[must_use]
+    pub fn chains(&self) -> Vec<Vec<CertificateDer<'static>>> {
+        let full = self.handshake.known().map(|it| &it.chain);
+        let hellos = self.hellos.values().filter_map(Seen::known);
+        let mut found: Vec<Vec<CertificateDer<'static>>> = Vec::new();
+        for chain in full.into_iter().chain(hellos.map(|it| &it.chain)) {
+            let chain = certificates(chain);
+            if !chain.is_empty() && !found.iter().any(|it| it.first() == chain.first()) {
+                found.push(chain);
+            }
+        }
+        found
+    }
+
     /// Nothing seen yet.
     #[must_use]
     pub fn new(target: Target, at: u64, reach: Reach) -> Self {

@@ -3,12 +3,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gatepost_trust::cert::{Description, describe};
-use rustls_pki_types::CertificateDer;
 
-use super::facts::Facts;
+use super::facts::{Facts, certificates};
 
 /// The life of the certificate a service showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,9 +61,8 @@ impl Life {
 /// What the server's own certificate says, by the full handshake.
 #[must_use]
 pub fn leaf(facts: &Facts) -> Option<Description> {
-    let encoded = facts.handshake.known()?.chain.first()?;
-    let der = STANDARD.decode(encoded).ok()?;
-    describe(&CertificateDer::from(der)).ok()
+    let chain = certificates(&facts.handshake.known()?.chain);
+    describe(chain.first()?).ok()
 }
 
 /// Seconds since 1970; 0 for what lies before.

@@ -4,6 +4,7 @@
 //! line alone: the code of SMTP (RFC 5321 4.2), IMAP's tag (RFC 9051 7.1), `+OK` (RFC 1939 3), `OK` (RFC 5804 1.2).
 
 use super::target::Protocol;
+use crate::shown::is_unshowable;
 
 /// The most octets of one reply.
 pub(crate) const MOST: usize = 64 * 1024;
@@ -74,16 +75,11 @@ pub(crate) fn escape(octets: &[u8]) -> String {
             '\r' => out.push_str("\\r"),
             '\n' => out.push_str("\\n"),
             '\\' => out.push_str("\\\\"),
-            it if it.is_control() || is_hidden(it) => out.extend(it.escape_unicode()),
+            it if is_unshowable(it) => out.extend(it.escape_unicode()),
             it => out.push(it),
         }
     }
     out
-}
-
-/// Marks that turn the direction of text, and marks of no width.
-fn is_hidden(character: char) -> bool {
-    matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Takes a whole reply out of what was received. None: more is needed.

@@ -2,7 +2,7 @@
 //! it: such a cell gets an apostrophe in front, which the spreadsheet hides.
 
 use crate::check::document::{Check, Report};
-use crate::report::shown::shown;
+use crate::shown::shown;
 
 const HEAD: &[&str] = &[
     "subject",

@@ -2,7 +2,7 @@
 
 use crate::check::facts::{Capabilities, Facts, Handshake, Reach, Seen};
 use crate::check::life::{leaf, seconds};
-use crate::report::shown::date;
+use crate::shown::date;
 
 /// Lines: what it is about, and what was seen. Words of the server are as it said them; the caller makes them harmless.
 #[must_use]

@@ -6,8 +6,8 @@ use crate::check::facts::Facts;
 use crate::check::score::{self, Score};
 use crate::finding::{Severity, Status};
 use crate::report::page::{Bar, bars, page};
-use crate::report::shown::{html as safe, moment};
 use crate::report::{facts as seen, plural, terminal};
+use crate::shown::{html as safe, moment};
 
 /// The topics of the table: a title and the beginnings of the ids below it.
 const TOPICS: &[(&str, &[&str])] = &[
@@ -210,15 +210,7 @@ fn matrix(report: &Report) -> String {
         head.push_str(&format!("<th class=\"mark\">{topic}</th>"));
     }
     let mut rows = String::new();
-    let domains = report
-        .domains
-        .iter()
-        .map(|it| (it.domain.clone(), &it.checks));
-    let targets = report
-        .targets
-        .iter()
-        .map(|it| (it.target.to_string(), &it.checks));
-    for (subject, checks) in domains.chain(targets) {
+    for (subject, checks) in report.subjects() {
         rows.push_str(&format!("<tr><th scope=\"row\">{}</th>", safe(&subject)));
         for (_, starts) in TOPICS {
             let below = checks

@@ -3,21 +3,13 @@
 
 use crate::check::document::{Check, Report};
 use crate::finding::{Severity, Status};
-use crate::report::shown::xml;
+use crate::shown::xml;
 
 /// The document.
 #[must_use]
 pub fn junit(report: &Report, fail_on: Severity) -> String {
     let mut suites = String::new();
-    let domains = report
-        .domains
-        .iter()
-        .map(|it| (it.domain.clone(), &it.checks));
-    let targets = report
-        .targets
-        .iter()
-        .map(|it| (it.target.to_string(), &it.checks));
-    for (subject, checks) in domains.chain(targets) {
+    for (subject, checks) in report.subjects() {
         suite(&mut suites, &subject, checks, fail_on);
     }
     let all: Vec<&Check> = report.checks().map(|(_, check)| check).collect();

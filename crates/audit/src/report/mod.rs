@@ -4,7 +4,7 @@
 //! |---|---|
 //! | this one, [`sarif`] | findings in files, each at its line |
 //! | [`terminal`], [`html`], [`summary_page`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
-//! | [`page`], [`shown`] | the frame of a page; words of others made harmless |
+//! | [`page`] | the frame of a page |
 
 pub mod csv;
 pub mod facts;
@@ -13,7 +13,6 @@ pub mod junit;
 pub mod page;
 pub mod prometheus;
 pub mod sarif;
-pub mod shown;
 pub mod summary_page;
 pub mod terminal;
 

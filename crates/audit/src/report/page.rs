@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 
-use crate::report::shown::html;
+use crate::shown::html;
 
 const STYLE: &str = "
 :root { --ink: #1d2126; --paper: #fff; --line: #c9ced6; --faint: #5b6470; --good: #1a7f4b; --warn: #a86a00; --bad: #c0271d; --worst: #8d0f3f; --open: #6a4bb0; --track: #e7eaee }

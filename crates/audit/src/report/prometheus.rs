@@ -139,7 +139,7 @@ impl Page {
 
 /// In a label a backslash, a quote and the end of a line are escaped.
 fn escaped(value: &str) -> String {
-    let value = crate::report::shown::shown(value);
+    let value = crate::shown::shown(value);
     value.replace('\\', "\\\\").replace('"', "\\\"")
 }
 

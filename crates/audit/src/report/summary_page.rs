@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::check::list::summary::Summary;
 use crate::check::score::Axis;
 use crate::report::page::{Bar, bars, page};
-use crate::report::shown::html as safe;
+use crate::shown::html as safe;
 
 /// Rules shown; the others are in the documents.
 const MOST: usize = 40;

@@ -5,8 +5,8 @@ use crate::check::document::{Check, Report};
 use crate::check::facts::Facts;
 use crate::check::score::{self, Axis};
 use crate::finding::{Severity, Status};
-use crate::report::shown::{moment, shown};
 use crate::report::{facts as seen, plural};
+use crate::shown::{moment, shown};
 
 /// How it looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use gatepost_net::dns::Network;
 use gatepost_trust::dns::{Lookup as _, Name, Status};
 
 use crate::client::settings::Settings;
+use crate::client::terms;
 use crate::client::url::Host;
 use crate::client::{lookup, network};
 use crate::exit::Failure;
@@ -29,7 +30,7 @@ impl Domains {
             Some(address) => Network::new(vec![address]),
             None => Network::system(),
         };
-        let roots = Arc::new(super::roots(settings)?);
+        let roots = Arc::new(terms::roots(settings)?);
         let dialer = network::dialer(settings)?;
         let mut means = Means::new(network, lookup::anchors()?, dialer, roots);
         means.selectors = selectors;

@@ -10,7 +10,7 @@ use gatepost_audit::check::diff;
 use gatepost_audit::check::life::Life;
 use gatepost_audit::check::news::{Memory, News};
 use gatepost_audit::report::prometheus;
-use gatepost_audit::report::shown::{moment, shown};
+use gatepost_audit::shown::{moment, shown};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +18,7 @@ use super::{Order, Sight, means, now, output, see};
 use crate::client::reach::block_on;
 use crate::client::settings::Settings;
 use crate::exit::Failure;
+use crate::whole;
 
 const HEADING: &str = "Again and again";
 /// No more often than this: who is looked at is not to feel it.
@@ -105,7 +106,7 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
                 _ = tokio::signal::ctrl_c() => return Ok(()),
                 _ = terminated.recv() => return Ok(()),
             }
-            output::replace(
+            whole::replace(
                 &path,
                 serde_json::to_string(&memory)
                     .unwrap_or_default()

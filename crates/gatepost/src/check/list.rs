@@ -23,6 +23,7 @@ use super::domains::Domains;
 use super::{Order, assess, means, now, output, selectors, services};
 use crate::client::settings::Settings;
 use crate::exit::Failure;
+use crate::whole;
 
 const HEADING: &str = "Lists";
 /// How often the state is written and the progress shown.
@@ -263,7 +264,7 @@ impl Out {
     fn keep(&mut self, progress: &Progress) -> Result<(), io::Error> {
         self.writer.flush()?;
         match &self.state {
-            Some(path) => output::replace(path, progress.to_json().as_bytes())
+            Some(path) => whole::replace(path, progress.to_json().as_bytes())
                 .map_err(|failure| io::Error::other(failure.to_string())),
             None => Ok(()),
         }

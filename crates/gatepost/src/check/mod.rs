@@ -19,19 +19,19 @@ use clap::ArgMatches;
 use gatepost_audit::check::document::{Judged, Report};
 use gatepost_audit::check::domain::DomainFacts;
 use gatepost_audit::check::examine::{Means, Tier, examine};
-use gatepost_audit::check::facts::Facts;
+use gatepost_audit::check::facts::{Facts, Reach};
 use gatepost_audit::check::fixes;
 use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::Profile;
 use gatepost_audit::check::target::Target;
 use gatepost_audit::finding::Severity;
-use gatepost_trust::verify::Roots;
 
 pub(crate) use cli::command;
 
 use crate::client::network;
 use crate::client::reach::{HELLO, block_on};
 use crate::client::settings::Settings;
+use crate::client::terms;
 use crate::exit::Failure;
 
 /// How long to wait for an answer. Greetings are held back on purpose, most of them for less.
@@ -138,7 +138,7 @@ fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means
     dialer.limit = settings.timeout.unwrap_or(PATIENCE);
     Ok(Means {
         dialer: Arc::new(dialer),
-        roots: Arc::new(roots(settings)?),
+        roots: Arc::new(terms::roots(settings)?),
         name: given
             .get_one::<String>("hello")
             .cloned()
@@ -149,20 +149,6 @@ fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means
         at_once: AT_ONCE,
         nonce: nonce()?,
     })
-}
-
-fn roots(settings: &Settings) -> Result<Roots, Failure> {
-    let mut roots = if settings.system_ca {
-        Roots::system().unwrap_or_default()
-    } else {
-        Roots::none()
-    };
-    for file in &settings.ca {
-        roots
-            .add_file(file)
-            .map_err(|error| Failure::usage(format!("--ca: {error}")))?;
-    }
-    Ok(roots)
 }
 
 /// A word no server knows.
@@ -182,23 +168,32 @@ async fn look(targets: Vec<Target>, means: &Arc<Means>) -> Vec<Facts> {
     let mut tasks = Vec::new();
     for target in targets {
         let (means, places, done) = (Arc::clone(means), Arc::clone(&places), Arc::clone(&done));
-        tasks.push(tokio::spawn(async move {
+        let named = target.clone();
+        let task = tokio::spawn(async move {
             // Never closed, so always had.
             let _place = places.acquire().await;
             let facts = examine(&target, &means, now()).await;
             done.fetch_add(1, Ordering::Relaxed);
             facts
-        }));
+        });
+        tasks.push((named, task));
     }
     let mut facts = Vec::new();
-    for task in tasks {
-        facts.extend(task.await);
+    for (target, task) in tasks {
+        // Left out, a service would count as good.
+        facts.push(task.await.unwrap_or_else(|_| broken_off(target)));
     }
     showing.abort();
     if showing.await.is_err() && std::io::stderr().is_terminal() {
         eprint!("\r\u{1b}[K");
     }
     facts
+}
+
+/// Of a service whose examination panicked nothing is known.
+fn broken_off(target: Target) -> Facts {
+    let why = "its examination broke off, which is a fault of gatepost".to_owned();
+    Facts::new(target, now(), Reach::Unreachable { why })
 }
 
 /// How far it is, on a terminal, for what takes longer than two seconds.

@@ -1,7 +1,7 @@
 //! What is told, and where: standard output, and a file for each kind of reader.
 
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PathBufValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
@@ -15,6 +15,7 @@ use gatepost_audit::report::{csv, html, junit, prometheus, sarif, terminal};
 
 use super::Sight;
 use crate::exit::Failure;
+use crate::whole;
 
 /// What is said on the command line where nothing is to be looked at by name.
 pub(super) const WITHOUT_TARGET: [&str; 4] = ["explain", "diff", "reassess", "list"];
@@ -91,23 +92,9 @@ pub(super) fn write(
     text: impl FnOnce() -> String,
 ) -> Result<(), Failure> {
     match given.get_one::<PathBuf>(name) {
-        Some(path) => replace(path, text().as_bytes()),
+        Some(path) => whole::replace(path, text().as_bytes()),
         None => Ok(()),
     }
-}
-
-/// Writes a file beside the old one and puts it in its place, so that a reader never sees half of it.
-pub(super) fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    let cannot =
-        |error: std::io::Error| Failure::local(format!("cannot write {}: {error}", path.display()));
-    // Devices and pipes have no place beside them.
-    if path.exists() && !path.is_file() {
-        return std::fs::write(path, octets).map_err(cannot);
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, octets).map_err(cannot)?;
-    std::fs::rename(&beside, path).map_err(cannot)
 }
 
 /// How the terminal wants it.
@@ -156,7 +143,7 @@ fn nagios_line(report: &Report, word: &str) -> String {
     );
     let connections: u32 = report.targets.iter().map(|it| it.connections).sum();
     // A bar begins the numbers: none may stand in the words.
-    let words = gatepost_audit::report::shown::shown(&first).replace('|', "/");
+    let words = gatepost_audit::shown::shown(&first).replace('|', "/");
     format!(
         "CHECK {word} - {words}; {} findings, {open} not told | findings={};;;0 unanswered={open};;;0 connections={connections};;;0",
         found.len(),

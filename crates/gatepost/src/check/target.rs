@@ -31,7 +31,7 @@ pub(super) async fn read(
     let mut targets = Vec::new();
     for service in services {
         let name = settings.tls_name.as_ref().unwrap_or(&service.host);
-        let name = bare(name);
+        let name = network::bare(name);
         for address in addresses(&service, settings).await? {
             targets.push(Target {
                 host: name.clone(),
@@ -108,7 +108,7 @@ fn of_url(url: &Url, role: Option<Role>, settings: &Settings) -> Result<Vec<Serv
 
 /// All addresses: a client takes any of them.
 async fn addresses(service: &Service, settings: &Settings) -> Result<Vec<IpAddr>, Failure> {
-    let host = bare(&service.host);
+    let host = network::bare(&service.host);
     let said = settings
         .resolve
         .iter()
@@ -128,11 +128,4 @@ async fn addresses(service: &Service, settings: &Settings) -> Result<Vec<IpAddr>
         )));
     }
     Ok(found)
-}
-
-fn bare(host: &Host) -> String {
-    match host {
-        Host::Name(name) => name.clone(),
-        Host::Ip(address) => address.to_string(),
-    }
 }

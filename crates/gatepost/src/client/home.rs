@@ -1,12 +1,12 @@
 //! The user's folders for what is kept between runs: pins and accounts in `$XDG_CONFIG_HOME/gatepost`, else `~/.config/gatepost`;
 //! lists of revoked certificates in `$XDG_CACHE_HOME/gatepost`, else `~/.cache/gatepost`.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
+use crate::whole;
 
 /// The path of a file in the folder; whether it is there is another question.
 pub(crate) fn path(name: &str) -> Result<PathBuf, Failure> {
@@ -48,25 +48,12 @@ pub(crate) fn read(name: &str) -> Result<Option<String>, Failure> {
 /// Replaces a file by another text, at once and durably; only the user can read it.
 pub(crate) fn write(name: &str, text: &str) -> Result<PathBuf, Failure> {
     let path = path(name)?;
-    replace(&path, text)
-        .map_err(|error| Failure::local(format!("cannot write {}: {error}", path.display())))?;
-    Ok(path)
-}
-
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::DirBuilder::new()
+    DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(folder)?;
-    let temporary = path.with_extension(format!("new-{}", std::process::id()));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+        .create(folder)
+        .map_err(|error| whole::cannot_write(folder, &error))?;
+    whole::replace_private(&path, text.as_bytes())?;
+    Ok(path)
 }

@@ -21,7 +21,7 @@ mod reached;
 mod secret;
 mod send;
 pub(crate) mod settings;
-mod terms;
+pub(crate) mod terms;
 mod text;
 mod tlsa;
 pub(crate) mod trouble;

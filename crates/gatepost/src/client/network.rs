@@ -54,7 +54,7 @@ pub(crate) fn target(host: &Host, port: u16) -> Target {
 }
 
 /// The host without brackets.
-fn bare(host: &Host) -> String {
+pub(crate) fn bare(host: &Host) -> String {
     match host {
         Host::Name(name) => name.clone(),
         Host::Ip(address) => address.to_string(),

@@ -85,7 +85,8 @@ fn host_name(host: &Host) -> Option<HostName> {
     }
 }
 
-fn roots(settings: &Settings) -> Result<Roots, Failure> {
+/// The authorities to trust, of the system and of files. No system authorities where they are needed is an error: else servers would be blamed.
+pub(crate) fn roots(settings: &Settings) -> Result<Roots, Failure> {
     let wanted = settings.verify.has(Way::Ca) || settings.verify.has(Way::Sts);
     // With --verify none the chain is still looked at and reported.
     let mut roots = if settings.system_ca && (wanted || settings.verify.is_none()) {

@@ -4,7 +4,6 @@
 //! hosts show; each later one tells what is different, and with `--update` takes it over. Nothing secret is in it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PathBufValueParser;
@@ -20,6 +19,7 @@ use crate::client::flags::{self, Topic};
 use crate::client::reach;
 use crate::client::url::Url;
 use crate::exit::Failure;
+use crate::whole;
 
 const SCHEMA: &str = "gatepost-config-drift-1";
 
@@ -91,12 +91,7 @@ impl State {
 
     /// Written beside and put in place at once: a crash leaves the old one.
     fn write(&self) -> Result<(), Failure> {
-        let beside = self.path.with_extension("new");
-        fs::write(&beside, format!("{:#}\n", self.value))
-            .and_then(|()| fs::rename(&beside, &self.path))
-            .map_err(|error| {
-                Failure::local(format!("cannot write {}: {error}", self.path.display()))
-            })
+        whole::replace(&self.path, format!("{:#}\n", self.value).as_bytes())
     }
 }
 

@@ -26,6 +26,7 @@ use gatepost_trust::verify::Roots;
 use self::output::Output;
 use self::stop::Stop;
 use crate::exit::Failure;
+use crate::whole;
 
 pub(crate) use cli::command;
 
@@ -91,33 +92,23 @@ fn watch_packets(
     }
     let watcher = packets.finish(output)?;
     if let Some(path) = state {
-        replace(path, watcher.history().as_json().to_string().as_bytes())?;
+        whole::replace(path, watcher.history().as_json().to_string().as_bytes())?;
     }
     Ok(watcher.counters().clone())
 }
 
 fn write_reports(given: &ArgMatches, output: &Output, counters: &Counters) -> Result<(), Failure> {
     if let Some(path) = given.get_one::<PathBuf>("metrics") {
-        replace(path, output.summary.metrics(counters).as_bytes())?;
+        whole::replace(path, output.summary.metrics(counters).as_bytes())?;
     }
     if let (Some(path), Some(page)) = (given.get_one::<PathBuf>("html"), &output.page) {
-        replace(path, page.html(&output.summary, counters).as_bytes())?;
+        whole::replace(path, page.html(&output.summary, counters).as_bytes())?;
     }
     Ok(())
 }
 
 fn cannot_read(path: &Path, error: &dyn std::fmt::Display) -> Failure {
     Failure::local(format!("cannot read {}: {error}", path.display()))
-}
-
-/// Writes a file beside the old one and puts it in its place, so that a reader never sees half of it.
-fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    let cannot =
-        |error: io::Error| Failure::local(format!("cannot write {}: {error}", path.display()));
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".new");
-    std::fs::write(&beside, octets).map_err(cannot)?;
-    std::fs::rename(&beside, path).map_err(cannot)
 }
 
 /// What earlier runs learnt of servers.

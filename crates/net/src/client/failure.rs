@@ -26,6 +26,7 @@ pub enum Failure {
     /// The handshake failed.
     Handshake(TlsFailure),
     /// It is not known who the server is, and the terms want to know it.
+    // [SMTP-STARTTLS-13] the handshake is refused, not ended afterwards.
     Unverified(Box<Verdict>),
     /// TLS failed after the handshake.
     Tls(TlsFailure),

@@ -76,6 +76,15 @@ impl Client<'_> {
         (!uids.is_empty()).then_some(Chosen { uids, set, by_uid })
     }
 
+    /// Writes down what is about to be done to these.
+    fn note(&self, chosen: &Chosen, what: &str) {
+        let text = format!("{what} by {} ({})", self.keyword, chosen.set);
+        let mut ledger = self.ledger();
+        for uid in &chosen.uids {
+            ledger.note(self.place, *uid, text.clone());
+        }
+    }
+
     fn append(&mut self) -> Result<(), String> {
         if self.view.slots.len() >= FULL {
             return self.noop();
@@ -205,6 +214,7 @@ impl Client<'_> {
             return self.noop();
         };
         if !self.read_only {
+            self.note(&chosen, "is to be marked as deleted");
             self.ledger().mark(self.place, &chosen.uids);
         }
         let (prefix, set) = (chosen.prefix(), &chosen.set);
@@ -269,6 +279,7 @@ impl Client<'_> {
         }
         let to = self.chance.below(BOXES.len());
         let verb = if moves { "MOVE" } else { "COPY" };
+        self.note(&chosen, &format!("is to {verb} to {to}"));
         if moves && !self.read_only {
             self.ledger().doom(self.place, &chosen.uids);
         }

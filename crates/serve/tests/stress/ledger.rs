@@ -15,6 +15,8 @@ pub(crate) struct Ledger {
     /// Letters are numbered; the number is in the subject.
     letters: u32,
     boxes: [Drawer; 2],
+    /// What happened to each, in order: what a fault is told with.
+    history: HashMap<(Place, u32), Vec<String>>,
     /// What each says of the other's flags at the same modification sequence.
     flags: HashMap<(Place, u32, u64), Flags>,
     pub(crate) counts: BTreeMap<&'static str, u64>,
@@ -68,6 +70,17 @@ impl Ledger {
         self.letters
     }
 
+    /// Writes down what happens to a message.
+    pub(crate) fn note(&mut self, place: Place, uid: u32, what: impl Into<String>) {
+        let history = self.history.entry((place, uid)).or_default();
+        history.push(what.into());
+    }
+
+    fn told(&self, place: Place, uid: u32) -> String {
+        let history = self.history.get(&(place, uid));
+        history.map_or_else(String::new, |it| it.join(" | "))
+    }
+
     pub(crate) fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
@@ -89,10 +102,12 @@ impl Ledger {
 
     /// A server acknowledged that it has this.
     pub(crate) fn keep(&mut self, place: Place, uid: u32) -> Result<(), String> {
+        self.note(place, uid, "acknowledged");
         let drawer = &mut self.boxes[place];
         drawer.claimed.insert(uid);
         if drawer.unclaimed.contains(&uid) {
-            return Err(format!("UID {uid} went as soon as it was there"));
+            let told = self.told(place, uid);
+            return Err(format!("UID {uid} went as soon as it was there: {told}"));
         }
         if !drawer.doomed.contains(&uid) {
             drawer.kept.insert(uid);
@@ -109,6 +124,8 @@ impl Ledger {
         if let Some(letter) = self.letter_at(from, source) {
             self.learn(to, copy, letter)?;
         }
+        let origin = format!("copied from {from}/{source}: {}", self.told(from, source));
+        self.note(to, copy, origin);
         // A source its own maker has not told of yet may be a copy of something marked.
         let source_is_plain = {
             let from = &self.boxes[from];
@@ -124,6 +141,9 @@ impl Ledger {
 
     /// Somebody is about to remove these.
     pub(crate) fn doom(&mut self, place: Place, uids: &[u32]) {
+        for uid in uids {
+            self.note(place, *uid, "doomed");
+        }
         let drawer = &mut self.boxes[place];
         for uid in uids {
             drawer.kept.remove(uid);
@@ -150,7 +170,8 @@ impl Ledger {
     pub(crate) fn vanish(&mut self, place: Place, uid: u32) -> Result<(), String> {
         let drawer = &mut self.boxes[place];
         if drawer.kept.contains(&uid) {
-            return Err(format!("UID {uid} is gone, and nobody removed it"));
+            let told = self.told(place, uid);
+            return Err(format!("UID {uid} is gone, and nobody removed it: {told}"));
         }
         if !drawer.doomed.contains(&uid) {
             drawer.unclaimed.insert(uid);

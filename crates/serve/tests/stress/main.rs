@@ -66,7 +66,6 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 #[test]
-#[ignore = "one run of 600 s ended after 227 s with a difference that is not explained yet; run it by name"]
 fn many_clients_at_random_agree_with_the_model() {
     let seconds = number("GATEPOST_STRESS_SECONDS").unwrap_or(10);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

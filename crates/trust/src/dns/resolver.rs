@@ -139,7 +139,7 @@ impl Run {
 }
 
 /// Waits for all at the same time, without a runtime; the outcomes in their order.
-async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
     let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
     let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {
@@ -212,7 +212,7 @@ impl<T: Transport> Resolver<T> {
             let (name, rtype) = (name.clone(), *rtype);
             async move { self.exchange(&name, rtype).await }
         };
-        let told = all(questions.iter().map(ask).collect()).await;
+        let told = together(questions.iter().map(ask)).await;
         let told = questions.into_iter().zip(told);
         run.ahead
             .extend(told.map(|((name, rtype), told)| (name, rtype, told)));

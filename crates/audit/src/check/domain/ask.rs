@@ -1,9 +1,6 @@
 //! One question: a bounded time, a place in the line, and an answer that says what it is worth.
 
-use std::future::{Future, poll_fn};
 use std::net::IpAddr;
-use std::pin::Pin;
-use std::task::Poll;
 use std::time::SystemTime;
 
 use gatepost_trust::dns::{Answer, Data, Denial, Indeterminate, Lookup, Name, Rtype, Status};
@@ -208,30 +205,6 @@ fn caa(rdata: &[u8]) -> Option<String> {
     good.then(|| format!("{flags} {} \"{value}\"", tag.to_ascii_lowercase()))
 }
 
-/// Waits for all at the same time; the outcomes in their order.
-pub(super) async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<Pin<Box<F>>> = futures.into_iter().map(Box::pin).collect();
-    let mut done: Vec<Option<F::Output>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        let mut waiting = false;
-        for (future, done) in futures.iter_mut().zip(&mut done) {
-            if done.is_none() {
-                match future.as_mut().poll(context) {
-                    Poll::Ready(outcome) => *done = Some(outcome),
-                    Poll::Pending => waiting = true,
-                }
-            }
-        }
-        if waiting {
-            Poll::Pending
-        } else {
-            Poll::Ready(())
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,14 +230,5 @@ mod tests {
         assert_eq!(caa(b"\0\x09issue"), None);
         assert_eq!(caa(b"\0\0x"), None);
         assert_eq!(caa(b"\0"), None);
-    }
-
-    #[tokio::test]
-    async fn all_are_waited_for() {
-        let numbers = together((0..5).map(|number| async move {
-            tokio::task::yield_now().await;
-            number
-        }));
-        assert_eq!(numbers.await, [0, 1, 2, 3, 4]);
     }
 }

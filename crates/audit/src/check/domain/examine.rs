@@ -9,10 +9,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use gatepost_trust::dane::tlsa_owner;
 use gatepost_trust::dns::srv::Service;
-use gatepost_trust::dns::{Name, Rtype};
+use gatepost_trust::dns::{Name, Rtype, together};
 use gatepost_trust::mta_sts;
 
-use super::ask::{Asker, together};
+use super::ask::Asker;
 use super::facts::{
     CaaFacts, DkimFacts, DmarcLookup, DomainFacts, Fetch, Fetched, HostFacts, PtrFacts,
     ReportFacts, ServerFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,

@@ -2,14 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use gatepost_trust::cert::{self, Description, LintTerms, Rule};
 use gatepost_trust::verify::{PublicKeyKind, Reference};
 use rustls_pki_types::CertificateDer;
 
 use super::Bench;
-use crate::check::facts::{Facts, Seen};
 use crate::finding::Severity;
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
@@ -23,7 +20,8 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         bench.fail("CERT-NAME", evidence);
         return;
     }
-    let chain = chain(facts);
+    let chains = facts.chains();
+    let chain = chains.first().map_or(&[][..], Vec::as_slice);
     let Some(first) = chain.first() else {
         if let Some(why) = &facts.stopped {
             for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE"] {
@@ -42,7 +40,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         roots: None,
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(facts.at),
     };
-    let lint = cert::lint(&chain, &terms);
+    let lint = cert::lint(chain, &terms);
     trust(bench, &leaf);
     dates(bench, &leaf, &terms);
     let told = |rules: &[Rule]| {
@@ -75,21 +73,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
     if !wild.is_empty() {
         bench.info("CERT-WILD", wild);
     }
-    several(bench, first, &leaf);
-}
-
-/// The chain of the full handshake, or one that came in clear with an older version.
-fn chain(facts: &Facts) -> Vec<CertificateDer<'static>> {
-    let decode = |chain: &[String]| -> Vec<CertificateDer<'static>> {
-        let der = chain.iter().filter_map(|it| BASE64.decode(it).ok());
-        der.map(CertificateDer::from).collect()
-    };
-    if let Some(handshake) = facts.handshake.known() {
-        return decode(&handshake.chain);
-    }
-    let answers = facts.hellos.values().filter_map(Seen::known);
-    let with = answers.into_iter().find(|it| !it.chain.is_empty());
-    with.map(|it| decode(&it.chain)).unwrap_or_default()
+    several(bench, &chains);
 }
 
 /// Trust and name. For an exchanger most senders look at neither; with DANE or MTA-STS the domain's checks say more.
@@ -226,23 +210,13 @@ fn revocation(bench: &mut Bench<'_>, leaf: &Description) {
 }
 
 /// Every certificate that was seen, by its key.
-fn several(bench: &mut Bench<'_>, first: &CertificateDer<'_>, leaf: &Description) {
-    let facts = bench.facts;
-    let mut kinds = vec![leaf.key.to_string()];
-    let answers = facts.hellos.values().filter_map(Seen::known);
-    for der in answers
-        .filter_map(|it| it.chain.first())
-        .filter_map(|it| BASE64.decode(it).ok())
-    {
-        let der = CertificateDer::from(der);
-        if der == *first {
-            continue;
-        }
-        if let Ok(other) = cert::describe(&der) {
-            let kind = other.key.to_string();
-            if !kinds.contains(&kind) {
-                kinds.push(kind);
-            }
+fn several(bench: &mut Bench<'_>, chains: &[Vec<CertificateDer<'_>>]) {
+    let mut kinds: Vec<String> = Vec::new();
+    let leaves = chains.iter().filter_map(|it| it.first());
+    for leaf in leaves.filter_map(|it| cert::describe(it).ok()) {
+        let kind = leaf.key.to_string();
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
         }
     }
     bench.info("CERT-MULTI", kinds.join(", "));

@@ -12,13 +12,10 @@
 //!
 //! From one place nobody can tell a server without STARTTLS from a path that takes it out; that is said, not guessed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use gatepost_trust::cert::describe;
-use rustls_pki_types::CertificateDer;
 
 use crate::check::document::Check;
-use crate::check::facts::{Facts, Reach, Seen};
+use crate::check::facts::{Facts, Reach, Seen, certificates};
 use crate::check::target::Start;
 use crate::finding::Status;
 
@@ -161,7 +158,7 @@ fn is_without(own: &Facts) -> bool {
 
 fn replaced(own: &Facts, others: &[&Facts]) -> Option<String> {
     let handshake = own.handshake.known()?;
-    let issuer = issuer(handshake.chain.first()?);
+    let issuer = issuer(&handshake.chain)?;
     if let Some(maker) = INSPECTORS.into_iter().find(|maker| issuer.contains(maker)) {
         return Some(format!("issued by {issuer}: {maker} inspects TLS"));
     }
@@ -179,14 +176,18 @@ fn replaced(own: &Facts, others: &[&Facts]) -> Option<String> {
     ))
 }
 
-fn issuer(leaf: &str) -> String {
-    let read = STANDARD.decode(leaf).ok();
-    let read = read.and_then(|der| describe(&CertificateDer::from(der)).ok());
-    read.map_or_else(|| "nobody who can be read".to_owned(), |it| it.issuer)
+/// Who issued the certificate of a chain; none without one.
+fn issuer(chain: &[String]) -> Option<String> {
+    let leaf = certificates(chain.get(..1)?).into_iter().next();
+    let read = leaf.and_then(|leaf| describe(&leaf).ok());
+    Some(read.map_or_else(|| "nobody who can be read".to_owned(), |it| it.issuer))
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
     use crate::check::facts::{Capabilities, Handshake, HandshakeFailed, HelloAnswer, StartTls};
     use crate::check::target::{Protocol, Role, Target};

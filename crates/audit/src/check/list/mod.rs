@@ -161,11 +161,13 @@ pub async fn run<W: World>(
                 }
             }
             Some(done) = running.join_next() => {
-                // A line that panicked is not done: it will be tried again by who goes on from the state.
-                if let Ok(done) = done {
-                    note(&done, progress, &shop);
-                    sink.done(&done.document, progress).map_err(Ended::Writing)?;
-                }
+                // A line that panicked is not done, and not good: it will be tried again by who goes on from the state.
+                let Ok(done) = done else {
+                    progress.summary.add(None, shop.plan.fail_on);
+                    continue;
+                };
+                note(&done, progress, &shop);
+                sink.done(&done.document, progress).map_err(Ended::Writing)?;
             }
         }
     }

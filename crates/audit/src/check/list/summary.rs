@@ -8,7 +8,7 @@ use crate::check::document::Report;
 use crate::check::facts::{Facts, Reach, Seen};
 use crate::check::score;
 use crate::finding::{Severity, Status};
-use crate::report::shown::shown;
+use crate::shown::shown;
 
 /// Names of versions and groups come from servers in the end: no more than this are counted one by one.
 const MOST: usize = 64;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use gatepost_net::client::TlsFailure;
-use gatepost_net::client::probe::{Probe, ShakeFailure, Shaken};
+use gatepost_net::client::probe::{ShakeFailure, Shaken};
 use gatepost_trust::verify::{Shares, Status};
 use tokio::sync::oneshot;
 
-use super::{Errand, dial_words, refusal, shake_words};
+use super::{Errand, refusal, shake_words};
 use crate::check::facts::{
     Capabilities, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls, TrustFact,
 };
@@ -76,27 +76,22 @@ async fn reach(errand: &Errand, facts: &mut Facts) -> Option<Talk> {
         facts.greeting = Seen::unknown(why);
         return None;
     }
-    let door = gatepost_net::client::dial::Target {
-        host: errand.target.host.clone(),
-        port: errand.target.port,
-        addresses: vec![errand.target.address],
-    };
-    match Probe::dial(&errand.dialer, &door).await {
-        Ok(probe) => {
+    match errand.dial().await {
+        Ok(talk) => {
             facts.reach = Reach::Connected {
                 milliseconds: millis(begun.elapsed()),
             };
-            Some(Talk::new(probe, errand.target.protocol, errand.patience))
+            Some(talk)
         }
         Err(failure) => {
             facts.reach = match failure.label() {
                 "E-REFUSED" => Reach::Refused,
                 "E-CONNECT-TIMEOUT" => Reach::Silent,
                 _ => Reach::Unreachable {
-                    why: dial_words(&failure),
+                    why: failure.to_string(),
                 },
             };
-            errand.budget.stop(dial_words(&failure));
+            errand.budget.stop(failure.to_string());
             None
         }
     }

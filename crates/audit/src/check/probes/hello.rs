@@ -1,6 +1,6 @@
 //! Hellos that no TLS library would send, and what they are answered with. One connection each; nothing here needs a key.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Errand;
 use crate::check::facts::{HelloAnswer, Seen};
+use crate::check::talk::Talk;
 use crate::check::target::{Protocol, Target};
 
 /// The most suites in one hello: some servers take no more (RFC 9325 says nothing of it; it is seen).
@@ -185,7 +186,12 @@ pub(crate) async fn ask(errand: &Errand, hello: &Offer) -> Seen<HelloAnswer> {
     {
         return Seen::Known(closed());
     }
-    let deadline = Instant::now() + errand.patience;
+    answer(&mut talk, errand.patience).await
+}
+
+/// Reads the answer to a hello.
+pub(super) async fn answer(talk: &mut Talk, patience: Duration) -> Seen<HelloAnswer> {
+    let deadline = Instant::now() + patience;
     let mut stream = TlsStream::default();
     let mut answer = HelloAnswer::default();
     loop {
@@ -251,7 +257,11 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             note_exchange(answer, &exchange);
             Told::More
         }
-        Piece::Alert { level: 1, .. }
+        // A warning, and the handshake goes on; but for the word that nothing more comes (RFC 5246 7.2.1).
+        Piece::Alert {
+            level: 1,
+            description: 1..,
+        }
         | Piece::Message(_)
         | Piece::CertificateRequest
         | Piece::ClientHello(_)
@@ -348,6 +358,16 @@ pub(crate) const OLD: [(&str, u16); 3] = [("tls1.1", TLS11), ("tls1.0", TLS10), 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_that_is_no_mere_warning_is_the_answer() {
+        for (level, description, ends) in [(2, 40, true), (1, 0, true), (1, 112, false)] {
+            let mut answer = HelloAnswer::default();
+            let told = note(&mut answer, Piece::Alert { level, description });
+            assert_eq!(matches!(told, Told::All), ends, "{level} {description}");
+            assert_eq!(answer.alert, ends.then_some(description));
+        }
+    }
 
     #[test]
     fn a_class_fits_one_hello_and_lanes_hold_every_suite_once() {

@@ -26,10 +26,12 @@ pub(crate) async fn eager(errand: &Errand) -> Seen<bool> {
     {
         return Seen::Known(false);
     }
-    let until = Instant::now() + errand.patience.min(LISTEN);
-    // Whatever comes, or nothing: words are a no.
-    let _ = talk.probe.read(until).await;
-    Seen::Known(is_tls(talk.probe.received()))
+    // Whatever else comes, or nothing: words are a no, and so is the hello sent back as the name of a command.
+    let answer = hello::answer(&mut talk, errand.patience.min(LISTEN)).await;
+    let spoken = answer
+        .known()
+        .is_some_and(|it| it.is_taken() || it.alert.is_some());
+    Seen::Known(spoken)
 }
 
 /// Whether `STARTTLS x` is taken; it has no parameters (RFC 3207 4).

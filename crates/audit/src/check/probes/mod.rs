@@ -49,20 +49,21 @@ impl Errand {
     /// Connects, within the budget.
     pub(crate) async fn open(&self) -> Result<Talk, String> {
         self.budget.take()?;
+        self.dial().await.map_err(|failure| {
+            let why = format!("no connection where there was one: {failure}");
+            self.budget.stop(&why);
+            why
+        })
+    }
+
+    /// Connects; the budget is the caller's.
+    pub(crate) async fn dial(&self) -> Result<Talk, DialFailure> {
         let door = Door {
             host: self.target.host.clone(),
             port: self.target.port,
             addresses: vec![self.target.address],
         };
-        let probe = Probe::dial(&self.dialer, &door).await;
-        let probe = probe.map_err(|failure| {
-            let why = format!(
-                "no connection where there was one: {}",
-                dial_words(&failure)
-            );
-            self.budget.stop(&why);
-            why
-        })?;
+        let probe = Probe::dial(&self.dialer, &door).await?;
         Ok(Talk::new(probe, self.target.protocol, self.patience))
     }
 
@@ -157,11 +158,6 @@ pub(crate) fn refusal(greeting: &Greeting) -> Option<String> {
         GreetingKind::Tls => Some("TLS records where a greeting should be".to_owned()),
         GreetingKind::Strange => Some(format!("a greeting of another protocol: {text}")),
     }
-}
-
-/// Why there is no connection, in words.
-pub(crate) fn dial_words(failure: &DialFailure) -> String {
-    failure.to_string()
 }
 
 /// Why there is no TLS, in words.

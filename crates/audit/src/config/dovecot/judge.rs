@@ -238,16 +238,13 @@ fn unknown(line: &Line, new: bool, report: &mut Report) -> bool {
         }
     };
     let near = report.nearest(&setting.name, table::names().filter(known));
-    // The list for 2.4 has gaps: there, only what is nearly a known name is said to be wrong.
-    if !new || near.is_some() {
-        report.about(
-            "DC-UNKNOWN",
-            setting,
-            near.map(|near| format!("{near} = {}", setting.value)),
-        );
-    } else {
-        report.about("DC-UNKNOWN-24", setting, None);
-    }
+    // 2.4 grows: what 2.4.1 does not know a later one may.
+    let id = if new { "DC-UNKNOWN-24" } else { "DC-UNKNOWN" };
+    report.about(
+        id,
+        setting,
+        near.map(|near| format!("{near} = {}", setting.value)),
+    );
     false
 }
 

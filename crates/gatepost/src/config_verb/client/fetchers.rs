@@ -158,6 +158,12 @@ pub(super) fn mutt(account: &Account) -> String {
 pub(super) fn offlineimap(account: &Account) -> Result<String, Failure> {
     only_imap(account, "OfflineIMAP")?;
     let door = account.incoming();
+    if !door.implicit {
+        // [MUA-01] it goes on in clear where STARTTLS is not offered, and after STARTTLS it verifies nobody
+        return Err(Failure::usage(
+            "OfflineIMAP does not insist on STARTTLS, and verifies nobody after it: leave out --starttls, or use mbsync",
+        ));
+    }
     let words: Vec<String> = account
         .password_command
         .split_whitespace()
@@ -169,16 +175,14 @@ pub(super) fn offlineimap(account: &Account) -> Result<String, Failure> {
          [Repository local]\ntype = Maildir\nlocalfolders = ~/Mail/{address}\n\n\
          [Repository remote]\ntype = IMAP\nremotehost = {host}\nremoteport = {port}\nremoteuser = {user}\n\
          remotepasseval = __import__(\"subprocess\").check_output([{command}], text=True).splitlines()[0]\n\
-         # Without a CA file it verifies nobody.\nsslcacertfile = {ca}\nssl = {ssl}\nstarttls = {starttls}\ntls_level = tls_no_ssl\n\
-         auth_mechanisms = PLAIN\n",
+         # Without a CA file it verifies nobody. Which versions of TLS it speaks is OpenSSL's to say: tls_level would fix one version.\n\
+         sslcacertfile = {ca}\nssl = yes\nstarttls = no\nauth_mechanisms = PLAIN\n",
         address = account.address,
         host = door.host,
         port = door.port,
         user = account.user,
         command = words.join(", "),
         ca = account.ca_file(),
-        ssl = if door.implicit { "yes" } else { "no" },
-        starttls = if door.implicit { "no" } else { "yes" },
     ))
 }
 
@@ -193,10 +197,16 @@ pub(super) fn aerc(account: &Account) -> String {
             name.to_owned()
         }
     };
+    // Versions from 0.15 on need no word for it.
+    let word = if outgoing.implicit {
+        ""
+    } else {
+        "smtp-starttls = yes\n"
+    };
     format!(
         "# aerc, in ~/.config/aerc/accounts.conf with mode 0600. Never +insecure in a scheme.\n[{address}]\nfrom = <{address}>\n\
          source = {imap}://{user}@{ihost}:{iport}\nsource-cred-cmd = {command}\noutgoing = {smtp}+plain://{user}@{ohost}:{oport}\n\
-         outgoing-cred-cmd = {command}\ndefault = INBOX\ncopy-to = Sent\n",
+         outgoing-cred-cmd = {command}\n{word}default = INBOX\ncopy-to = Sent\n",
         address = account.address,
         imap = scheme(incoming.implicit, "imap"),
         ihost = incoming.host,

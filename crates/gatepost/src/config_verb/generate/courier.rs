@@ -64,11 +64,10 @@ fn library(wanted: &Wanted) -> String {
     } else {
         "TLSv1.2+"
     };
-    let gnutls = if wanted.profile.is_strict() {
-        "NORMAL:-VERS-ALL:+VERS-TLS1.3"
-    } else {
-        "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA:-DHE-RSA"
-    };
+    let mut gnutls = wanted.profile.gnutls().to_owned();
+    if wanted.profile.is_strict() {
+        gnutls.push_str(":-VERS-TLS1.2");
+    }
     format!(
         "# Built with OpenSSL:\nTLS_PROTOCOL=\"{least}\"\nTLS_STARTTLS_PROTOCOL=\"{least}\"\nTLS_CIPHER_LIST=\"{}\"\n\
          # Built with GnuTLS:\nTLS_PRIORITY=\"{gnutls}\"\n",

@@ -8,7 +8,7 @@ use gatepost_trust::verify::{self, Demand, Evidence, Reference, Roots, Terms, Wa
 use rustls_pki_types::CertificateDer;
 
 use super::Case;
-use super::live::{Live, chains, live};
+use super::live::{Live, live};
 use super::tally::Tally;
 use crate::check::document::Check;
 use crate::check::domain::facts::{HostFacts, Standing, TlsaFacts};
@@ -150,7 +150,7 @@ fn count(records: usize) -> String {
 
 /// The record to publish: with the key the host shows, where it was seen.
 fn publish(case: &Case<'_>, host: &str, found: &TlsaFacts) -> String {
-    let seen = case.seen(host, 25).flat_map(chains).next();
+    let seen = case.seen(host, 25).flat_map(Facts::chains).next();
     let record = seen.and_then(|chain| Tlsa::for_certificate(chain.first()?, 3, 1, 1));
     match record {
         Some(record) => format!("{}. TLSA {record}", found.owner),
@@ -298,7 +298,7 @@ fn at_address(
         Live::Closed => return tally.missing(format!("{place}: the port is closed"), 1),
         Live::Unknown(why, missing) => return tally.missing(format!("{place}: {why}"), missing),
     }
-    let chains = chains(service);
+    let chains = service.chains();
     if chains.is_empty() {
         tally.missing(format!("{place}: no certificate was seen"), 1);
     }
@@ -377,7 +377,7 @@ fn ports(case: &Case<'_>, tally: &mut Tally) {
                 continue;
             }
             for service in case.seen(host, *port) {
-                for chain in chains(service) {
+                for chain in service.chains() {
                     // Usages 0 and 1 want an authority besides, which is judged with the service.
                     let reports = tlsa::check(set.usable(), &chain, Usages::All);
                     if reports.iter().any(|it| it.matches.is_some()) {

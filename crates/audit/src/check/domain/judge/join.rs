@@ -8,7 +8,7 @@ use gatepost_trust::mta_sts::Mode;
 
 use super::Case;
 use super::dane;
-use super::live::{Live, chains, live};
+use super::live::{Live, live};
 use super::tally::Tally;
 use crate::check::document::Check;
 use crate::check::domain::facts::Fetch;
@@ -154,7 +154,7 @@ fn differences(
 
 /// The names in the certificate of the full handshake.
 fn names(facts: &Facts) -> Vec<String> {
-    let chain = chains(facts).into_iter().next().unwrap_or_default();
+    let chain = facts.chains().into_iter().next().unwrap_or_default();
     let read = chain.first().and_then(|leaf| describe(leaf).ok());
     let mut names = read.map(|it| it.names).unwrap_or_default();
     names.sort();

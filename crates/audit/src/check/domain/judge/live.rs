@@ -1,9 +1,5 @@
 //! What a service did, as far as the promises of DNS go: TLS, no TLS, or not seen.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use rustls_pki_types::CertificateDer;
-
 use crate::check::facts::{Facts, Handshake, Reach, Seen};
 use crate::check::target::Start;
 
@@ -57,30 +53,6 @@ pub(super) fn live(facts: &Facts) -> Live<'_> {
         (_, Some(why)) => Live::Unknown(why.clone(), 1),
         _ => Live::Unknown("no handshake was made".into(), 1),
     }
-}
-
-/// The chains a service showed, each once: that of the full handshake, and those of hellos that asked for another kind of key.
-pub(super) fn chains(facts: &Facts) -> Vec<Vec<CertificateDer<'static>>> {
-    let full = facts.handshake.known().map(|it| &it.chain);
-    let hellos = facts
-        .hellos
-        .values()
-        .filter_map(Seen::known)
-        .map(|it| &it.chain);
-    let mut found: Vec<Vec<CertificateDer<'static>>> = Vec::new();
-    for chain in full.into_iter().chain(hellos) {
-        let read: Option<Vec<_>> = chain
-            .iter()
-            .map(|text| STANDARD.decode(text).ok().map(CertificateDer::from))
-            .collect();
-        let Some(read) = read.filter(|it| !it.is_empty()) else {
-            continue;
-        };
-        if !found.iter().any(|known| known.first() == read.first()) {
-            found.push(read);
-        }
-    }
-    found
 }
 
 /// Why nobody vouched for the certificate.

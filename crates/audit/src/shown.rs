@@ -45,7 +45,7 @@ fn markup(text: &str) -> String {
 }
 
 /// Control characters; zero width and bidirectional marks; line separators; noncharacters, which XML forbids.
-fn is_unshowable(it: char) -> bool {
+pub(crate) fn is_unshowable(it: char) -> bool {
     it.is_control()
         || matches!(it,
             '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -1,0 +1,67 @@
+//! The rule table and the code speak of the same rules: no row that nothing can ever say, no id without its row.
+
+#![allow(clippy::unwrap_used)] // a test may fail by panicking
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use gatepost_audit::rules;
+
+/// Where ids of findings are written: this room, and the verb that gathers what it needs.
+const ROOMS: [&str; 2] = ["src", "../gatepost/src"];
+
+/// Rows whose detection is still to be built.
+const TO_BE_BUILT: [&str; 1] = ["W509"];
+
+/// Words in quotes that look like ids, in every source file below.
+fn words(folder: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            words(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let quoted = text.split('"').filter(|it| is_id(it));
+            found.extend(quoted.map(str::to_owned));
+        }
+    }
+}
+
+/// `STLS-001`, `CIPH-kRSA`, `PF-LEVEL-MAY`, `W304`.
+fn is_id(word: &str) -> bool {
+    let ascii = word
+        .bytes()
+        .all(|it| it.is_ascii_alphanumeric() || it == b'-');
+    let watched = word.len() == 4
+        && word.starts_with('W')
+        && word.bytes().skip(1).all(|it| it.is_ascii_digit());
+    watched || (ascii && prefix(word).is_some())
+}
+
+/// The letters before the first hyphen, where they are those of a rule.
+fn prefix(word: &str) -> Option<&str> {
+    let (prefix, rest) = word.split_once('-')?;
+    let known = rules::all()
+        .iter()
+        .filter_map(|it| it.id.split_once('-'))
+        .any(|(known, _)| known == prefix);
+    let shaped = rest.bytes().next()?.is_ascii_alphanumeric();
+    (known && shaped).then_some(prefix)
+}
+
+#[test]
+fn every_rule_is_said_somewhere_and_every_id_has_its_rule() {
+    let mut used = BTreeSet::new();
+    for room in ROOMS {
+        words(&Path::new(env!("CARGO_MANIFEST_DIR")).join(room), &mut used);
+    }
+    let known: BTreeSet<String> = rules::all().iter().map(|it| it.id.to_owned()).collect();
+    let silent: Vec<_> = known
+        .difference(&used)
+        .filter(|it| !TO_BE_BUILT.contains(&it.as_str()))
+        .collect();
+    assert!(silent.is_empty(), "rules nobody says: {silent:?}");
+    let nameless: Vec<_> = used.difference(&known).collect();
+    assert!(nameless.is_empty(), "ids without a rule: {nameless:?}");
+}

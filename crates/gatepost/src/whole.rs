@@ -1,0 +1,83 @@
+//! Files that are replaced whole: whoever reads sees the old one or the new one, and a crash leaves one of them.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::exit::Failure;
+
+/// Rights of a file others may read, less what the user's mask takes away.
+const OPEN: u32 = 0o666;
+/// Rights of a file only the user may read.
+const PRIVATE: u32 = 0o600;
+
+/// Replaces a file by these octets. What is no file (a device, a pipe) has no place beside it, and is written to.
+pub(crate) fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {
+    let written = if path.exists() && !path.is_file() {
+        fs::write(path, octets)
+    } else {
+        put(path, octets, OPEN)
+    };
+    written.map_err(|error| cannot_write(path, &error))
+}
+
+/// Replaces a file by these octets; only the user can read it.
+pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<(), Failure> {
+    put(path, octets, PRIVATE).map_err(|error| cannot_write(path, &error))
+}
+
+/// A local failure: this file cannot be written.
+pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::local(format!("cannot write {}: {error}", path.display()))
+}
+
+/// Written beside, made durable, and moved into place.
+fn put(path: &Path, octets: &[u8], rights: u32) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new-{}", std::process::id()));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(rights)
+        .open(&beside)
+        .and_then(|mut file| {
+            file.write_all(octets)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        replace(&path, b"one").unwrap();
+        replace_private(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        let rights = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(rights & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_is_said_and_cleared_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("folder");
+        fs::create_dir(&taken).unwrap();
+        assert!(replace_private(&taken, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        replace(Path::new("/dev/null"), b"x").unwrap();
+    }
+}
