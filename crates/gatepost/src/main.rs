@@ -14,6 +14,7 @@ mod intro;
 mod keep;
 mod lab;
 mod password;
+mod reload;
 mod serve;
 mod watch;
 

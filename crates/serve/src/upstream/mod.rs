@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`url`] | how an upstream is named |
 //! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
+//! | `dane` | whom an upstream must be, by its TLSA records |
 //! | [`offer`] | what an upstream offers, and what of it is passed on |
 //! | [`route`] | which upstream a user's session goes to |
 //! | [`egress`] | the way out for devices that cannot do TLS |
@@ -22,6 +23,7 @@
 //!   client's reaches them [GW-02]. Credentials go out only with [`gatepost_wire::seam::MaySendCredentials`].
 //! - What is announced in front is what every upstream offers and the gate can carry [GW-01]; it is asked again all the time.
 
+mod dane;
 pub mod egress;
 pub mod identity;
 pub mod member;
@@ -74,7 +76,9 @@ pub struct Gate {
     host: String,
     pools: HashMap<Protocol, Arc<Pool>>,
     router: Router,
-    throttle: Mutex<Throttle>,
+    throttle: Arc<Mutex<Throttle>>,
+    /// True when other settings are in force.
+    retired: watch::Sender<bool>,
     log: Log,
     metrics: Arc<Metrics>,
     /// When which trouble was logged last.
@@ -105,6 +109,30 @@ pub async fn survey(host: &str, specs: &[Spec]) -> Vec<(Spec, Result<Offered, St
     answers
 }
 
+/// The upstreams by protocol.
+fn pools(
+    specs: &[Spec],
+    make: impl Fn(&Spec) -> Result<Member, String>,
+) -> Result<HashMap<Protocol, Arc<Pool>>, String> {
+    let mut members: HashMap<Protocol, Vec<Arc<Member>>> = HashMap::new();
+    for spec in specs {
+        let member = Arc::new(make(spec)?);
+        members.entry(spec.protocol).or_default().push(member);
+    }
+    let mut pools: HashMap<Protocol, Arc<Pool>> = members
+        .into_iter()
+        .map(|(protocol, members)| (protocol, Arc::new(Pool::new(protocol, members))))
+        .collect();
+    if let (Some(smtp), None) = (
+        pools.get(&Protocol::Smtp).map(Arc::clone),
+        pools.get(&Protocol::Submission),
+    ) {
+        // What users hand in goes where the rest goes, unless there is a server for it.
+        pools.insert(Protocol::Submission, smtp);
+    }
+    Ok(pools)
+}
+
 /// What came of a login.
 enum Login<T> {
     Granted {
@@ -128,31 +156,50 @@ impl Gate {
         log: Log,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
-        let mut members: HashMap<Protocol, Vec<Arc<Member>>> = HashMap::new();
-        for spec in specs {
-            let member = Arc::new(Member::new(spec.clone())?);
-            members.entry(spec.protocol).or_default().push(member);
-        }
-        let mut pools: HashMap<Protocol, Arc<Pool>> = members
-            .into_iter()
-            .map(|(protocol, members)| (protocol, Arc::new(Pool::new(protocol, members))))
-            .collect();
-        if let (Some(smtp), None) = (
-            pools.get(&Protocol::Smtp).map(Arc::clone),
-            pools.get(&Protocol::Submission),
-        ) {
-            // What users hand in goes where the rest goes, unless there is a server for it.
-            pools.insert(Protocol::Submission, smtp);
-        }
+        let pools = pools(specs, |spec| Member::new(spec.clone()))?;
+        let router = Router::new(route, &log)?;
         Ok(Arc::new(Self {
             host,
             pools,
-            router: Router::new(route)?,
-            throttle: Mutex::default(),
+            router,
+            throttle: Arc::default(),
+            retired: watch::Sender::new(false),
             log,
             metrics,
             logged: Mutex::default(),
         }))
+    }
+
+    /// The gate that takes this one's place, with other upstreams and another route. Upstreams described as before keep what is
+    /// known of them; all files are read again.
+    ///
+    /// # Errors
+    /// What is wrong with the files they name, in words for the operator.
+    pub fn successor(&self, specs: &[Spec], route: &Route) -> Result<Arc<Self>, String> {
+        let known = self.members();
+        let pools = pools(specs, |spec| {
+            let member = Member::new(spec.clone())?;
+            let same = known.iter().find(|(_, it)| it.spec() == spec);
+            Ok(match same {
+                Some((_, before)) => member.succeed(before),
+                None => member,
+            })
+        })?;
+        Ok(Arc::new(Self {
+            host: self.host.clone(),
+            pools,
+            router: Router::new(route, &self.log)?,
+            throttle: Arc::clone(&self.throttle),
+            retired: watch::Sender::new(false),
+            log: self.log.clone(),
+            metrics: Arc::clone(&self.metrics),
+            logged: Mutex::default(),
+        }))
+    }
+
+    /// Asks the upstreams nothing any more. Sessions that hold this gate go on.
+    pub fn retire(&self) {
+        self.retired.send_replace(true);
     }
 
     /// The gate's own name.
@@ -197,10 +244,11 @@ impl Gate {
         let _ = tokio::time::timeout(FIRST_LOOK, all).await;
     }
 
-    /// Keeps asking until the server stops.
+    /// Keeps asking until the server stops or the gate is retired.
     pub fn keep_looking(self: &Arc<Self>, stopping: &watch::Receiver<bool>) {
         for (pool, member) in self.members() {
             let (gate, mut stopping) = (Arc::clone(self), stopping.clone());
+            let mut retired = gate.retired.subscribe();
             tokio::spawn(async move {
                 loop {
                     let pause = if member.is_well() && member.offered().is_some() {
@@ -208,9 +256,10 @@ impl Gate {
                     } else {
                         RETRY
                     };
-                    let stopped = stopping.wait_for(|stop| *stop);
-                    if tokio::time::timeout(pause, stopped).await.is_ok() {
-                        return;
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        _ = stopping.wait_for(|stop| *stop) => return,
+                        _ = retired.wait_for(|it| *it) => return,
                     }
                     gate.ask(&pool, &member).await;
                 }
@@ -286,6 +335,19 @@ impl Gate {
         Err(last.unwrap_or(Trouble::Unreached(gatepost_net::client::Failure::Broken)))
     }
 
+    /// What the route says of a session; one that has come through too many gates goes nowhere.
+    async fn choose(
+        &self,
+        user: Option<&str>,
+        client: &Client,
+        pool: &Pool,
+    ) -> Result<Choice, Trouble> {
+        if client.circles() {
+            return Err(Trouble::Circle);
+        }
+        self.router.choose(user, client, pool.protocol()).await
+    }
+
     /// Puts a login to an upstream. Attempts are slowed down by the client's own address, as for a mailbox here [SASL-RATE-01].
     async fn log_in<T, F>(
         &self,
@@ -335,11 +397,7 @@ impl Gate {
                 return Login::Unavailable;
             }
         }
-        let opened = match self
-            .router
-            .choose(Some(&user), client, pool.protocol())
-            .await
-        {
+        let opened = match self.choose(Some(&user), client, pool).await {
             Ok(choice) => {
                 let open = |member| open(member, credentials.clone());
                 self.open(pool, &choice, open).await

@@ -225,11 +225,7 @@ impl SmtpGate {
         let (gate, client) = (Arc::clone(&self.gate), self.client.clone());
         let egress = self.egress.as_deref();
         let credentials = egress.and_then(|it| it.credentials.clone());
-        let opened = match gate
-            .router
-            .choose(None, &client, self.pool.protocol())
-            .await
-        {
+        let opened = match gate.choose(None, &client, &self.pool).await {
             Ok(choice) => {
                 gate.open(&self.pool, &choice, |member| {
                     let (gate, client) = (Arc::clone(&gate), client.clone());
