@@ -25,6 +25,7 @@ import install
 import keeping  # noqa: F401
 import life  # noqa: F401
 import middlebox  # noqa: F401
+import oauth  # noqa: F401
 import ours  # noqa: F401
 import reloads  # noqa: F401
 import reports  # noqa: F401

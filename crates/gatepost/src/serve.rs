@@ -371,7 +371,7 @@ fn ensure_accounts(
             return Ok(None);
         }
         return Err(Failure::usage(
-            "with --upstream the accounts are the upstream's; leave out --account, or --upstream",
+            "with --upstream the accounts are the upstream's, unless it is logged in to with tokens (oauth); leave out --account, or --upstream",
         ));
     };
     for (address, secret) in wanted {
@@ -380,7 +380,7 @@ fn ensure_accounts(
     if !account::list(accounts)?.is_empty() {
         return Ok(None);
     }
-    if !by_default {
+    if !by_default || server.is_gate() {
         eprintln!(
             "gatepost: there are no accounts yet: add one with: gatepost account add ADDRESS --data DIR"
         );

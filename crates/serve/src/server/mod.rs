@@ -32,6 +32,7 @@ use crate::services::Service;
 use crate::settings::Settings;
 use crate::upstream::Gate;
 use crate::upstream::egress::Egress;
+use crate::upstream::oauth::Bridge;
 use crate::upstream::url::Spec;
 use crate::web::{Token, Web};
 
@@ -100,13 +101,12 @@ impl Server {
         let behind = if settings.upstreams.is_empty() {
             Behind::Mailbox(open_store(&settings)?)
         } else {
-            let host = settings.host.clone();
             let gate = Gate::new(
-                host,
+                settings.host.clone(),
                 &settings.upstreams,
                 &settings.route,
-                log.clone(),
-                Arc::clone(&metrics),
+                (log.clone(), Arc::clone(&metrics)),
+                open_bridge(&settings)?,
             );
             Behind::Gate(gate.map_err(StartError::Upstream)?)
         };
@@ -128,12 +128,17 @@ impl Server {
         })
     }
 
-    /// The accounts; none at a gate.
+    /// The accounts; none at a gate whose upstreams judge logins.
     pub fn accounts(&self) -> Option<&Accounts> {
         match &self.behind {
             Behind::Mailbox(store) => Some(store.accounts()),
-            Behind::Gate(_) => None,
+            Behind::Gate(gate) => gate.accounts(),
         }
+    }
+
+    /// Whether other servers stand behind the sessions.
+    pub fn is_gate(&self) -> bool {
+        matches!(self.behind, Behind::Gate(_))
     }
 
     /// Asks the upstreams what they offer, so that the first client is told. Waits some seconds at the longest.
@@ -230,6 +235,16 @@ fn open_store(settings: &Settings) -> Result<Store, StartError> {
     };
     Store::open(&settings.data, options)
         .map_err(|error| StartError::Store(settings.data.clone(), error))
+}
+
+/// For upstreams that are logged in to with tokens: the accounts here, and what they have consented to.
+fn open_bridge(settings: &Settings) -> Result<Option<Arc<Bridge>>, StartError> {
+    if !settings.upstreams.iter().any(|it| it.oauth) {
+        return Ok(None);
+    }
+    let bridge = Bridge::open(open_store(settings)?, &settings.data);
+    let bridge = bridge.map_err(|error| StartError::Upstream(error.to_string()))?;
+    Ok(Some(Arc::new(bridge)))
 }
 
 fn backend_config(settings: &Settings) -> mailbox::Config {

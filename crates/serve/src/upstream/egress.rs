@@ -56,7 +56,8 @@ impl Egress {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
         let spec = settings.upstream.clone();
-        let gate = Gate::new(host, std::slice::from_ref(&spec), &Route::Any, log, metrics)?;
+        let spec = std::slice::from_ref(&spec);
+        let gate = Gate::new(host, spec, &Route::Any, (log, metrics), None)?;
         Self::with(gate, settings)
     }
 

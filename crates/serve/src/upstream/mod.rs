@@ -11,6 +11,7 @@
 //! | [`url`] | how an upstream is named |
 //! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
 //! | `dane` | whom an upstream must be, by its TLSA records |
+//! | [`oauth`] | logging in with a token where the client has a password |
 //! | [`offer`] | what an upstream offers, and what of it is passed on |
 //! | [`route`] | which upstream a user's session goes to |
 //! | [`egress`] | the way out for devices that cannot do TLS |
@@ -27,6 +28,7 @@ mod dane;
 pub mod egress;
 pub mod identity;
 pub mod member;
+pub mod oauth;
 pub mod offer;
 mod open;
 pub mod pool;
@@ -43,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use gatepost_wire::client::Credentials;
 use gatepost_wire::sasl::client::Mechanism;
-use gatepost_wire::sasl::{Attempt, Mechanism as ServerMechanism};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism as ServerMechanism};
 use gatepost_wire::smtp::server;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -55,6 +57,7 @@ use crate::metrics::Metrics;
 use crate::services::Protocol;
 use identity::Client;
 use member::{Busy, Member};
+use oauth::{Bridge, NoToken};
 use offer::Offered;
 use pool::Pool;
 use route::{Choice, Route, Router};
@@ -76,6 +79,8 @@ pub struct Gate {
     host: String,
     pools: HashMap<Protocol, Arc<Pool>>,
     router: Router,
+    /// For upstreams that are logged in to with tokens.
+    bridge: Option<Arc<Bridge>>,
     throttle: Arc<Mutex<Throttle>>,
     /// True when other settings are in force.
     retired: watch::Sender<bool>,
@@ -133,6 +138,24 @@ fn pools(
     Ok(pools)
 }
 
+/// A login is the gate's or the upstream's to judge: not now one, now the other.
+fn check_bridged(pools: &HashMap<Protocol, Arc<Pool>>, bridge: bool) -> Result<(), String> {
+    for pool in pools.values().filter(|it| it.is_bridged()) {
+        if !pool.members().iter().all(|it| it.spec().oauth) {
+            return Err(format!(
+                "some of the upstreams for {} are logged in to with tokens (oauth) and some are not: say it of all or of none",
+                pool.protocol().label()
+            ));
+        }
+        if !bridge {
+            return Err(
+                "upstreams with oauth need the accounts of the data folder, which are opened at the start only: restart".to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What came of a login.
 enum Login<T> {
     Granted {
@@ -153,15 +176,17 @@ impl Gate {
         host: String,
         specs: &[Spec],
         route: &Route,
-        log: Log,
-        metrics: Arc<Metrics>,
+        (log, metrics): (Log, Arc<Metrics>),
+        bridge: Option<Arc<Bridge>>,
     ) -> Result<Arc<Self>, String> {
         let pools = pools(specs, |spec| Member::new(spec.clone()))?;
+        check_bridged(&pools, bridge.is_some())?;
         let router = Router::new(route, &log)?;
         Ok(Arc::new(Self {
             host,
             pools,
             router,
+            bridge,
             throttle: Arc::default(),
             retired: watch::Sender::new(false),
             log,
@@ -185,9 +210,11 @@ impl Gate {
                 None => member,
             })
         })?;
+        check_bridged(&pools, self.bridge.is_some())?;
         Ok(Arc::new(Self {
             host: self.host.clone(),
             pools,
+            bridge: self.bridge.clone(),
             router: Router::new(route, &self.log)?,
             throttle: Arc::clone(&self.throttle),
             retired: watch::Sender::new(false),
@@ -200,6 +227,25 @@ impl Gate {
     /// Asks the upstreams nothing any more. Sessions that hold this gate go on.
     pub fn retire(&self) {
         self.retired.send_replace(true);
+    }
+
+    /// The accounts here, where logins are judged by them.
+    pub fn accounts(&self) -> Option<&gatepost_store::Accounts> {
+        self.bridge.as_ref().map(|it| it.accounts())
+    }
+
+    /// The bridge, where logins of this pool go over it.
+    fn bridge(&self, pool: &Pool) -> Option<&Arc<Bridge>> {
+        self.bridge.as_ref().filter(|_| pool.is_bridged())
+    }
+
+    /// Answers a question about keys: where logins are judged here there are some.
+    async fn keys(&self, pool: &Pool, ask: AccountAsk, client: &Client) -> AccountAnswer {
+        match self.bridge(pool) {
+            Some(bridge) => bridge.judge(ask, client.address.ip()).await.answer,
+            // No mechanism that needs them is offered.
+            None => AccountAnswer::Unavailable,
+        }
     }
 
     /// The gate's own name.
@@ -360,6 +406,12 @@ impl Gate {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
+        if let Some(bridge) = self.bridge(pool) {
+            let client = (client, summary);
+            return self
+                .log_in_with_token(bridge, pool, client, attempt, open)
+                .await;
+        }
         let (user, mechanism, credentials) = match attempt {
             Attempt::Password {
                 user,
@@ -427,6 +479,78 @@ impl Gate {
         }
     }
 
+    /// The same where the password is the gate's and the upstream takes a token.
+    async fn log_in_with_token<T, F>(
+        &self,
+        bridge: &Bridge,
+        pool: &Pool,
+        (client, summary): (&Client, &mut Summary),
+        attempt: Attempt,
+        open: impl Fn(Arc<Member>, Credentials) -> F,
+    ) -> Login<T>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let ask = AccountAsk::Login(attempt);
+        let judged = bridge.judge(ask, client.address.ip()).await;
+        let mechanism = judged.login.as_ref().map(|it| it.mechanism.name());
+        let answer = summary.judged(judged);
+        // Nobody is logged in before the upstream is.
+        summary.login = None;
+        let account = match (answer, mechanism) {
+            (AccountAnswer::Granted { account }, Some(mechanism)) => (account, mechanism),
+            (AccountAnswer::Denied, _) => return Login::Denied,
+            _ => return Login::Unavailable,
+        };
+        match self
+            .open_with_token(bridge, pool, client, &account.0, open)
+            .await
+        {
+            Ok((opened, busy)) => {
+                summary.passed_login = Some(account.clone());
+                Login::Granted {
+                    account: account.0,
+                    opened,
+                    busy,
+                }
+            }
+            Err(trouble) => {
+                self.note(&trouble);
+                Login::Unavailable
+            }
+        }
+    }
+
+    /// An upstream logged in to with an account's token; a new one when the first is refused.
+    async fn open_with_token<T, F>(
+        &self,
+        bridge: &Bridge,
+        pool: &Pool,
+        client: &Client,
+        account: &str,
+        open: impl Fn(Arc<Member>, Credentials) -> F,
+    ) -> Result<(T, Busy), Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let no_token = |why| Trouble::NoToken(account.into(), why);
+        let choice = self.choose(Some(account), client, pool).await?;
+        let mut stale = None;
+        for _ in 0..2 {
+            let token = bridge.token(account, stale.as_ref()).await;
+            let (user, token) = token.map_err(no_token)?;
+            let credentials = Credentials::token(user, token.expose().clone())
+                // [SASL-OAUTH-01] [SASL-OAUTH-02] in the form the upstream takes.
+                .allow(vec![Mechanism::OAuthBearer, Mechanism::XOAuth2]);
+            let open = |member| open(member, credentials.clone());
+            match self.open(pool, &choice, open).await {
+                Err(Trouble::Denied) => stale = Some(token),
+                opened => return opened,
+            }
+        }
+        Err(no_token(NoToken::NotTaken))
+    }
+
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
         // Counts stay good whatever a thread was doing with them.
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -491,6 +615,16 @@ impl Gate {
         protocol: Protocol,
         allowed: &[ServerMechanism],
     ) -> Vec<ServerMechanism> {
+        if self
+            .pool(protocol)
+            .is_some_and(|it| self.bridge(it).is_some())
+        {
+            // The password is the gate's own: all that is judged here can be offered.
+            let here = allowed
+                .iter()
+                .filter(|it| ServerMechanism::ALL.contains(it));
+            return here.copied().collect();
+        }
         let takes = self
             .pool(protocol)
             .is_some_and(|pool| pool.takes_passwords());

@@ -182,12 +182,12 @@ impl SmtpGate {
     }
 
     async fn account(&mut self, ask: AccountAsk) -> AccountAnswer {
-        // No mechanism that needs them is offered: a gate has no keys.
-        let AccountAsk::Login(attempt) = ask else {
-            return AccountAnswer::Unavailable;
-        };
         let gate = Arc::clone(&self.gate);
         let (pool, client) = (Arc::clone(&self.pool), self.client.clone());
+        let attempt = match ask {
+            AccountAsk::Login(attempt) => attempt,
+            keys @ AccountAsk::ScramKeys { .. } => return gate.keys(&pool, keys, &client).await,
+        };
         self.close();
         let login = gate
             .log_in(&pool, &client, attempt, &mut self.summary, |member, credentials| {

@@ -5,6 +5,7 @@ use gatepost_wire::client::Failure as SessionFailure;
 use gatepost_wire::smtp::relay::Passed;
 
 use super::dane::NoRecords;
+use super::oauth::NoToken;
 
 /// Why an upstream could not be used.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub(super) enum Trouble {
     Lost(LegFailure),
     /// It says that somebody is logged in already.
     LoggedInAlready,
+    /// There is no token for the account.
+    NoToken(Box<str>, NoToken),
     /// It is not known which upstream is to be used; why.
     Unrouted(String),
     /// The session has come through too many gates.
@@ -53,6 +56,7 @@ impl Trouble {
             Self::LoggedInAlready => "upstream_preauth",
             Self::Unrouted(_) => "upstream_unrouted",
             Self::Circle => "upstream_circle",
+            Self::NoToken(_, why) => why.label(),
         }
     }
 
@@ -106,6 +110,7 @@ impl std::fmt::Display for Trouble {
             Self::Denied => f.write_str("it refused the login"),
             Self::Undecided(failure) => failure.fmt(f),
             Self::Lost(failure) => write!(f, "the connection was lost ({})", failure.label()),
+            Self::NoToken(account, why) => write!(f, "no token for {account}: {why}"),
             Self::Unrouted(why) => write!(f, "no upstream for this session: {why}"),
             Self::Circle => f.write_str(
                 "a session has come through too many gates: do upstreams lead back here?",

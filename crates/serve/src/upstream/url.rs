@@ -83,6 +83,8 @@ pub struct Spec {
     pub client_cert: Option<(PathBuf, PathBuf)>,
     /// Who is asked for its TLSA records, if not the system's resolver.
     pub resolver: Option<SocketAddr>,
+    /// Whether it is logged in to with a token, by the consent of an account here.
+    pub oauth: bool,
     /// The PROXY header sent first.
     pub proxy: Option<ProxyVersion>,
     /// Whether it is told who the client is in the protocol's own words (XCLIENT, ID).
@@ -152,6 +154,7 @@ impl Spec {
             pins: Vec::new(),
             client_cert: None,
             resolver: None,
+            oauth: false,
             proxy: None,
             xclient: false,
             received: true,
@@ -203,6 +206,7 @@ impl Spec {
                 }
             }
             "xclient" => self.xclient = switch(name, value)?,
+            "oauth" => self.oauth = switch(name, value)?,
             "received" => given.received = Some(switch(name, value)?),
             "timeout" => match value.strip_suffix('s').unwrap_or(value).parse() {
                 Ok(seconds @ 1..=3600) => self.timeout = Duration::from_secs(seconds),
@@ -217,7 +221,7 @@ impl Spec {
             }
             _ => {
                 return bad(format!(
-                    "{name}={value} is no parameter of an upstream; there are tls, ca, name, pin, dns, client-cert, proxy, xclient, \
+                    "{name}={value} is no parameter of an upstream; there are tls, ca, name, pin, dns, client-cert, oauth, proxy, xclient, \
                      received, timeout, weight and group"
                 ));
             }
@@ -267,6 +271,11 @@ impl Spec {
             ));
         }
         self.settle_dane(text)?;
+        if self.oauth && self.protocol == Protocol::Smtp {
+            return bad(format!(
+                "{text:?}: oauth is for logins; write submission instead of smtp"
+            ));
+        }
         let verifies = self.ca.is_some() || self.name.is_some() || !self.pins.is_empty();
         let has_tls = matches!(self.tls, Tls::StartTls | Tls::Implicit);
         if verifies && !(has_tls && self.level.is_verified()) {
@@ -590,6 +599,8 @@ mod tests {
             "imaps://a.example?tls=dane&name=b.example",
             "imaps://a.example?dns=127.0.0.1",
             "imaps://a.example?tls=dane&dns=resolver",
+            "smtps://a.example?oauth",
+            "imaps://a.example?oauth=perhaps",
             &format!("imaps://a.example?tls=dane&pin={pin}"),
         ] {
             assert!(Spec::parse(text).is_err(), "{text}");
