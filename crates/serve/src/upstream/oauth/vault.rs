@@ -9,6 +9,7 @@
 //! sight of whoever looks at them. Against one who may read the whole folder it does nothing. A file under another account's
 //! name does not open.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
@@ -197,7 +198,10 @@ impl Vault {
 /// A file's name is a hash: account names are no file names.
 fn name_of(account: &str) -> String {
     let hash = digest(&SHA256, account.as_bytes());
-    hash.as_ref().iter().map(|it| format!("{it:02x}")).collect()
+    hash.as_ref().iter().fold(String::new(), |mut name, octet| {
+        let _ = write!(name, "{octet:02x}");
+        name
+    })
 }
 
 /// What a file is bound to: its form and its name.
@@ -262,7 +266,7 @@ mod tests {
         vault.write(&consent).unwrap();
         let again = Vault::open(data.path()).unwrap();
         assert_eq!(again.read(&consent.account).unwrap(), Some(consent.clone()));
-        assert_eq!(again.list().unwrap(), [consent.clone()]);
+        assert_eq!(again.list().unwrap(), std::slice::from_ref(&consent));
         for entry in fs::read_dir(data.path().join("oauth")).unwrap() {
             let entry = entry.unwrap();
             let mode = entry.metadata().unwrap().permissions().mode();
