@@ -8,7 +8,7 @@
 //! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value.
 //!
 //! Gates could be made to stand in a circle. Version 2 of the header says how many a session has come through, and beyond
-//! [`GATES`] this one refuses; other upstreams are told in their own words how many are still allowed. Mail that runs in a circle
+//! five this one refuses; other upstreams are told in their own words how many are still allowed. Mail that runs in a circle
 //! through other servers is found by its `Received:` fields [SMTP-BASE-14], in the session in front.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
