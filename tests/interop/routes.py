@@ -66,7 +66,12 @@ def route_table(world):
             table.write_text("what is this supposed to mean\n")
             time.sleep(1.2)
             login(gate, USERS[5])
+            check(gate.logged("route_table_unreadable"), "nobody was told of the wrong table")
             nobody_elsewhere(a, b, gate, USERS[6])
+            table.write_text(f"{USERS[6]} b\n")
+            time.sleep(1.2)
+            login(gate, USERS[6])
+            check(gate.logged("route_table_read"), "nobody was told that the table is well again")
 
 
 @case("route-hash")

@@ -19,14 +19,18 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
-import gate  # noqa: F401
+import gate_mail  # noqa: F401
+import gate_trouble  # noqa: F401
+import gate_upstreams  # noqa: F401
 import install
 import keeping  # noqa: F401
 import later  # noqa: F401
 import life  # noqa: F401
 import middlebox  # noqa: F401
+import oauth  # noqa: F401
 import ours  # noqa: F401
 import policies  # noqa: F401
+import reloads  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401

@@ -31,6 +31,7 @@ pub(crate) fn command() -> Command {
         .arg_required_else_help(true)
         .subcommand(serve())
         .subcommand(account())
+        .subcommand(crate::oauth::command())
         .subcommand(config_verb::command())
         .subcommand(crate::check::command())
         .subcommand(crate::watch::command())
@@ -51,7 +52,7 @@ fn serve() -> Command {
             "Examples:\n  gatepost serve\n  gatepost serve --bind 127.0.0.1 --bind ::1 --port-offset 20000\n  \
              gatepost serve --account anna@example.org --password-file anna.txt\n  gatepost serve --config gatepost.toml\n  \
              gatepost serve --upstream smtp://127.0.0.1:25 --upstream imap://127.0.0.1:143 --upstream pop3://127.0.0.1:110\n\n\
-             Signals: SIGTERM and SIGINT end it in an orderly way within 10 seconds; SIGHUP reads the certificates again.",
+             Signals: SIGTERM and SIGINT end it in an orderly way within 10 seconds; SIGHUP reads the certificates and the settings again.",
         )
         .arg(file("config", "FILE", "Read directives from this TOML file (see gatepost config sample)"))
         .arg(

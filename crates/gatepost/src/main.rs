@@ -13,7 +13,9 @@ mod explain_caps;
 mod intro;
 mod keep;
 mod lab;
+mod oauth;
 mod password;
+mod reload;
 mod serve;
 mod watch;
 mod whole;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         Some(("serve", given)) if given.get_flag("lab") => lab::run(given),
         Some(("serve", given)) => serve::run(given),
         Some(("account", given)) => account::run(given),
+        Some(("oauth", given)) => oauth::run(given),
         Some(("config", given)) => config_verb::run(given),
         Some(("canary", given)) => canary::run(given),
         Some(("check", given)) => check::run(given),

@@ -15,10 +15,10 @@ use gatepost_serve::upstream::url::{self, Spec};
 use gatepost_wire::sasl::Mechanism;
 
 use crate::config::Values;
-use crate::config_verb;
 use crate::directives::DIRECTIVES;
 use crate::exit::Failure;
 use crate::intro::{self, FirstAccount};
+use crate::reload::{self, Source};
 use crate::{account, password};
 
 /// The account of a server nobody has told anything.
@@ -28,9 +28,7 @@ const DEFAULT_ACCOUNT: &str = "me@gatepost.test";
 const FAREWELL: Duration = Duration::from_secs(7);
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
-    let mut values = config_verb::read(given.get_one::<PathBuf>("config"))?;
-    lay_flags(&mut values, given)?;
-    let settings = settings(&values, given.get_one::<PathBuf>("ready-file").cloned())?;
+    let (source, settings) = Source::open(given)?;
     forget_readiness(settings.ready_file.as_deref())?;
     make_folder(&settings.data)?;
     let wanted = wanted_accounts(given)?;
@@ -46,14 +44,18 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         let first = ensure_accounts(&server, &wanted, by_default)?;
         server.look().await;
         let running = server.start().map_err(start_failure)?;
-        until_told(running, first.as_ref()).await
+        until_told(running, source, first.as_ref()).await
     })?;
     // What is still on the blocking pool has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(())
 }
 
-async fn until_told(running: Running, first: Option<&FirstAccount>) -> Result<(), Failure> {
+async fn until_told(
+    running: Running,
+    mut source: Source,
+    first: Option<&FirstAccount>,
+) -> Result<(), Failure> {
     use tokio::signal::unix::{SignalKind, signal};
     let listen = |kind| {
         signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
@@ -67,7 +69,15 @@ async fn until_told(running: Running, first: Option<&FirstAccount>) -> Result<()
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => running.reload(),
+            _ = hangup.recv() => {
+                running.reload();
+                source.reload(&running);
+            }
+            () = tokio::time::sleep(reload::LOOK) => {
+                if source.has_changed() {
+                    source.reload(&running);
+                }
+            }
         }
     }
     running.stop(FAREWELL).await;
@@ -99,7 +109,7 @@ fn forget_readiness(file: Option<&Path>) -> Result<(), Failure> {
         })
 }
 
-fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
+pub(crate) fn lay_flags(values: &mut Values, given: &ArgMatches) -> Result<(), Failure> {
     for directive in DIRECTIVES
         .iter()
         .filter(|directive| directive.flag.is_some())
@@ -361,7 +371,7 @@ fn ensure_accounts(
             return Ok(None);
         }
         return Err(Failure::usage(
-            "with --upstream the accounts are the upstream's; leave out --account, or --upstream",
+            "with --upstream the accounts are the upstream's, unless it is logged in to with tokens (oauth); leave out --account, or --upstream",
         ));
     };
     for (address, secret) in wanted {
@@ -370,7 +380,7 @@ fn ensure_accounts(
     if !account::list(accounts)?.is_empty() {
         return Ok(None);
     }
-    if !by_default {
+    if !by_default || server.is_gate() {
         eprintln!(
             "gatepost: there are no accounts yet: add one with: gatepost account add ADDRESS --data DIR"
         );
@@ -394,7 +404,9 @@ fn start_failure(error: StartError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{forget_readiness, host_name};
+    use super::{forget_readiness, host_name, settings};
+    use crate::config::Values;
+    use crate::directives;
 
     #[test]
     fn only_host_names_get_into_greetings() {
@@ -424,5 +436,19 @@ mod tests {
         assert!(!file.exists());
         assert!(forget_readiness(Some(&folder.join("missing/ready.json"))).is_err());
         std::fs::remove_dir(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_route_needs_upstreams_to_choose_among() {
+        let mut values = Values::defaults();
+        let route = directives::find("gate.route").unwrap();
+        values.set_flag(route, &["hash".into()]).unwrap();
+        let error = settings(&values, None).unwrap_err().to_string();
+        assert!(error.contains("there are none"), "{error}");
+        let upstreams = directives::find("gate.upstreams").unwrap();
+        values
+            .set_flag(upstreams, &["imap://127.0.0.1".into()])
+            .unwrap();
+        assert!(settings(&values, None).is_ok());
     }
 }

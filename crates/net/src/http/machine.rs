@@ -1,4 +1,4 @@
-//! One GET as a session: a request, a head, a body, the end.
+//! One request as a session: the request, a head, a body, the end.
 
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,19 @@ impl GetFresh {
         let (target, host) = (&url.target, url.authority());
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gatepost\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        Self {
+            request: request.into_bytes(),
+            limits,
+        }
+    }
+
+    /// The same with a form to post.
+    pub(super) fn form(url: &Url, limits: Limits, form: &str) -> Self {
+        let (target, host, length) = (&url.target, url.authority(), form.len());
+        let request = format!(
+            "POST {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: gatepost\r\nAccept: application/json\r\nContent-Type: \
+             application/x-www-form-urlencoded\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{form}"
         );
         Self {
             request: request.into_bytes(),

@@ -1,4 +1,5 @@
-//! A small HTTP client: one GET, for the policies of MTA-STS, autoconfiguration files and lists of revoked certificates.
+//! A small HTTP client: one GET, for the policies of MTA-STS, autoconfiguration files and lists of revoked certificates; one POST of a
+//! form, for token servers.
 //!
 //! - `https` is verified by the caller's terms; a response that came over a channel that is not verified is thrown away. `http`
 //!   only where the caller says so ([`Access::Plain`]): for content that is signed itself.
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use gatepost_trust::verify::{Alpn, BadName, ClientTls, Reference, Roots, Terms};
 use gatepost_wire::client::{Blame, ExitClass};
+use gatepost_wire::secret::Secret;
 use tokio::time::timeout;
 
 use crate::client::dial::{Dialer, Target};
@@ -153,7 +155,7 @@ pub async fn get(
     options: &Arc<Options>,
     limits: Limits,
 ) -> Result<Response, HttpFailure> {
-    let fetching = fetch(url, access, dialer, options, limits);
+    let fetching = fetch(url, access, dialer, options, (limits, None));
     let fetched = timeout(limits.time, Box::pin(fetching)).await;
     let response = fetched.unwrap_or(Err(HttpFailure::Timeout))?;
     match response.head.status {
@@ -162,14 +164,31 @@ pub async fn get(
     }
 }
 
+/// Posts a form by `https`. What comes is the answer, whatever its status: token servers say in the body what is wrong.
+pub async fn post(
+    url: &Url,
+    tls: &ClientTls,
+    dialer: &Dialer,
+    options: &Arc<Options>,
+    (limits, form): (Limits, &Secret<String>),
+) -> Result<Response, HttpFailure> {
+    let access = Access::Verified(tls);
+    let fetching = fetch(url, access, dialer, options, (limits, Some(form)));
+    let fetched = timeout(limits.time, Box::pin(fetching)).await;
+    fetched.unwrap_or(Err(HttpFailure::Timeout))
+}
+
 async fn fetch(
     url: &Url,
     access: Access<'_>,
     dialer: &Dialer,
     options: &Arc<Options>,
-    limits: Limits,
+    (limits, form): (Limits, Option<&Secret<String>>),
 ) -> Result<Response, HttpFailure> {
-    let fresh = || GetFresh::new(url, limits);
+    let fresh = || match form {
+        Some(form) => GetFresh::form(url, limits, form.expose()),
+        None => GetFresh::new(url, limits),
+    };
     let target = Target::new(url.host.clone(), url.port);
     // In clear no terms are ever asked; there have to be some.
     let nobody;

@@ -223,7 +223,7 @@ impl Summary {
     }
 
     /// Takes note of the keeper's judgement.
-    fn judged(&mut self, judged: account::Judged) -> gatepost_wire::sasl::AccountAnswer {
+    pub(crate) fn judged(&mut self, judged: account::Judged) -> gatepost_wire::sasl::AccountAnswer {
         self.login_failures += u32::from(judged.failed);
         if judged.throttled {
             self.limit("login_throttled");

@@ -4,9 +4,11 @@
 //!    here, before a port is taken.
 //! 2. [`Server::start`] binds all ports and accepts.
 //! 3. [`Running::announce_ready`] tells the ready file and the service manager.
-//! 4. [`Running::stop`] says farewell to all sessions and waits for them.
+//! 4. [`Running::change`] takes other settings over, for the sessions to come.
+//! 5. [`Running::stop`] says farewell to all sessions and waits for them.
 
 mod certificates;
+mod current;
 mod doors;
 mod error;
 mod proxied;
@@ -30,10 +32,12 @@ use crate::services::Service;
 use crate::settings::Settings;
 use crate::upstream::Gate;
 use crate::upstream::egress::Egress;
+use crate::upstream::oauth::Bridge;
 use crate::upstream::url::Spec;
 use crate::web::{Token, Web};
 
 use certificates::Certificates;
+pub(crate) use current::Shared;
 use doors::Sockets;
 pub use error::StartError;
 use session::Listener;
@@ -60,16 +64,6 @@ pub(crate) enum Behind<M = Arc<mailbox::Shared>, G = Arc<Gate>> {
     Gate(G),
 }
 
-/// What all sessions share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) behind: Behind,
-    pub(crate) egress: Option<Arc<Egress>>,
-    pub(crate) log: Log,
-    pub(crate) metrics: Arc<Metrics>,
-}
-
 /// A server that listens.
 #[derive(Debug)]
 pub struct Running {
@@ -79,6 +73,7 @@ pub struct Running {
     web_url: Option<String>,
     certificates: Arc<Certificates>,
     shutdown: watch::Sender<bool>,
+    stopping: watch::Receiver<bool>,
     /// Every session holds the sending half; it is closed when the last one has ended.
     sessions: mpsc::Receiver<()>,
     reload: mpsc::Sender<()>,
@@ -106,13 +101,12 @@ impl Server {
         let behind = if settings.upstreams.is_empty() {
             Behind::Mailbox(open_store(&settings)?)
         } else {
-            let host = settings.host.clone();
             let gate = Gate::new(
-                host,
+                settings.host.clone(),
                 &settings.upstreams,
                 &settings.route,
-                log.clone(),
-                Arc::clone(&metrics),
+                (log.clone(), Arc::clone(&metrics)),
+                open_bridge(&settings)?,
             );
             Behind::Gate(gate.map_err(StartError::Upstream)?)
         };
@@ -134,12 +128,17 @@ impl Server {
         })
     }
 
-    /// The accounts; none at a gate.
+    /// The accounts; none at a gate whose upstreams judge logins.
     pub fn accounts(&self) -> Option<&Accounts> {
         match &self.behind {
             Behind::Mailbox(store) => Some(store.accounts()),
-            Behind::Gate(_) => None,
+            Behind::Gate(gate) => gate.accounts(),
         }
+    }
+
+    /// Whether other servers stand behind the sessions.
+    pub fn is_gate(&self) -> bool {
+        matches!(self.behind, Behind::Gate(_))
     }
 
     /// Asks the upstreams what they offer, so that the first client is told. Waits some seconds at the longest.
@@ -186,31 +185,26 @@ impl Server {
                 Behind::Mailbox(mailbox::Shared::new(store, keeper, config))
             }
         };
-        let shared = Arc::new(Shared {
-            settings: self.settings,
+        let shared = Arc::new(Shared::new(
+            self.settings,
             behind,
-            egress: self.egress,
-            log: self.log,
-            metrics: self.metrics,
-        });
+            self.egress,
+            self.log,
+            self.metrics,
+        ));
         let certificates = Arc::new(self.certificates);
         let (shutdown, stopping) = watch::channel(false);
         let (alive, sessions) = mpsc::channel(1);
         report_faults(&shared);
-        if let Behind::Gate(gate) = &shared.behind {
-            gate.keep_looking(&stopping);
-        }
-        if let Some(egress) = &shared.egress {
-            egress.gate.keep_looking(&stopping);
-            warn_of_egress(&shared);
-        }
-        warn_of_clear_logins(&shared);
+        let current = shared.current();
+        current.keep_looking(&stopping);
+        current.warn(&shared.log);
         if let Some(listener) = sockets.metrics {
             tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
         }
         let services = accept_all(&shared, &certificates, sockets.services, &stopping, &alive);
         let (reload, orders) = mpsc::channel(1);
-        tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping));
+        tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping.clone()));
         Ok(Running {
             shared,
             services,
@@ -218,6 +212,7 @@ impl Server {
             web_url,
             certificates,
             shutdown,
+            stopping,
             sessions,
             reload,
         })
@@ -242,6 +237,16 @@ fn open_store(settings: &Settings) -> Result<Store, StartError> {
         .map_err(|error| StartError::Store(settings.data.clone(), error))
 }
 
+/// For upstreams that are logged in to with tokens: the accounts here, and what they have consented to.
+fn open_bridge(settings: &Settings) -> Result<Option<Arc<Bridge>>, StartError> {
+    if !settings.upstreams.iter().any(|it| it.oauth) {
+        return Ok(None);
+    }
+    let bridge = Bridge::open(open_store(settings)?, &settings.data);
+    let bridge = bridge.map_err(|error| StartError::Upstream(error.to_string()))?;
+    Ok(Some(Arc::new(bridge)))
+}
+
 fn backend_config(settings: &Settings) -> mailbox::Config {
     mailbox::Config {
         host: settings.host.clone(),
@@ -257,7 +262,8 @@ const REPEATED_FAULT: Duration = Duration::from_secs(10);
 
 /// Faults of the disk and the database go to the log, with their cause, and are counted.
 fn report_faults(shared: &Shared) {
-    let Behind::Mailbox(backends) = &shared.behind else {
+    let current = shared.current();
+    let Behind::Mailbox(backends) = &current.behind else {
         return;
     };
     let (log, metrics) = (shared.log.clone(), Arc::clone(&shared.metrics));
@@ -273,27 +279,6 @@ fn report_faults(shared: &Shared) {
             log.notice("store_fault", &error.to_string());
         }
     });
-}
-
-/// A weakened configuration says so every time it is used [POP-TLS-07].
-fn warn_of_clear_logins(shared: &Shared) {
-    if !shared.settings.clear_login.is_empty() {
-        let text = "login.clear_networks lets clients of those networks log in without TLS; everyone on the path can read their passwords";
-        shared.log.notice("clear_login_allowed", text);
-    }
-}
-
-/// The same for the way out: what it lets in is named.
-fn warn_of_egress(shared: &Shared) {
-    if let Some(egress) = &shared.settings.egress {
-        let text = format!(
-            "egress.networks may hand in mail without TLS and without a login, as {}; it leaves through {} ({})",
-            egress.senders.join(", "),
-            egress.upstream.place(),
-            egress.upstream.tls_words()
-        );
-        shared.log.notice("egress_open", &text);
-    }
 }
 
 fn accept_all(
@@ -422,6 +407,19 @@ impl Running {
     pub fn reload(&self) {
         // One order waiting is enough: it reads everything.
         let _ = self.reload.try_send(());
+    }
+
+    /// Puts other settings in force for the sessions to come; the others go on as they began. What cannot be followed without a
+    /// restart, and why settings are not taken, is said in the log.
+    pub fn change(&self, settings: Settings) {
+        let (shared, stopping) = (Arc::clone(&self.shared), self.stopping.clone());
+        // The upstreams are asked first, and some may be slow.
+        tokio::spawn(async move { shared.change(settings, &stopping).await });
+    }
+
+    /// Says in the log that settings could not be read, and why: those before stay in force.
+    pub fn refuse_change(&self, why: &str) {
+        self.shared.refuse_change(why);
     }
 
     /// Says farewell (421, BYE) to every session, lets what is being stored be finished, and waits for the sessions at the

@@ -45,6 +45,8 @@ pub(super) struct Origin {
     pub(super) client: Option<SocketAddr>,
     /// Where it connected to.
     pub(super) local: Option<SocketAddr>,
+    /// How many gates it has come through.
+    pub(super) gates: u8,
 }
 
 /// Reads the header that must come.
@@ -52,6 +54,7 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Origin, NoHeader> {
     let header = timeout(DEADLINE, read_header(stream)).await;
     let header = header.unwrap_or(Err(NoHeader::Missing))?;
     Ok(Origin {
+        gates: header.gates(),
         client: header.endpoints.map(|it| it.source),
         local: header.endpoints.map(|it| it.destination),
     })

@@ -13,15 +13,16 @@ use gatepost_wire::{imap, pop3, smtp};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use super::current::{Current, changes, egress_of};
 use super::{Behind, Shared, proxied};
 use crate::log::SessionLine;
 use crate::mailbox::imap::ImapBackend;
 use crate::mailbox::pop3::Pop3Backend;
 use crate::mailbox::smtp::{Role, SmtpBackend};
 use crate::mailbox::{self, Recorded, Summary};
-use crate::services::{EGRESS, Protocol, Service};
+use crate::services::{Protocol, Service};
+use crate::settings::Settings;
 use crate::upstream::Gate;
-use crate::upstream::egress::Egress;
 use crate::upstream::identity::Client;
 use crate::upstream::pool::Pool;
 use crate::upstream::reader::{ImapGate, Pop3Gate};
@@ -37,8 +38,8 @@ pub(super) struct Listener {
     shared: Arc<Shared>,
     tls: Arc<ServiceTls>,
     context: Context,
-    /// What the sessions are configured with, and after how many changes of the upstreams' offer it was made.
-    config: Mutex<(u64, ProtocolConfig)>,
+    /// What the sessions are configured with, and after how many changes of the settings and of the upstreams' offer it was made.
+    config: Mutex<((u64, u64), ProtocolConfig)>,
 }
 
 #[derive(Debug, Clone)]
@@ -55,8 +56,9 @@ impl Listener {
         tls: Arc<ServiceTls>,
         context: Context,
     ) -> Self {
-        let changes = changes(service, &shared);
-        let config = Mutex::new((changes, ProtocolConfig::new(service, &shared, &tls)));
+        let current = shared.current();
+        let state = (current.number, changes(service, &current));
+        let config = Mutex::new((state, ProtocolConfig::new(service, &current, &tls)));
         Self {
             service,
             shared,
@@ -107,7 +109,8 @@ impl Listener {
         door: &Arc<Door>,
     ) {
         let local = stream.local_addr().ok();
-        let egress = self.egress();
+        let current = self.shared.current();
+        let egress = egress_of(self.service, &current);
         if egress.is_some_and(|it| !it.listens_to(peer.ip())) {
             // Not a word: whoever is not listed has no business here.
             let metrics = &self.shared.metrics;
@@ -135,7 +138,7 @@ impl Listener {
             };
             match door.enter(client.ip()) {
                 Ok(place) => {
-                    let client = Client::new(client, origin.local);
+                    let client = Client::behind(client, origin.local, origin.gates);
                     self.spawn(stream, client, (place, kept.1));
                 }
                 Err(reason) => self.shared.metrics.event(service, reason.label()),
@@ -152,38 +155,41 @@ impl Listener {
 
     /// One task a session, each only as large as its own protocol's.
     fn spawn(self: Arc<Self>, stream: TcpStream, client: Client, kept: (Place, mpsc::Sender<()>)) {
-        match self.config() {
+        // All of a session from one and the same.
+        let current = self.shared.current();
+        let place = (client, &*current);
+        match self.config(&current) {
             ProtocolConfig::Smtp(config, role) => {
-                self.spawn_smtp(stream, client, kept, (config, role));
+                self.spawn_smtp(stream, place, kept, (config, role));
             }
-            ProtocolConfig::Imap(config) => self.spawn_imap(stream, client, kept, config),
-            ProtocolConfig::Pop3(config) => self.spawn_pop3(stream, client, kept, config),
+            ProtocolConfig::Imap(config) => self.spawn_imap(stream, place, kept, config),
+            ProtocolConfig::Pop3(config) => self.spawn_pop3(stream, place, kept, config),
         }
     }
 
     fn spawn_smtp(
         self: Arc<Self>,
         stream: TcpStream,
-        client: Client,
+        (client, current): (Client, &Current),
         kept: (Place, mpsc::Sender<()>),
         (config, role): (Arc<smtp::server::Config>, Role),
     ) {
         let address = client.address;
         let peer = smtp::server::Peer {
             address: address.ip(),
-            clear_login: self.clear_login(address.ip()),
+            clear_login: self.clear_login(current, address.ip()),
         };
         let start = if self.service.implicit_tls {
             Start::Implicit(smtp::server::Fresh::implicit(config, peer))
         } else {
             Start::Clear(smtp::server::Server::clear(config, peer, Instant::now()))
         };
-        if let Some(egress) = self.egress() {
+        if let Some(egress) = egress_of(self.service, current) {
             let backend = SmtpGate::for_device(Arc::clone(egress), client);
             self.run(stream, address, start, backend, kept);
             return;
         }
-        match self.behind() {
+        match self.behind(current) {
             Some(Behind::Mailbox(backends)) => {
                 let backend = SmtpBackend::new(backends, address.ip(), role);
                 self.run(stream, address, start, backend, kept);
@@ -199,7 +205,7 @@ impl Listener {
     fn spawn_imap(
         self: Arc<Self>,
         stream: TcpStream,
-        client: Client,
+        (client, current): (Client, &Current),
         kept: (Place, mpsc::Sender<()>),
         config: Arc<imap::server::Config>,
     ) {
@@ -207,14 +213,14 @@ impl Listener {
         let start = if self.service.implicit_tls {
             Start::Implicit(imap::server::Fresh::implicit(config))
         } else {
-            let exception = self.clear_login(address.ip());
+            let exception = self.clear_login(current, address.ip());
             Start::Clear(imap::server::Server::clear(
                 config,
                 exception,
                 Instant::now(),
             ))
         };
-        match self.behind() {
+        match self.behind(current) {
             Some(Behind::Mailbox(backends)) => {
                 let backend = ImapBackend::new(backends, address.ip());
                 self.run(stream, address, start, backend, kept);
@@ -230,7 +236,7 @@ impl Listener {
     fn spawn_pop3(
         self: Arc<Self>,
         stream: TcpStream,
-        client: Client,
+        (client, current): (Client, &Current),
         kept: (Place, mpsc::Sender<()>),
         config: Arc<pop3::server::Config>,
     ) {
@@ -238,14 +244,14 @@ impl Listener {
         let start = if self.service.implicit_tls {
             Start::Implicit(pop3::server::Fresh::implicit(config))
         } else {
-            let exception = self.clear_login(address.ip());
+            let exception = self.clear_login(current, address.ip());
             Start::Clear(pop3::server::Server::clear(
                 config,
                 exception,
                 Instant::now(),
             ))
         };
-        match self.behind() {
+        match self.behind(current) {
             Some(Behind::Mailbox(backends)) => {
                 let backend = Pop3Backend::new(backends, address.ip());
                 self.run(stream, address, start, backend, kept);
@@ -258,14 +264,9 @@ impl Listener {
         }
     }
 
-    /// The way out, if this is its listener.
-    fn egress(&self) -> Option<&Arc<Egress>> {
-        egress_of(self.service, &self.shared)
-    }
-
     /// What stands behind this service. At a gate a service is opened only if there is an upstream for it.
-    fn behind(&self) -> Option<Backing> {
-        Some(match &self.shared.behind {
+    fn behind(&self, current: &Current) -> Option<Backing> {
+        Some(match &current.behind {
             Behind::Mailbox(backends) => Behind::Mailbox(Arc::clone(backends)),
             Behind::Gate(gate) => {
                 let pool = gate.pool(self.service.protocol)?;
@@ -274,15 +275,13 @@ impl Listener {
         })
     }
 
-    /// The configuration for the next session: at a gate made anew when the upstreams offer something else [GW-01].
-    fn config(&self) -> ProtocolConfig {
-        let changes = changes(self.service, &self.shared);
+    /// The configuration for the next session: made anew when the settings have changed, and at a gate when the upstreams offer
+    /// something else [GW-01].
+    fn config(&self, current: &Current) -> ProtocolConfig {
+        let state = (current.number, changes(self.service, current));
         let mut config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.0 != changes {
-            *config = (
-                changes,
-                ProtocolConfig::new(self.service, &self.shared, &self.tls),
-            );
+        if config.0 != state {
+            *config = (state, ProtocolConfig::new(self.service, current, &self.tls));
         }
         config.1.clone()
     }
@@ -310,13 +309,12 @@ impl Listener {
     }
 
     /// The configuration's exception, for clients in its networks.
-    fn clear_login(&self, client: IpAddr) -> Option<ClearLogin> {
+    fn clear_login(&self, current: &Current, client: IpAddr) -> Option<ClearLogin> {
         // Port 25 has no logins: there the exception would only lift the demand for TLS.
         if self.service.protocol == Protocol::Smtp {
             return None;
         }
-        let listed = self
-            .shared
+        let listed = current
             .settings
             .clear_login
             .iter()
@@ -334,29 +332,13 @@ impl Listener {
     }
 }
 
-/// The way out, if this is its service.
-fn egress_of(service: Service, shared: &Shared) -> Option<&Arc<Egress>> {
-    shared.egress.as_ref().filter(|_| service == EGRESS)
-}
-
-/// How often the upstreams' offer has changed.
-fn changes(service: Service, shared: &Shared) -> u64 {
-    if let Some(egress) = egress_of(service, shared) {
-        return egress.pool.changes();
-    }
-    match &shared.behind {
-        Behind::Mailbox(_) => 0,
-        Behind::Gate(gate) => gate.pool(service.protocol).map_or(0, |it| it.changes()),
-    }
-}
-
 impl ProtocolConfig {
-    fn new(service: Service, shared: &Shared, tls: &ServiceTls) -> Self {
-        let own = Self::own(service, shared, tls);
-        if let Some(egress) = egress_of(service, shared) {
+    fn new(service: Service, current: &Current, tls: &ServiceTls) -> Self {
+        let own = Self::own(service, &current.settings, tls);
+        if let Some(egress) = egress_of(service, current) {
             return own.before(&egress.gate, Protocol::Submission);
         }
-        match &shared.behind {
+        match &current.behind {
             Behind::Mailbox(_) => own,
             Behind::Gate(gate) => own.before(gate, service.protocol),
         }
@@ -386,8 +368,7 @@ impl ProtocolConfig {
         }
     }
 
-    fn own(service: Service, shared: &Shared, tls: &ServiceTls) -> Self {
-        let settings = &shared.settings;
+    fn own(service: Service, settings: &Settings, tls: &ServiceTls) -> Self {
         // [SMTP-STARTTLS-03] nothing is offered that cannot be kept.
         let offered = tls.is_ready();
         match service.protocol {

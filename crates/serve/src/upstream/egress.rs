@@ -56,7 +56,21 @@ impl Egress {
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, String> {
         let spec = settings.upstream.clone();
-        let gate = Gate::new(host, std::slice::from_ref(&spec), &Route::Any, log, metrics)?;
+        let spec = std::slice::from_ref(&spec);
+        let gate = Gate::new(host, spec, &Route::Any, (log, metrics), None)?;
+        Self::with(gate, settings)
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    /// As of [`Egress::new`].
+    pub fn successor(&self, settings: &Settings) -> Result<Arc<Self>, String> {
+        let spec = std::slice::from_ref(&settings.upstream);
+        Self::with(self.gate.successor(spec, &Route::Any)?, settings)
+    }
+
+    fn with(gate: Arc<Gate>, settings: &Settings) -> Result<Arc<Self>, String> {
         let pool = gate
             .pool(Protocol::Submission)
             .map(Arc::clone)

@@ -5,14 +5,17 @@
 //! | PROXY header | first of all, before TLS | both endpoints; version 2 also what TLS was with the client [PROXY-05] |
 //! | XCLIENT (SMTP, POP3), ID (IMAP) | behind the upstream's TLS, before the login [XCL-01] [XCL-03] | both endpoints, the session's name, how many gates are still allowed |
 //!
-//! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value. The number of
-//! gates still allowed is told to upstreams that count; this gate refuses no circle by itself.
+//! What clients say of themselves is coded or quoted, so that none of it can be read as more than a value.
+//!
+//! Gates could be made to stand in a circle. Version 2 of the header says how many a session has come through, and beyond
+//! five this one refuses; other upstreams are told in their own words how many are still allowed. Mail that runs in a circle
+//! through other servers is found by its `Received:` fields [SMTP-BASE-14], in the session in front.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatepost_net::client::dial::Announce;
-use gatepost_wire::proxy::{Header, Ssl, Tlv};
+use gatepost_wire::proxy::{Header, Ssl, Tlv, gates};
 use gatepost_wire::seam::TlsFacts;
 
 use super::url::{ProxyVersion, Spec};
@@ -31,6 +34,8 @@ pub struct Client {
     pub session: Box<str>,
     /// What TLS is with it.
     pub tls: Option<Box<TlsFacts>>,
+    /// How many gates it has come through before this one.
+    pub gates: u8,
 }
 
 impl Client {
@@ -43,7 +48,26 @@ impl Client {
             local: local.map(canonical),
             session: format!("gp{:x}-{number:x}", std::process::id()).into(),
             tls: None,
+            gates: 0,
         }
+    }
+
+    /// A client that has come through so many gates.
+    pub fn behind(address: SocketAddr, local: Option<SocketAddr>, gates: u8) -> Self {
+        Self {
+            gates,
+            ..Self::new(address, local)
+        }
+    }
+
+    /// Whether it has come through as many gates as may stand in a row.
+    pub(super) fn circles(&self) -> bool {
+        self.gates >= GATES
+    }
+
+    /// How many more gates may follow.
+    fn left(&self) -> u8 {
+        GATES.saturating_sub(self.gates)
     }
 
     /// The PROXY header for an upstream, if it is to have one.
@@ -70,7 +94,10 @@ impl Client {
 
     /// [PROXY-05]
     fn tlvs(&self) -> Vec<Tlv> {
-        let mut tlvs = vec![Tlv::new(Tlv::UNIQUE_ID, self.session.as_bytes())];
+        let mut tlvs = vec![
+            Tlv::new(Tlv::UNIQUE_ID, self.session.as_bytes()),
+            gates(self.gates.saturating_add(1)),
+        ];
         let Some(facts) = &self.tls else {
             return tlvs;
         };
@@ -97,7 +124,7 @@ impl Client {
             ("x-session-id", self.session.to_string()),
             ("x-originating-ip", self.address.ip().to_string()),
             ("x-originating-port", self.address.port().to_string()),
-            ("x-proxy-ttl", GATES.to_string()),
+            ("x-proxy-ttl", self.left().to_string()),
         ];
         if let Some(local) = self.local {
             pairs.push(("x-connected-ip", local.ip().to_string()));
@@ -114,10 +141,11 @@ impl Client {
     /// The XCLIENT command for a POP3 upstream (Dovecot) [XCL-03].
     pub(super) fn pop3_xclient(&self) -> String {
         format!(
-            "XCLIENT ADDR={} PORT={} SESSION={} TTL={GATES}",
+            "XCLIENT ADDR={} PORT={} SESSION={} TTL={}",
             self.address.ip(),
             self.address.port(),
-            self.session
+            self.session,
+            self.left()
         )
     }
 
@@ -217,6 +245,27 @@ mod tests {
         assert_eq!(header, Some(Header::local()));
         let none = Spec::parse("imap://127.0.0.1").unwrap();
         assert!(client().announce(&none).is_none() && announce_check(&none).is_none());
+    }
+
+    #[test]
+    fn gates_are_counted_and_a_circle_ends() {
+        let spec = Spec::parse("imap://127.0.0.1?proxy=v2").unwrap();
+        let mut client = client();
+        for before in 0..GATES {
+            assert!(!client.circles(), "{before}");
+            let header = client.announce(&spec).unwrap().header.unwrap();
+            let Progress::Complete(read, _) = parse(&encode_v2(&header).unwrap()) else {
+                panic!("no header");
+            };
+            assert_eq!(read.gates(), before + 1);
+            client = Client::behind(client.address, client.local, read.gates());
+        }
+        assert!(client.circles());
+        assert!(client.pop3_xclient().ends_with("TTL=0"));
+        // Somebody else's information of this type is no number of gates.
+        let mut header = Header::local();
+        header.tlvs = vec![Tlv::new(Tlv::GATES, *b"xx\x09")];
+        assert_eq!(header.gates(), 0);
     }
 
     // [XCL-03]

@@ -23,7 +23,9 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::dane::Asker;
 use super::offer::Offered;
+use super::trouble::Trouble;
 use super::url::{Level, Spec, Tls};
 use crate::services::Protocol;
 
@@ -35,14 +37,17 @@ const LONGEST_REST: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Member {
     spec: Spec,
+    terms: Terms,
     tls: ClientTls,
+    /// Who is asked for its TLSA records, where they say who it must be.
+    asker: Option<Asker>,
     options: Arc<Options>,
-    /// Sessions that use it now.
-    active: AtomicU32,
+    /// Sessions that use it now, also those that began under other settings.
+    active: Arc<AtomicU32>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct State {
     failures: u32,
     /// Not to be used before.
@@ -78,7 +83,10 @@ impl Member {
     /// # Errors
     /// What is wrong with them, in words for the operator.
     pub fn new(spec: Spec) -> Result<Self, String> {
-        let terms = terms(&spec).map_err(|text| format!("upstream {}: {text}", spec.place()))?;
+        let named = |text| format!("upstream {}: {text}", spec.place());
+        let terms = terms(&spec).map_err(named)?;
+        let asker = (spec.level == Level::Dane).then(|| Asker::new(&spec));
+        let asker = asker.transpose().map_err(named)?;
         let limits = Limits {
             handshake: spec.timeout,
             first_answer: spec.timeout.min(Limits::default().first_answer),
@@ -86,14 +94,23 @@ impl Member {
         };
         Ok(Self {
             spec,
-            tls: ClientTls::new(terms),
+            tls: ClientTls::new(terms.clone()),
+            terms,
+            asker,
             options: Arc::new(Options {
                 limits,
                 ..Options::default()
             }),
-            active: AtomicU32::new(0),
+            active: Arc::default(),
             state: Mutex::default(),
         })
+    }
+
+    /// The same with what is known of one described alike.
+    pub(super) fn succeed(mut self, before: &Self) -> Self {
+        self.active = Arc::clone(&before.active);
+        self.state = Mutex::new(before.state().clone());
+        self
     }
 
     /// As the operator described it.
@@ -167,7 +184,7 @@ impl Member {
 
     /// Whether a password may go there at all.
     pub(super) fn may_have_passwords(&self) -> bool {
-        self.spec.tls == Tls::None || self.spec.level == Level::Verify
+        self.spec.tls == Tls::None || self.spec.level.is_verified()
     }
 
     /// How long to wait for it.
@@ -185,7 +202,7 @@ impl Member {
         &self,
         announce: Option<Announce>,
         begin: impl Fn(Seed) -> Start<M>,
-    ) -> Result<Session<M>, Failure> {
+    ) -> Result<Session<M>, Trouble> {
         let seeds = [seed()?, seed()?];
         let tries = AtomicUsize::new(0);
         if let Some(path) = &self.spec.socket {
@@ -202,7 +219,13 @@ impl Member {
             ..Dialer::default()
         };
         let begin = || begin(seeds[tries.fetch_add(1, Ordering::Relaxed).min(1)].clone());
-        client::open(&dialer, &self.target(), &self.tls, &self.options, begin).await
+        let (mut target, mut tls) = (self.target(), self.tls.clone());
+        if let Some(asker) = &self.asker {
+            // [GW-02] [DANE-04] without records that count there is no connection.
+            let (terms, addresses) = asker.ask(&self.spec, &self.terms).await?;
+            (target.addresses, tls) = (addresses, ClientTls::new(terms));
+        }
+        Ok(client::open(&dialer, &target, &tls, &self.options, begin).await?)
     }
 
     fn target(&self) -> Target {
@@ -267,6 +290,9 @@ fn terms(spec: &Spec) -> Result<Terms, String> {
         roots
             .add_file(file)
             .map_err(|error| format!("ca: {error}"))?;
+    } else if spec.level == Level::Dane {
+        // For records that name a public authority; without any those match nothing.
+        roots = Roots::system().unwrap_or_else(|_| Roots::none());
     } else if has_tls && spec.level == Level::Verify && !by_pin_alone {
         roots = Roots::system().map_err(|error| error.to_string())?;
     }
@@ -282,7 +308,7 @@ fn terms(spec: &Spec) -> Result<Terms, String> {
     }
     terms.demand = match spec.level {
         Level::Encrypt => Demand::Encrypted,
-        Level::Verify => Demand::Verified,
+        Level::Verify | Level::Dane => Demand::Verified,
     };
     terms.alpn = match spec.protocol {
         Protocol::Imap => Alpn::Imap,

@@ -10,6 +10,8 @@
 //! |---|---|
 //! | [`url`] | how an upstream is named |
 //! | [`member`], [`pool`] | one upstream, and those that stand in for one another |
+//! | `dane` | whom an upstream must be, by its TLSA records |
+//! | [`oauth`] | logging in with a token where the client has a password |
 //! | [`offer`] | what an upstream offers, and what of it is passed on |
 //! | [`route`] | which upstream a user's session goes to |
 //! | [`egress`] | the way out for devices that cannot do TLS |
@@ -22,9 +24,11 @@
 //!   client's reaches them [GW-02]. Credentials go out only with [`gatepost_wire::seam::MaySendCredentials`].
 //! - What is announced in front is what every upstream offers and the gate can carry [GW-01]; it is asked again all the time.
 
+mod dane;
 pub mod egress;
 pub mod identity;
 pub mod member;
+pub mod oauth;
 pub mod offer;
 mod open;
 pub mod pool;
@@ -41,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use gatepost_wire::client::Credentials;
 use gatepost_wire::sasl::client::Mechanism;
-use gatepost_wire::sasl::{Attempt, Mechanism as ServerMechanism};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism as ServerMechanism};
 use gatepost_wire::smtp::server;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -53,6 +57,7 @@ use crate::metrics::Metrics;
 use crate::services::Protocol;
 use identity::Client;
 use member::{Busy, Member};
+use oauth::{Bridge, NoToken};
 use offer::Offered;
 use pool::Pool;
 use route::{Choice, Route, Router};
@@ -74,7 +79,11 @@ pub struct Gate {
     host: String,
     pools: HashMap<Protocol, Arc<Pool>>,
     router: Router,
-    throttle: Mutex<Throttle>,
+    /// For upstreams that are logged in to with tokens.
+    bridge: Option<Arc<Bridge>>,
+    throttle: Arc<Mutex<Throttle>>,
+    /// True when other settings are in force.
+    retired: watch::Sender<bool>,
     log: Log,
     metrics: Arc<Metrics>,
     /// When which trouble was logged last.
@@ -105,6 +114,48 @@ pub async fn survey(host: &str, specs: &[Spec]) -> Vec<(Spec, Result<Offered, St
     answers
 }
 
+/// The upstreams by protocol.
+fn pools(
+    specs: &[Spec],
+    make: impl Fn(&Spec) -> Result<Member, String>,
+) -> Result<HashMap<Protocol, Arc<Pool>>, String> {
+    let mut members: HashMap<Protocol, Vec<Arc<Member>>> = HashMap::new();
+    for spec in specs {
+        let member = Arc::new(make(spec)?);
+        members.entry(spec.protocol).or_default().push(member);
+    }
+    let mut pools: HashMap<Protocol, Arc<Pool>> = members
+        .into_iter()
+        .map(|(protocol, members)| (protocol, Arc::new(Pool::new(protocol, members))))
+        .collect();
+    if let (Some(smtp), None) = (
+        pools.get(&Protocol::Smtp).map(Arc::clone),
+        pools.get(&Protocol::Submission),
+    ) {
+        // What users hand in goes where the rest goes, unless there is a server for it.
+        pools.insert(Protocol::Submission, smtp);
+    }
+    Ok(pools)
+}
+
+/// A login is the gate's or the upstream's to judge: not now one, now the other.
+fn check_bridged(pools: &HashMap<Protocol, Arc<Pool>>, bridge: bool) -> Result<(), String> {
+    for pool in pools.values().filter(|it| it.is_bridged()) {
+        if !pool.members().iter().all(|it| it.spec().oauth) {
+            return Err(format!(
+                "some of the upstreams for {} are logged in to with tokens (oauth) and some are not: say it of all or of none",
+                pool.protocol().label()
+            ));
+        }
+        if !bridge {
+            return Err(
+                "upstreams with oauth need the accounts of the data folder, which are opened at the start only: restart".to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// What came of a login.
 enum Login<T> {
     Granted {
@@ -125,34 +176,76 @@ impl Gate {
         host: String,
         specs: &[Spec],
         route: &Route,
-        log: Log,
-        metrics: Arc<Metrics>,
+        (log, metrics): (Log, Arc<Metrics>),
+        bridge: Option<Arc<Bridge>>,
     ) -> Result<Arc<Self>, String> {
-        let mut members: HashMap<Protocol, Vec<Arc<Member>>> = HashMap::new();
-        for spec in specs {
-            let member = Arc::new(Member::new(spec.clone())?);
-            members.entry(spec.protocol).or_default().push(member);
-        }
-        let mut pools: HashMap<Protocol, Arc<Pool>> = members
-            .into_iter()
-            .map(|(protocol, members)| (protocol, Arc::new(Pool::new(protocol, members))))
-            .collect();
-        if let (Some(smtp), None) = (
-            pools.get(&Protocol::Smtp).map(Arc::clone),
-            pools.get(&Protocol::Submission),
-        ) {
-            // What users hand in goes where the rest goes, unless there is a server for it.
-            pools.insert(Protocol::Submission, smtp);
-        }
+        let pools = pools(specs, |spec| Member::new(spec.clone()))?;
+        check_bridged(&pools, bridge.is_some())?;
+        let router = Router::new(route, &log)?;
         Ok(Arc::new(Self {
             host,
             pools,
-            router: Router::new(route)?,
-            throttle: Mutex::default(),
+            router,
+            bridge,
+            throttle: Arc::default(),
+            retired: watch::Sender::new(false),
             log,
             metrics,
             logged: Mutex::default(),
         }))
+    }
+
+    /// The gate that takes this one's place, with other upstreams and another route. Upstreams described as before keep what is
+    /// known of them; all files are read again.
+    ///
+    /// # Errors
+    /// What is wrong with the files they name, in words for the operator.
+    pub fn successor(&self, specs: &[Spec], route: &Route) -> Result<Arc<Self>, String> {
+        let known = self.members();
+        let pools = pools(specs, |spec| {
+            let member = Member::new(spec.clone())?;
+            let same = known.iter().find(|(_, it)| it.spec() == spec);
+            Ok(match same {
+                Some((_, before)) => member.succeed(before),
+                None => member,
+            })
+        })?;
+        check_bridged(&pools, self.bridge.is_some())?;
+        Ok(Arc::new(Self {
+            host: self.host.clone(),
+            pools,
+            bridge: self.bridge.clone(),
+            router: Router::new(route, &self.log)?,
+            throttle: Arc::clone(&self.throttle),
+            retired: watch::Sender::new(false),
+            log: self.log.clone(),
+            metrics: Arc::clone(&self.metrics),
+            logged: Mutex::default(),
+        }))
+    }
+
+    /// Asks the upstreams nothing any more. Sessions that hold this gate go on.
+    pub fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+
+    /// The accounts here, where logins are judged by them.
+    pub fn accounts(&self) -> Option<&gatepost_store::Accounts> {
+        self.bridge.as_ref().map(|it| it.accounts())
+    }
+
+    /// The bridge, where logins of this pool go over it.
+    fn bridge(&self, pool: &Pool) -> Option<&Arc<Bridge>> {
+        self.bridge.as_ref().filter(|_| pool.is_bridged())
+    }
+
+    /// Answers a question about keys: where logins are judged here there are some.
+    async fn keys(&self, pool: &Pool, ask: AccountAsk, client: &Client) -> AccountAnswer {
+        match self.bridge(pool) {
+            Some(bridge) => bridge.judge(ask, client.address.ip()).await.answer,
+            // No mechanism that needs them is offered.
+            None => AccountAnswer::Unavailable,
+        }
     }
 
     /// The gate's own name.
@@ -197,10 +290,11 @@ impl Gate {
         let _ = tokio::time::timeout(FIRST_LOOK, all).await;
     }
 
-    /// Keeps asking until the server stops.
+    /// Keeps asking until the server stops or the gate is retired.
     pub fn keep_looking(self: &Arc<Self>, stopping: &watch::Receiver<bool>) {
         for (pool, member) in self.members() {
             let (gate, mut stopping) = (Arc::clone(self), stopping.clone());
+            let mut retired = gate.retired.subscribe();
             tokio::spawn(async move {
                 loop {
                     let pause = if member.is_well() && member.offered().is_some() {
@@ -208,9 +302,10 @@ impl Gate {
                     } else {
                         RETRY
                     };
-                    let stopped = stopping.wait_for(|stop| *stop);
-                    if tokio::time::timeout(pause, stopped).await.is_ok() {
-                        return;
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        _ = stopping.wait_for(|stop| *stop) => return,
+                        _ = retired.wait_for(|it| *it) => return,
                     }
                     gate.ask(&pool, &member).await;
                 }
@@ -286,6 +381,19 @@ impl Gate {
         Err(last.unwrap_or(Trouble::Unreached(gatepost_net::client::Failure::Broken)))
     }
 
+    /// What the route says of a session; one that has come through too many gates goes nowhere.
+    async fn choose(
+        &self,
+        user: Option<&str>,
+        client: &Client,
+        pool: &Pool,
+    ) -> Result<Choice, Trouble> {
+        if client.circles() {
+            return Err(Trouble::Circle);
+        }
+        self.router.choose(user, client, pool.protocol()).await
+    }
+
     /// Puts a login to an upstream. Attempts are slowed down by the client's own address, as for a mailbox here [SASL-RATE-01].
     async fn log_in<T, F>(
         &self,
@@ -298,6 +406,12 @@ impl Gate {
     where
         F: Future<Output = Result<T, Trouble>>,
     {
+        if let Some(bridge) = self.bridge(pool) {
+            let client = (client, summary);
+            return self
+                .log_in_with_token(bridge, pool, client, attempt, open)
+                .await;
+        }
         let (user, mechanism, credentials) = match attempt {
             Attempt::Password {
                 user,
@@ -335,11 +449,7 @@ impl Gate {
                 return Login::Unavailable;
             }
         }
-        let opened = match self
-            .router
-            .choose(Some(&user), client, pool.protocol())
-            .await
-        {
+        let opened = match self.choose(Some(&user), client, pool).await {
             Ok(choice) => {
                 let open = |member| open(member, credentials.clone());
                 self.open(pool, &choice, open).await
@@ -367,6 +477,78 @@ impl Gate {
                 Login::Unavailable
             }
         }
+    }
+
+    /// The same where the password is the gate's and the upstream takes a token.
+    async fn log_in_with_token<T, F>(
+        &self,
+        bridge: &Bridge,
+        pool: &Pool,
+        (client, summary): (&Client, &mut Summary),
+        attempt: Attempt,
+        open: impl Fn(Arc<Member>, Credentials) -> F,
+    ) -> Login<T>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let ask = AccountAsk::Login(attempt);
+        let judged = bridge.judge(ask, client.address.ip()).await;
+        let mechanism = judged.login.as_ref().map(|it| it.mechanism.name());
+        let answer = summary.judged(judged);
+        // Nobody is logged in before the upstream is.
+        summary.login = None;
+        let account = match (answer, mechanism) {
+            (AccountAnswer::Granted { account }, Some(mechanism)) => (account, mechanism),
+            (AccountAnswer::Denied, _) => return Login::Denied,
+            _ => return Login::Unavailable,
+        };
+        match self
+            .open_with_token(bridge, pool, client, &account.0, open)
+            .await
+        {
+            Ok((opened, busy)) => {
+                summary.passed_login = Some(account.clone());
+                Login::Granted {
+                    account: account.0,
+                    opened,
+                    busy,
+                }
+            }
+            Err(trouble) => {
+                self.note(&trouble);
+                Login::Unavailable
+            }
+        }
+    }
+
+    /// An upstream logged in to with an account's token; a new one when the first is refused.
+    async fn open_with_token<T, F>(
+        &self,
+        bridge: &Bridge,
+        pool: &Pool,
+        client: &Client,
+        account: &str,
+        open: impl Fn(Arc<Member>, Credentials) -> F,
+    ) -> Result<(T, Busy), Trouble>
+    where
+        F: Future<Output = Result<T, Trouble>>,
+    {
+        let no_token = |why| Trouble::NoToken(account.into(), why);
+        let choice = self.choose(Some(account), client, pool).await?;
+        let mut stale = None;
+        for _ in 0..2 {
+            let token = bridge.token(account, stale.as_ref()).await;
+            let (user, token) = token.map_err(no_token)?;
+            let credentials = Credentials::token(user, token.expose().clone())
+                // [SASL-OAUTH-01] [SASL-OAUTH-02] in the form the upstream takes.
+                .allow(vec![Mechanism::OAuthBearer, Mechanism::XOAuth2]);
+            let open = |member| open(member, credentials.clone());
+            match self.open(pool, &choice, open).await {
+                Err(Trouble::Denied) => stale = Some(token),
+                opened => return opened,
+            }
+        }
+        Err(no_token(NoToken::NotTaken))
     }
 
     fn throttle(&self) -> std::sync::MutexGuard<'_, Throttle> {
@@ -433,6 +615,16 @@ impl Gate {
         protocol: Protocol,
         allowed: &[ServerMechanism],
     ) -> Vec<ServerMechanism> {
+        if self
+            .pool(protocol)
+            .is_some_and(|it| self.bridge(it).is_some())
+        {
+            // The password is the gate's own: all that is judged here can be offered.
+            let here = allowed
+                .iter()
+                .filter(|it| ServerMechanism::ALL.contains(it));
+            return here.copied().collect();
+        }
         let takes = self
             .pool(protocol)
             .is_some_and(|pool| pool.takes_passwords());

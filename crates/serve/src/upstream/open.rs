@@ -6,6 +6,7 @@ use gatepost_net::client::{Failure, Leg, Session, Start};
 use gatepost_wire::client::Credentials;
 use gatepost_wire::{imap, pop3, smtp};
 
+use super::dane::NoRecords;
 use super::identity::{Client, announce_check};
 use super::member::Member;
 use super::offer::Offered;
@@ -14,6 +15,12 @@ use super::trouble::Trouble;
 impl From<Failure> for Trouble {
     fn from(failure: Failure) -> Self {
         Self::Unreached(failure)
+    }
+}
+
+impl From<NoRecords> for Trouble {
+    fn from(why: NoRecords) -> Self {
+        Self::Unknown(why)
     }
 }
 
@@ -39,7 +46,7 @@ async fn begin_smtp(
     member: &Member,
     host: &str,
     client: Option<&Client>,
-) -> Result<Session<smtp::client::Client>, Failure> {
+) -> Result<Session<smtp::client::Client>, Trouble> {
     let config = smtp::client::Config {
         deadlines: member.deadlines(),
         exception: member.exception(),
@@ -134,7 +141,7 @@ fn leave<M: gatepost_net::client::Dialogue + 'static>(mut session: Session<M>) {
 async fn begin_imap(
     member: &Member,
     client: Option<&Client>,
-) -> Result<Session<imap::client::Client>, Failure> {
+) -> Result<Session<imap::client::Client>, Trouble> {
     let config = Arc::new(imap::client::Config {
         deadlines: member.deadlines(),
         exception: member.exception(),
@@ -207,7 +214,7 @@ fn spelled(words: &str) -> String {
 async fn begin_pop3(
     member: &Member,
     client: Option<&Client>,
-) -> Result<Session<pop3::client::Client>, Failure> {
+) -> Result<Session<pop3::client::Client>, Trouble> {
     let config = Arc::new(pop3::client::Config {
         deadlines: member.deadlines(),
         exception: member.exception(),

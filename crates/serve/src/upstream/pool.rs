@@ -36,6 +36,11 @@ impl Pool {
         &self.members
     }
 
+    /// Whether logins are made with tokens, by the consent of accounts here.
+    pub fn is_bridged(&self) -> bool {
+        self.members.iter().any(|it| it.spec().oauth)
+    }
+
     /// Changes when what is offered does.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)

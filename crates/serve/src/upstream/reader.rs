@@ -50,11 +50,13 @@ impl Reader {
 
     /// The account, if the upstream has granted the login; else what to say.
     async fn log_in(&mut self, ask: AccountAsk) -> Result<Box<str>, AccountAnswer> {
-        // No mechanism that needs keys is offered: a gate has none.
-        let AccountAsk::Login(attempt) = ask else {
-            return Err(AccountAnswer::Unavailable);
-        };
         let (pool, client) = (Arc::clone(&self.pool), self.client.clone());
+        let attempt = match ask {
+            AccountAsk::Login(attempt) => attempt,
+            keys @ AccountAsk::ScramKeys { .. } => {
+                return Err(self.gate.keys(&pool, keys, &client).await);
+            }
+        };
         let protocol = pool.protocol();
         let login = self
             .gate

@@ -182,12 +182,12 @@ impl SmtpGate {
     }
 
     async fn account(&mut self, ask: AccountAsk) -> AccountAnswer {
-        // No mechanism that needs them is offered: a gate has no keys.
-        let AccountAsk::Login(attempt) = ask else {
-            return AccountAnswer::Unavailable;
-        };
         let gate = Arc::clone(&self.gate);
         let (pool, client) = (Arc::clone(&self.pool), self.client.clone());
+        let attempt = match ask {
+            AccountAsk::Login(attempt) => attempt,
+            keys @ AccountAsk::ScramKeys { .. } => return gate.keys(&pool, keys, &client).await,
+        };
         self.close();
         let login = gate
             .log_in(&pool, &client, attempt, &mut self.summary, |member, credentials| {
@@ -225,11 +225,7 @@ impl SmtpGate {
         let (gate, client) = (Arc::clone(&self.gate), self.client.clone());
         let egress = self.egress.as_deref();
         let credentials = egress.and_then(|it| it.credentials.clone());
-        let opened = match gate
-            .router
-            .choose(None, &client, self.pool.protocol())
-            .await
-        {
+        let opened = match gate.choose(None, &client, &self.pool).await {
             Ok(choice) => {
                 gate.open(&self.pool, &choice, |member| {
                     let (gate, client) = (Arc::clone(&gate), client.clone());

@@ -9,7 +9,7 @@
 //!
 //! What is not understood, or contradicts itself, is an error: a gate that guessed would guess about passwords.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -38,6 +38,15 @@ pub enum Level {
     Encrypt,
     /// That it is the one meant.
     Verify,
+    /// The same, by its TLSA records and nothing else.
+    Dane,
+}
+
+impl Level {
+    /// Whether the upstream is known to be the one meant.
+    pub const fn is_verified(self) -> bool {
+        matches!(self, Self::Verify | Self::Dane)
+    }
 }
 
 /// The version of a PROXY header.
@@ -72,6 +81,10 @@ pub struct Spec {
     pub pins: Vec<Pin>,
     /// Our own certificate's chain and key.
     pub client_cert: Option<(PathBuf, PathBuf)>,
+    /// Who is asked for its TLSA records, if not the system's resolver.
+    pub resolver: Option<SocketAddr>,
+    /// Whether it is logged in to with a token, by the consent of an account here.
+    pub oauth: bool,
     /// The PROXY header sent first.
     pub proxy: Option<ProxyVersion>,
     /// Whether it is told who the client is in the protocol's own words (XCLIENT, ID).
@@ -140,6 +153,8 @@ impl Spec {
             name: None,
             pins: Vec::new(),
             client_cert: None,
+            resolver: None,
+            oauth: false,
             proxy: None,
             xclient: false,
             received: true,
@@ -175,6 +190,14 @@ impl Spec {
                     return bad("client-cert takes two PEM files: client-cert=CHAIN,KEY");
                 }
             },
+            "dns" => match super::dane::resolver(value) {
+                Some(address) => self.resolver = Some(address),
+                None => {
+                    return bad(
+                        "dns takes the address of a resolver, such as 127.0.0.1 or 127.0.0.1:5300",
+                    );
+                }
+            },
             "proxy" => {
                 self.proxy = match value {
                     "v1" => Some(ProxyVersion::V1),
@@ -183,6 +206,7 @@ impl Spec {
                 }
             }
             "xclient" => self.xclient = switch(name, value)?,
+            "oauth" => self.oauth = switch(name, value)?,
             "received" => given.received = Some(switch(name, value)?),
             "timeout" => match value.strip_suffix('s').unwrap_or(value).parse() {
                 Ok(seconds @ 1..=3600) => self.timeout = Duration::from_secs(seconds),
@@ -197,7 +221,7 @@ impl Spec {
             }
             _ => {
                 return bad(format!(
-                    "{name}={value} is no parameter of an upstream; there are tls, ca, name, pin, client-cert, proxy, xclient, \
+                    "{name}={value} is no parameter of an upstream; there are tls, ca, name, pin, dns, client-cert, oauth, proxy, xclient, \
                      received, timeout, weight and group"
                 ));
             }
@@ -219,12 +243,16 @@ impl Spec {
                 self.tls = upgraded(self.tls);
                 self.level = Level::Encrypt;
             }
+            (Some("dane"), _) => {
+                self.tls = upgraded(self.tls);
+                self.level = Level::Dane;
+            }
             (Some(word @ ("none" | "may")), _) => {
                 return bad(format!("tls={word} contradicts the scheme in {text:?}"));
             }
             (Some(word), _) => {
                 return bad(format!(
-                    "tls={word} in {text:?}: write none, may, encrypt or verify"
+                    "tls={word} in {text:?}: write none, may, encrypt, verify or dane"
                 ));
             }
         }
@@ -242,9 +270,15 @@ impl Spec {
                 "{text:?}: a password is sent only to a verified server, so tls=may and tls=encrypt are for smtp only"
             ));
         }
+        self.settle_dane(text)?;
+        if self.oauth && self.protocol == Protocol::Smtp {
+            return bad(format!(
+                "{text:?}: oauth is for logins; write submission instead of smtp"
+            ));
+        }
         let verifies = self.ca.is_some() || self.name.is_some() || !self.pins.is_empty();
         let has_tls = matches!(self.tls, Tls::StartTls | Tls::Implicit);
-        if verifies && !(has_tls && self.level == Level::Verify) {
+        if verifies && !(has_tls && self.level.is_verified()) {
             return bad(format!(
                 "{text:?}: ca, name and pin say whom to expect, and nothing is verified there; write {}",
                 self.with_scheme("+starttls"),
@@ -257,6 +291,28 @@ impl Spec {
         self.received = given
             .received
             .unwrap_or(self.proxy != Some(ProxyVersion::V2));
+        Ok(())
+    }
+
+    /// [DANE-04] records stand for names, and nothing else says who it is.
+    fn settle_dane(&self, text: &str) -> Result<(), BadUrl> {
+        if self.level != Level::Dane {
+            if self.resolver.is_some() {
+                return bad(format!("{text:?}: dns goes with tls=dane"));
+            }
+            return Ok(());
+        }
+        if self.socket.is_some() || self.host.parse::<IpAddr>().is_ok() || self.host == "localhost"
+        {
+            return bad(format!(
+                "{text:?}: tls=dane needs a host name: TLSA records are published for names"
+            ));
+        }
+        if self.ca.is_some() || self.name.is_some() || !self.pins.is_empty() {
+            return bad(format!(
+                "{text:?}: with tls=dane its TLSA records say whom to expect; leave out ca, name and pin"
+            ));
+        }
         Ok(())
     }
 
@@ -297,6 +353,8 @@ impl Spec {
             (Tls::May, _) => "STARTTLS if offered, not verified",
             (Tls::StartTls, Level::Encrypt) => "STARTTLS, not verified",
             (Tls::StartTls, Level::Verify) => "STARTTLS, verified",
+            (Tls::StartTls, Level::Dane) => "STARTTLS, verified by DANE",
+            (Tls::Implicit, Level::Dane) => "implicit TLS, verified by DANE",
             (Tls::Implicit, Level::Encrypt) => "implicit TLS, not verified",
             (Tls::Implicit, Level::Verify) => "implicit TLS, verified",
         }
@@ -508,6 +566,42 @@ mod tests {
             "imap://127.0.0.1?proxy=v3",
             "imap://127.0.0.1?xclient=perhaps",
             "imap+starttls://a?ca=%zz",
+            "imap://127.0.0.1?group=",
+            "imap://127.0.0.1?group",
+            "imap://127.0.0.1?group=a%20b",
+            "imap://127.0.0.1?group=%09",
+            "imap://127.0.0.1?group=a%0a",
+        ] {
+            assert!(Spec::parse(text).is_err(), "{text}");
+        }
+    }
+
+    // [GW-02]
+    #[test]
+    fn dane_is_for_names_and_alone() {
+        let by_starttls = spec("imap://mail.example?tls=dane&dns=127.0.0.1:5300");
+        assert_eq!(
+            (by_starttls.tls, by_starttls.level),
+            (Tls::StartTls, Level::Dane)
+        );
+        assert_eq!(
+            by_starttls.resolver,
+            Some("127.0.0.1:5300".parse().unwrap())
+        );
+        assert_eq!(spec("smtps://mail.example?tls=dane").tls, Tls::Implicit);
+        let pin = format!("sha256-spki:{}", "ab".repeat(32));
+        for text in [
+            "imaps://192.0.2.1?tls=dane",
+            "imaps://[2001:db8::1]?tls=dane",
+            "imap://localhost?tls=dane",
+            "imap:///run/imap?tls=dane",
+            "imaps://a.example?tls=dane&ca=/x",
+            "imaps://a.example?tls=dane&name=b.example",
+            "imaps://a.example?dns=127.0.0.1",
+            "imaps://a.example?tls=dane&dns=resolver",
+            "smtps://a.example?oauth",
+            "imaps://a.example?oauth=perhaps",
+            &format!("imaps://a.example?tls=dane&pin={pin}"),
         ] {
             assert!(Spec::parse(text).is_err(), "{text}");
         }

@@ -50,12 +50,23 @@ impl Tlv {
     pub const SSL: u8 = 0x20;
     /// A network name space.
     pub const NETNS: u8 = 0x30;
+    /// Of our own, in the range for private use: how many gates the connection has come through, see [`gates`].
+    pub const GATES: u8 = 0xe7;
 
     /// A piece of information.
     pub fn new(kind: u8, value: impl Into<Box<[u8]>>) -> Self {
         let value = value.into();
         Self { kind, value }
     }
+}
+
+/// Marks the number of gates as ours: the range for private use is everybody's.
+const GATES_MARK: [u8; 2] = *b"gp";
+
+/// The information that a connection has come through so many gates, the one that writes it counted.
+pub fn gates(count: u8) -> Tlv {
+    let [first, second] = GATES_MARK;
+    Tlv::new(Tlv::GATES, [first, second, count])
 }
 
 /// A PROXY header.
@@ -89,6 +100,14 @@ impl Header {
     pub fn tlv(&self, kind: u8) -> Option<&[u8]> {
         let found = self.tlvs.iter().find(|it| it.kind == kind);
         found.map(|it| &*it.value)
+    }
+
+    /// How many gates the connection has come through, as far as they have said so.
+    pub fn gates(&self) -> u8 {
+        match self.tlv(Tlv::GATES) {
+            Some([first, second, count]) if [*first, *second] == GATES_MARK => *count,
+            _ => 0,
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use super::identity::Client;
 use super::member::Member;
 use super::pool::Pool;
 use super::trouble::Trouble;
+use crate::log::Log;
 use crate::services::Protocol;
 use service::Service;
 use table::Table;
@@ -80,11 +81,11 @@ pub(super) enum Choice {
 impl Router {
     /// # Errors
     /// What is wrong with a file it needs, in words for the operator.
-    pub(super) fn new(route: &Route) -> Result<Self, String> {
+    pub(super) fn new(route: &Route, log: &Log) -> Result<Self, String> {
         Ok(match route {
             Route::Any => Self::Any,
             Route::Hash => Self::Hash,
-            Route::Table(file) => Self::Table(Table::open(file.clone())?),
+            Route::Table(file) => Self::Table(Table::open(file.clone(), log.clone())?),
             Route::Service(place) => Self::Service(Service::new(place.clone())),
         })
     }

@@ -362,4 +362,66 @@ mod tests {
         let answer = service.ask(&question("anna")).await;
         assert!(answer.unwrap_err().contains("in time"));
     }
+
+    /// What a service at this kind of place hears of a user, until the gate has gone away.
+    async fn told(scheme: &str, user: &str) -> (Result<Box<str>, String>, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut heard = Vec::new();
+            // One who is refused says nothing and goes; an HTTP client waits for an answer.
+            while stream.read_buf(&mut heard).await.unwrap() > 0 && !heard.ends_with(b"\r\n\r\n") {}
+            String::from_utf8(heard).unwrap()
+        });
+        let place = match scheme {
+            "http" => format!("http://{address}/auth"),
+            _ => format!("socketmap:{address}:users"),
+        };
+        let service = Service::new(Place::parse(&place).unwrap());
+        let answer = service.ask(&question(user)).await;
+        (answer, serving.await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_name_with_control_characters_is_not_asked_for() {
+        for user in [
+            "anna\n7:OK evil,",
+            "anna\0",
+            "anna\r\nx",
+            "an\u{85}na",
+            "\u{7f}",
+        ] {
+            let (answer, heard) = told("socketmap", user).await;
+            assert!(answer.unwrap_err().contains("user's name"), "{user:?}");
+            assert_eq!(heard, "", "{user:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_cannot_add_a_header() {
+        for user in [
+            "anna\r\nAuth-Method: none\r\nX-Evil: 1",
+            "anna\nX-Evil: 1",
+            "anna\0X-Evil: 1",
+            "änna X-Evil: 1",
+        ] {
+            let (_, heard) = told("http", user).await;
+            let lines: Vec<&str> = heard.lines().collect();
+            assert!(!heard.to_lowercase().contains("\nx-evil"), "{heard}");
+            let of = |name: &str| {
+                let it = lines
+                    .iter()
+                    .filter(|it| it.to_lowercase().starts_with(name));
+                it.copied().collect::<Vec<_>>()
+            };
+            assert_eq!(of("auth-method:"), ["auth-method: plain"], "{heard}");
+            assert_eq!(of("auth-user:").len(), 1, "{heard}");
+            assert!(
+                heard
+                    .bytes()
+                    .all(|it| it.is_ascii_graphic() || b" \r\n".contains(&it))
+            );
+        }
+    }
 }

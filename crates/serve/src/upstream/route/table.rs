@@ -1,4 +1,5 @@
-//! A file that says where users go. Read again when it has changed; a file that has become wrong leaves the last good one in force.
+//! A file that says where users go. Read again when it has changed; a file that has become wrong leaves the last good one in force,
+//! and the operator is told: once when it is wrong, and once when it is well again.
 //!
 //! ```text
 //! # user, @domain, sni:NAME or *     group, or host:port of an upstream
@@ -17,6 +18,8 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::log::Log;
+
 /// How often the file is looked at.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The most octets of a file.
@@ -26,12 +29,15 @@ const MOST: u64 = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(in crate::upstream) struct Table {
     path: PathBuf,
+    log: Log,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     looked: Instant,
+    /// What is wrong with the file now; the lines are those it had before.
+    wrong: Option<String>,
     stamp: Stamp,
     lines: HashMap<Box<str>, Box<str>>,
 }
@@ -42,16 +48,18 @@ type Stamp = Option<(SystemTime, u64)>;
 impl Table {
     /// # Errors
     /// The file cannot be read, or a line of it.
-    pub(super) fn open(path: PathBuf) -> Result<Self, String> {
+    pub(super) fn open(path: PathBuf, log: Log) -> Result<Self, String> {
         let stamp = stamp(&path);
         let lines = read(&path)?;
         let state = State {
             looked: Instant::now(),
+            wrong: None,
             stamp,
             lines,
         };
         Ok(Self {
             path,
+            log,
             state: Mutex::new(state),
         })
     }
@@ -60,7 +68,7 @@ impl Table {
     pub(super) fn find(&self, user: Option<&str>, server_name: Option<&str>) -> Option<Box<str>> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.looked.elapsed() >= PAUSE {
-            state.look(&self.path);
+            state.look(&self.path, &self.log);
         }
         let domain = user.and_then(|it| it.rsplit_once('@'));
         let keys = [
@@ -78,14 +86,28 @@ impl Table {
 }
 
 impl State {
-    fn look(&mut self, path: &std::path::Path) {
+    fn look(&mut self, path: &std::path::Path, log: &Log) {
         self.looked = Instant::now();
         let stamp = stamp(path);
-        if stamp != self.stamp {
-            // Half a file, or none, while it is written: looked at again.
-            if let Ok(lines) = read(path) {
+        if stamp == self.stamp && self.wrong.is_none() {
+            return;
+        }
+        // Half a file, or none, while it is written: looked at again.
+        match read(path) {
+            Ok(lines) => {
                 self.lines = lines;
                 self.stamp = stamp;
+                if self.wrong.take().is_some() {
+                    let text = format!("gate.route: {} is well again", path.display());
+                    log.notice("route_table_read", &text);
+                }
+            }
+            Err(error) => {
+                if self.wrong.as_ref() != Some(&error) {
+                    let text = format!("{error}; what it said before stays in force");
+                    log.notice("route_table_unreadable", &text);
+                    self.wrong = Some(error);
+                }
             }
         }
     }
@@ -130,12 +152,17 @@ fn read(path: &std::path::Path) -> Result<HashMap<Box<str>, Box<str>>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::LogFormat;
+
+    fn quiet() -> Log {
+        Log::to(LogFormat::Json, std::io::sink())
+    }
 
     fn table(text: &str) -> (tempfile::TempDir, Table) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
         fs::write(&path, text).unwrap();
-        let table = Table::open(path).unwrap();
+        let table = Table::open(path, quiet()).unwrap();
         (folder, table)
     }
 
@@ -178,14 +205,14 @@ mod tests {
         let again = |text: &str| {
             fs::write(&path, text).unwrap();
             let mut state = table.state.lock().unwrap();
-            state.look(&path);
+            state.look(&path, &quiet());
         };
         again("* newer\n");
         assert_eq!(find(&table, "a", None).as_deref(), Some("newer"));
         again("* two words too many\n");
         assert_eq!(find(&table, "a", None).as_deref(), Some("newer"));
         fs::remove_file(&path).unwrap();
-        table.state.lock().unwrap().look(&path);
+        table.state.lock().unwrap().look(&path, &quiet());
         assert_eq!(find(&table, "a", None).as_deref(), Some("newer"));
     }
 
@@ -194,13 +221,74 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes");
         assert!(
-            Table::open(path.clone())
+            Table::open(path.clone(), quiet())
                 .unwrap_err()
                 .contains("cannot read")
         );
         fs::write(&path, "a b\na c\n").unwrap();
-        assert!(Table::open(path.clone()).unwrap_err().contains("line 2"));
+        assert!(
+            Table::open(path.clone(), quiet())
+                .unwrap_err()
+                .contains("line 2")
+        );
         fs::write(&path, "a\n").unwrap();
-        assert!(Table::open(path).unwrap_err().contains("line 1"));
+        assert!(Table::open(path, quiet()).unwrap_err().contains("line 1"));
+    }
+
+    #[derive(Clone, Default)]
+    struct Heard(std::sync::Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Heard {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(octets);
+            Ok(octets.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_is_told_once_and_so_is_its_return() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        fs::write(&path, "* old\n").unwrap();
+        let heard = Heard::default();
+        let log = Log::to(LogFormat::Json, heard.clone());
+        let table = Table::open(path.clone(), log.clone()).unwrap();
+        let look = || table.state.lock().unwrap().look(&path, &log);
+        let count = |word: &str| {
+            log.flush();
+            let text = String::from_utf8(heard.0.lock().unwrap().clone()).unwrap();
+            text.matches(word).count()
+        };
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        for _ in 0..3 {
+            look();
+        }
+        assert_eq!(count("route_table_unreadable"), 1);
+        assert_eq!(find(&table, "a", None).as_deref(), Some("old"));
+        // Put back as it was: that is news too.
+        fs::rename(folder.path().join("away"), &path).unwrap();
+        for _ in 0..3 {
+            look();
+        }
+        assert_eq!(count("route_table_read"), 1);
+    }
+
+    #[test]
+    fn a_table_is_64_mib_at_the_most() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes");
+        let file = fs::File::create(&path).unwrap();
+        // Nothing but a hole: it is the length that is judged, before anything is read.
+        file.set_len(MOST + 1).unwrap();
+        let error = Table::open(path.clone(), quiet()).unwrap_err();
+        assert!(error.contains("64 MiB"), "{error}");
+        // As long as that is allowed, it is read.
+        file.set_len(0).unwrap();
+        fs::write(&path, "* a\n").unwrap();
+        assert!(Table::open(path, quiet()).is_ok());
     }
 }
