@@ -7,8 +7,11 @@
 //! | [`client`] | the client's session |
 //! | [`server`] | the session and its configuration |
 //!
-//! Left out on purpose: APOP (MD5) [POP-TLS-08]; UTF8 and LANG (RFC 6856), so headers are given as they are kept, and
-//! names and passwords may hold UTF-8 without being announced; LOGIN-DELAY.
+//! With UTF8 and LANG (RFC 6856). A message with UTF-8 in its header is given as it is kept also to clients that have not said UTF8: RFC 6856 5
+//! would have it refused or rewritten. Hardly any client says it, so that a refusal would keep letters from their readers, and rewriting
+//! changes sizes and breaks signatures.
+//!
+//! Left out on purpose: APOP (MD5) [POP-TLS-08]; LOGIN-DELAY.
 
 pub mod ask;
 pub mod client;

@@ -26,7 +26,6 @@ pub(super) enum Refusal {
     NoSuchMessage,
     AlreadyDeleted,
     Unreadable,
-    NeedsUtf8,
     UnknownLanguage,
     NotRemoved,
     TooManyErrors,
@@ -59,8 +58,6 @@ impl Refusal {
             Self::NoSuchMessage => "no such message",
             Self::AlreadyDeleted => "message already deleted",
             Self::Unreadable => "[SYS/TEMP] the message cannot be read",
-            // RFC 6856 5
-            Self::NeedsUtf8 => "[UTF8] this message has UTF-8 in its header: say UTF8 before login",
             Self::UnknownLanguage => "language not known",
             Self::NotRemoved => "[SYS/TEMP] deleted messages not removed",
             Self::TooManyErrors => "too many bad commands",

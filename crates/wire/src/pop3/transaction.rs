@@ -20,8 +20,6 @@ pub(super) struct Transaction {
     maildrop: Maildrop,
     /// Indexes into the maildrop.
     deleted: BTreeSet<usize>,
-    /// The client takes UTF-8 in headers.
-    utf8: bool,
     work: Work,
 }
 
@@ -63,11 +61,10 @@ pub(super) enum Need {
 }
 
 impl Transaction {
-    pub(super) fn new(maildrop: Maildrop, utf8: bool) -> Self {
+    pub(super) fn new(maildrop: Maildrop) -> Self {
         Self {
             maildrop,
             deleted: BTreeSet::new(),
-            utf8,
             work: Work::None,
         }
     }
@@ -202,10 +199,6 @@ impl Transaction {
             }
         };
         if retrieval.offset == 0 {
-            if !self.utf8 && has_utf8_header(&piece) {
-                reply::err(output, Refusal::NeedsUtf8);
-                return Ok(());
-            }
             reply::ok(output, format_args!("{} octets", retrieval.size));
         }
         retrieval.encoder.push(&piece, output);
@@ -279,42 +272,5 @@ impl Transaction {
         }
         reply::line(output, format_args!("."));
         self.work = Work::None;
-    }
-}
-
-/// Whether the header of a message, as far as it stands in its first piece, is one that only UTF8 lets through (RFC 6856 2.1). Octets that
-/// are no UTF-8 were never allowed, come from senders who do not care, and are passed on as they have always been.
-fn has_utf8_header(piece: &[u8]) -> bool {
-    let mut end = 0;
-    while let Some(at) = memchr::memchr(b'\n', piece.get(end..).unwrap_or_default()) {
-        end += at + 1;
-        if matches!(piece.get(end..), Some([b'\n', ..] | [b'\r', b'\n', ..])) {
-            break;
-        }
-    }
-    let header = match piece.get(..end) {
-        Some(header) if end > 0 => header,
-        _ => piece,
-    };
-    !header.is_ascii() && std::str::from_utf8(header).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::has_utf8_header;
-
-    #[test]
-    fn only_utf8_in_the_header_counts() {
-        assert!(has_utf8_header("Subject: grün\r\n\r\nbody".as_bytes()));
-        assert!(has_utf8_header("A: b\nSubject: grün\n".as_bytes()));
-        for other in [
-            "Subject: x\r\n\r\ngrün\r\n",
-            "Subject: x\n\ngrün\n",
-            "Subject: x\r\n",
-            "",
-        ] {
-            assert!(!has_utf8_header(other.as_bytes()), "{other}");
-        }
-        assert!(!has_utf8_header(b"Subject: gr\xfcn\r\n\r\n"), "Latin-1");
     }
 }

@@ -26,10 +26,8 @@ impl Server {
             (Verb::Utf8 | Verb::Lang, _) if self.config.offer.is_some() => {
                 return Err(Refusal::UnknownCommand);
             }
-            (Verb::Utf8, None) => {
-                self.utf8 = true;
-                reply::ok(&mut self.output, format_args!("UTF-8 it is"));
-            }
+            // Nothing changes by it: a message is given as it is kept to those who do not say it, too (see the module's page).
+            (Verb::Utf8, None) => reply::ok(&mut self.output, format_args!("UTF-8 it is")),
             (Verb::Lang, language) => self.on_language(language)?,
             (Verb::Quit, None) => self.quit(),
             (Verb::User, Some(_))

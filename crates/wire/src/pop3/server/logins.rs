@@ -131,7 +131,7 @@ impl Server {
         self.state = State::Authorization { user: None };
         match result {
             Ok(maildrop) => {
-                let transaction = Box::new(Transaction::new(maildrop, self.utf8));
+                let transaction = Box::new(Transaction::new(maildrop));
                 let (count, octets) = transaction.extent();
                 reply::ok(
                     &mut self.output,

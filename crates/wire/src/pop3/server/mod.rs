@@ -124,8 +124,6 @@ pub struct Server {
     until: Option<Instant>,
     /// When the session was first waited for on this channel.
     began: Option<Instant>,
-    /// The client said UTF8.
-    utf8: bool,
     /// The rest of a line that was too long is being dropped.
     skipping: bool,
     /// The peer has closed; what it said before still counts.
@@ -208,7 +206,6 @@ impl Server {
             question: None,
             until: None,
             began: None,
-            utf8: false,
             skipping: false,
             closed: None,
             stopping: false,
