@@ -39,6 +39,8 @@ pub struct Call {
     server: ([u8; 4], u16),
     /// The next number of client and server.
     next: [u32; 2],
+    /// The number of each side's last datagram; 0 is not counted.
+    datagrams: [u16; 2],
 }
 
 const FIN: u8 = 1;
@@ -84,6 +86,7 @@ impl Capture {
             server: ([198, 51, 100, 25], port),
             // Near the end of the numbers, so that they wrap.
             next: [u32::MAX - 100 - number, u32::MAX - 50 - number],
+            datagrams: [0; 2],
         }
     }
 
@@ -145,6 +148,14 @@ impl Capture {
         }
     }
 
+    /// One side breaks off, in a datagram of this number.
+    pub fn reset_numbered(&mut self, call: &Call, speaker: Speaker, id: u16) {
+        self.reset(call, speaker, 64);
+        if let Some(packet) = self.packets.last_mut() {
+            packet.octets[14 + 4..14 + 6].copy_from_slice(&id.to_be_bytes());
+        }
+    }
+
     /// One side breaks off; `hops` is the hop count its packet has left.
     pub fn reset(&mut self, call: &Call, speaker: Speaker, hops: u8) {
         self.add(call, speaker, RST | ACK, &[]);
@@ -184,9 +195,16 @@ impl Capture {
 }
 
 impl Call {
+    /// Both sides count their datagrams from here on.
+    pub fn count_datagrams(&mut self, client: u16, server: u16) {
+        self.datagrams = [client, server];
+    }
+
     fn advance(&mut self, speaker: Speaker, count: usize) {
         let next = &mut self.next[usize::from(speaker == Speaker::Server)];
         *next = next.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+        let datagram = &mut self.datagrams[usize::from(speaker == Speaker::Server)];
+        *datagram = datagram.wrapping_add(u16::from(*datagram != 0));
     }
 
     fn frame(&self, speaker: Speaker, flags: u8, octets: &[u8]) -> Vec<u8> {
@@ -199,7 +217,9 @@ impl Call {
         let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0];
         let total = u16::try_from(40 + octets.len()).unwrap_or(u16::MAX);
         frame.extend(total.to_be_bytes());
-        frame.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
+        let id = self.datagrams[usize::from(speaker == Speaker::Server)];
+        frame.extend(id.to_be_bytes());
+        frame.extend([0x40, 0, 64, 6, 0, 0]);
         frame.extend(source.0);
         frame.extend(destination.0);
         frame.extend(source.1.to_be_bytes());

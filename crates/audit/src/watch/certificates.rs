@@ -71,6 +71,49 @@ impl Judge {
         problems
     }
 
+    /// What the OCSP answer that came along says. Only that a certificate was revoked is told, and only where its issuer says so: an answer that
+    /// does not count is the business of the clients.
+    #[must_use]
+    pub fn status(&self, chain: &[Vec<u8>], staple: &[u8], time: u64) -> Vec<Problem> {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(time / 1_000_000_000);
+        let chain: Vec<CertificateDer<'static>> = chain
+            .iter()
+            .take(MOST)
+            .map(|it| CertificateDer::from(it.clone()))
+            .collect();
+        let Ok(somebody) = Reference::host("unknown.invalid") else {
+            return Vec::new();
+        };
+        // Who has issued the certificate need not be trusted to say that it was revoked.
+        let mut issuer = Roots::none();
+        let added = chain.get(1).and_then(|it| issuer.add(it.clone()));
+        let roots = match added {
+            Some(()) => Arc::new(issuer),
+            None => self
+                .roots
+                .clone()
+                .unwrap_or_else(|| Arc::new(Roots::none())),
+        };
+        let terms = Terms::for_host(somebody, roots);
+        let evidence = Evidence {
+            chain,
+            staple: staple.to_vec(),
+        };
+        let checks = judge(&evidence, &terms, now).checks;
+        let is_revoked = checks
+            .iter()
+            .any(|it| matches!(it.status.reason(), Some(Reason::Revoked(_))));
+        if !is_revoked {
+            return Vec::new();
+        }
+        vec![Problem {
+            id: "W509",
+            severity: Severity::High,
+            evidence: "the answer that came with it says that the certificate was revoked"
+                .to_owned(),
+        }]
+    }
+
     fn path_and_name(
         &self,
         chain: Vec<CertificateDer<'static>>,

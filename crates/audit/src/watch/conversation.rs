@@ -85,7 +85,8 @@ impl Mail {
     fn new(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Smtp => Self::Smtp(Box::default()),
-            Protocol::Imap => Self::Imap(Box::default()),
+            // ManageSieve is not recognised in captures.
+            Protocol::Imap | Protocol::Sieve => Self::Imap(Box::default()),
             Protocol::Pop3 => Self::Pop3(Box::default()),
         }
     }

@@ -200,6 +200,7 @@ fn by_reply(early: &Early<'_>) -> Option<Verdict> {
         }
         Protocol::Pop3 => line.starts_with(b"+OK") || line.starts_with(b"-ERR"),
         Protocol::Imap => line.starts_with(b"* ") || line.starts_with(b"+ "),
+        Protocol::Sieve => false,
     };
     fits.then_some(Verdict::Mail(service.protocol))
 }

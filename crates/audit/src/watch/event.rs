@@ -1,6 +1,7 @@
 //! What is told: findings as they come, and each session when no more is to be learnt of it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -253,7 +254,7 @@ pub struct Session {
     /// How far the upgrade came.
     pub upgrade: Upgrade,
     /// What was seen of TLS.
-    pub tls: Option<Box<TlsFacts>>,
+    pub tls: Option<Arc<TlsFacts>>,
     /// Through what it was tunnelled.
     pub tunnel: Option<&'static str>,
     /// Logins, mails sent, mails read in clear.
@@ -286,7 +287,7 @@ impl Session {
             time: (flow.begun, flow.last),
             size: (flow.packets, flow.octets),
             upgrade: facts.upgrade,
-            tls: facts.tls,
+            tls: facts.tls.map(Arc::from),
             tunnel: facts.tunnel,
             in_clear: [facts.logins, facts.sent, facts.read],
             missing: facts.missing,

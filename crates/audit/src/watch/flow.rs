@@ -182,6 +182,9 @@ impl Flow {
         self.packets += 1;
         self.octets += segment.length as u64;
         self.stream_mut(side).is_seen = true;
+        if !segment.has(RST) {
+            self.stream_mut(side).datagrams.note(segment.id);
+        }
         let mut sequence = segment.sequence;
         if segment.has(SYN) {
             if !segment.has(ACK) {
@@ -460,25 +463,27 @@ impl Flow {
         if stream.is_started && stream.place(part) == Place::Outside {
             return;
         }
-        let usual = stream.ttl;
+        let (usual, datagrams) = (stream.ttl, stream.datagrams);
         self.flush(cx);
         // A call that was not taken may be made again.
         if self.streams.iter().all(|it| it.offset == 0) {
             return;
         }
-        let is_foreign = usual != 0 && usual.abs_diff(segment.ttl) > 4;
+        let has_other_hops = usual != 0 && usual.abs_diff(segment.ttl) > 4;
+        let has_other_number = datagrams.is_foreign(segment.id);
         let at = self.at(side, cx.packet, cx.time);
         let is_upgrading = matches!(
             self.facts.upgrade,
             super::notes::Upgrade::Asked | super::notes::Upgrade::Accepted
         ) || self.facts.is_implicit;
         let unfinished = self.facts.tls.as_ref().is_none_or(|it| !it.is_established);
-        if is_foreign && is_upgrading && unfinished {
-            cx.notes.find(
-                "W906",
-                at,
-                "a reset whose hop count is not that of its flow, before TLS was up",
-            );
+        if (has_other_hops || has_other_number) && is_upgrading && unfinished {
+            let evidence = if has_other_hops {
+                "a reset whose hop count is not that of its flow, before TLS was up"
+            } else {
+                "a reset whose datagram is not counted among those of its flow, before TLS was up"
+            };
+            cx.notes.find("W906", at, evidence);
         }
         self.close(Closing::Reset(side), at, cx);
     }

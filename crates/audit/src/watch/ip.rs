@@ -38,6 +38,8 @@ pub struct Segment<'a> {
     pub flags: u8,
     /// The hops it may still go.
     pub ttl: u8,
+    /// The number of its datagram in IPv4, 0 where it has none.
+    pub id: u16,
     /// The octets that were kept.
     pub payload: &'a [u8],
     /// How many octets there were.
@@ -78,6 +80,8 @@ pub struct Envelope {
     pub vlan: Vlan,
     /// The hops it may still go.
     pub ttl: u8,
+    /// Its number in IPv4, 0 where it has none.
+    pub id: u16,
 }
 
 /// An IPv4 address as a mapped one.
@@ -139,6 +143,7 @@ fn version4<'a>(
         protocol,
         vlan,
         ttl,
+        id: u16::from_be_bytes([id_high, id_low]),
     };
     let kept = octets.get(header..octets.len().min(total))?;
     let field = u16::from_be_bytes([offset_high, offset_low]);
@@ -171,6 +176,7 @@ fn version6<'a>(
         protocol: next,
         vlan,
         ttl,
+        id: 0,
     };
     payload(
         envelope,
@@ -336,6 +342,7 @@ fn tcp<'a>(envelope: &Envelope, kept: &'a [u8], length: usize) -> Option<Segment
         acknowledged: u32::from_be_bytes([a1, a2, a3, a4]),
         flags,
         ttl: envelope.ttl,
+        id: envelope.id,
         // Where the options were cut off there is a length all the same.
         payload: kept.get(header..).unwrap_or_default(),
         length: length - header,

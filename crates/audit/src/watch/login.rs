@@ -339,6 +339,7 @@ impl Exchange {
                 Protocol::Smtp => ("W101", None),
                 Protocol::Imap => ("W102", None),
                 Protocol::Pop3 => ("W103", None),
+                Protocol::Sieve => ("W108", None),
             },
         };
         notes.facts.logins += 1;

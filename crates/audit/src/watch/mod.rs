@@ -21,6 +21,7 @@
 //! Three rules hold everywhere. No secret leaves the parser: passwords and tokens are counted, never kept; names are hashed. A claim is no
 //! stronger than what was seen: what is missing, hidden or one-sided is told as such. Memory is bounded, whatever the packets say.
 
+mod after;
 pub mod certificates;
 pub mod compare;
 pub mod conversation;

@@ -62,6 +62,8 @@ pub enum Protocol {
     Imap,
     /// POP3.
     Pop3,
+    /// `ManageSieve`; told from logs.
+    Sieve,
 }
 
 impl Protocol {
@@ -72,6 +74,7 @@ impl Protocol {
             Self::Smtp => "smtp",
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::Sieve => "managesieve",
         }
     }
 }

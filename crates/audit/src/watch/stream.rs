@@ -55,6 +55,41 @@ pub enum Place {
     Outside,
 }
 
+/// The numbers a sender gives its datagrams. Some count them, some draw them, many give none where a datagram must not be cut.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Datagrams {
+    last: u16,
+    /// Small steps in a row.
+    steps: u8,
+}
+
+/// How many small steps make one who counts, and how large they may be: other connections are counted with.
+const STEPS: u8 = 3;
+const STEP: u16 = 16;
+/// No step of one who counts is longer.
+const LEAP: u16 = 1024;
+
+impl Datagrams {
+    /// The next one.
+    pub fn note(&mut self, id: u16) {
+        let step = id.wrapping_sub(self.last);
+        let counts = id != 0 && self.last != 0 && (1..=STEP).contains(&step);
+        self.steps = if counts {
+            self.steps.saturating_add(1)
+        } else {
+            0
+        };
+        self.last = id;
+    }
+
+    /// Whether a datagram of this number cannot come from the same sender: that one counts, and this is no next number. Kernels answer for a
+    /// connection they know nothing of with the number 0, which says nothing.
+    #[must_use]
+    pub fn is_foreign(&self, id: u16) -> bool {
+        self.steps >= STEPS && id != 0 && id.wrapping_sub(self.last) > LEAP
+    }
+}
+
 /// One direction.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing seen")]
@@ -77,6 +112,8 @@ pub struct Stream {
     pub assumed: Option<u32>,
     /// Nothing of it will be seen.
     pub is_absent: bool,
+    /// The numbers of its datagrams.
+    pub datagrams: Datagrams,
     /// Hops of the last segment with octets.
     pub ttl: u8,
     held: Vec<Held>,

@@ -56,9 +56,13 @@ impl Summary {
             if let Some(version) = tls.version {
                 *self.versions.entry(version).or_default() += 1;
             }
-            let suite = tls.suite.map(|it| names::suite_label(it).into_owned());
-            if let Some(suite) = suite.or_else(|| tls.suite_name.clone()) {
-                *self.suites.entry(suite).or_default() += 1;
+            let suite = tls.suite.map(names::suite_label);
+            let suite = suite.or_else(|| tls.suite_name.as_deref().map(Into::into));
+            if let Some(suite) = suite {
+                match self.suites.get_mut(&*suite) {
+                    Some(count) => *count += 1,
+                    None => *self.suites.entry(suite.into_owned()).or_default() += 1,
+                }
             }
         }
         if !matches!(session.outcome, Outcome::Clear | Outcome::Stripped) {

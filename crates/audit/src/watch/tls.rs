@@ -1,7 +1,7 @@
 //! TLS as one who listens sees it: hellos, certificates up to TLS 1.2, alerts; and what they are worth.
 //!
-//! What TLS 1.3 hides is told as hidden, never as good. Nothing is decrypted. Reading ends with the handshake: after that a session costs
-//! nothing more.
+//! What TLS 1.3 hides is told as hidden, never as good. Nothing is decrypted. Reading ends with the handshake, up to TLS 1.2 a little later
+//! ([`super::after`]): after that a session costs nothing more.
 
 use std::borrow::Cow;
 
@@ -10,6 +10,7 @@ use gatepost_wire::tls::{
     TlsStream, names, suites::suite,
 };
 
+use super::after::{After, on_heartbeat};
 use super::certificates::Problem;
 use super::lines::Piece;
 use super::notes::{At, Notes, Side};
@@ -89,6 +90,12 @@ pub struct Tls {
     has_server_hello: bool,
     is_over: bool,
     has_tls13_note: bool,
+    /// The server's chain, until it is known whether its status comes along.
+    chain: Vec<Vec<u8>>,
+    /// Encrypted messages of the handshake by each side: up to TLS 1.2 one, Finished.
+    finished: [u8; 2],
+    /// What is watched for once TLS is up.
+    after: Option<After>,
 }
 
 impl Tls {
@@ -118,6 +125,15 @@ impl Tls {
             Side::Client => self.client.push(octets),
             Side::Server => self.server.push(octets),
         }
+        self.read(at, notes);
+        if let Some(after) = &mut self.after
+            && after.is_over(octets.len())
+        {
+            self.is_over = true;
+        }
+    }
+
+    fn read(&mut self, at: At, notes: &mut Notes<'_>) {
         loop {
             let seen = match at.side {
                 Side::Client => self.client.next(),
@@ -167,10 +183,26 @@ impl Tls {
     }
 
     fn on(&mut self, seen: Seen, at: At, notes: &mut Notes<'_>) {
+        if let (Some(after), Seen::Encrypted { kind, length }) = (&mut self.after, &seen) {
+            return after.record(*kind, *length, at, notes);
+        }
+        if at.side == Side::Server && !matches!(seen, Seen::Status(_)) {
+            self.chain = Vec::new();
+        }
         match seen {
             Seen::ClientHello(hello) => self.on_client_hello(hello, at, notes),
             Seen::ServerHello(hello) => self.on_server_hello(&hello, at, notes),
-            Seen::Certificate(chain) if at.side == Side::Server => on_chain(&chain, at, notes),
+            Seen::Certificate(chain) if at.side == Side::Server => {
+                on_chain(&chain, at, notes);
+                self.chain = chain;
+            }
+            Seen::Status(staple) if at.side == Side::Server => {
+                let chain = std::mem::take(&mut self.chain);
+                for it in notes.judge.status(&chain, &staple, at.time) {
+                    notes.find_at(it.id, it.severity, at, it.evidence);
+                }
+            }
+            Seen::Heartbeat { claimed, length } => on_heartbeat(claimed, length, at, notes),
             Seen::Certificate(chain) => {
                 let facts = notes.facts.tls.get_or_insert_default();
                 facts.has_client_certificate = !chain.is_empty();
@@ -288,6 +320,15 @@ impl Tls {
             Side::Client => self.is_client_encrypted = true,
             Side::Server => self.is_server_encrypted = true,
         }
+        if kind == 22 {
+            let [client, server] = &mut self.finished;
+            let count = if at.side == Side::Client {
+                client
+            } else {
+                server
+            };
+            *count = count.saturating_add(1);
+        }
         match kind {
             21 if !facts.is_established => self.on_alert(None, at, notes),
             22 | 23 if self.is_client_encrypted && self.is_server_encrypted => {
@@ -301,8 +342,17 @@ impl Tls {
         if !self.has_server_hello {
             return;
         }
-        notes.facts.tls.get_or_insert_default().is_established = true;
-        self.is_over = true;
+        let facts = notes.facts.tls.get_or_insert_default();
+        facts.is_established = true;
+        // In TLS 1.3 there is no renegotiation, and every record looks alike.
+        if facts.version == Some(TLS13) {
+            self.is_over = true;
+            return;
+        }
+        self.hello = None;
+        self.client.skip_payloads();
+        self.server.skip_payloads();
+        self.after = Some(After::new(self.finished));
     }
 
     fn on_alert(&mut self, description: Option<u8>, at: At, notes: &mut Notes<'_>) {

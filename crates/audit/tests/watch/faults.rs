@@ -166,6 +166,41 @@ fn a_reset_from_elsewhere_is_told() {
 }
 
 #[test]
+fn a_reset_that_is_not_counted_with_its_flow_is_told() {
+    let upgrading = |counts: bool, id: Option<u16>| {
+        let mut capture = Capture::new();
+        let mut call = capture.call(25);
+        if counts {
+            call.count_datagrams(500, 65_000);
+        }
+        capture.say(&mut call, Speaker::Server, b"220 mx ESMTP\r\n");
+        capture.say(&mut call, Speaker::Client, b"EHLO c\r\n");
+        for line in [
+            "250-mx\r\n",
+            "250-PIPELINING\r\n",
+            "250-SIZE\r\n",
+            "250 STARTTLS\r\n",
+        ] {
+            capture.say(&mut call, Speaker::Server, line.as_bytes());
+        }
+        capture.say(&mut call, Speaker::Client, b"STARTTLS\r\n");
+        capture.say(&mut call, Speaker::Server, b"220 go\r\n");
+        match id {
+            Some(id) => capture.reset_numbered(&call, Speaker::Server, id),
+            None => capture.reset(&call, Speaker::Server, 64),
+        }
+        watch(&capture).ids()
+    };
+    assert_eq!(upgrading(true, Some(30_000)), ["W303", "W906"]);
+    // The next one, one that was counted for others between, and none, which kernels write that know nothing of the connection.
+    assert_eq!(upgrading(true, None), ["W303"]);
+    assert_eq!(upgrading(true, Some(200)), ["W303"]);
+    assert_eq!(upgrading(true, Some(0)), ["W303"]);
+    // Who does not count may give any number.
+    assert_eq!(upgrading(false, Some(30_000)), ["W303"]);
+}
+
+#[test]
 fn a_connection_that_was_open_before() {
     let mut capture = Capture::new();
     let mut call = capture.call_unseen(25);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod dialogues;
+mod every;
 mod faults;
 mod layers;
 mod secrets;

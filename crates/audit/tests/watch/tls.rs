@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_testkit::capture::{Call, Capture, Speaker};
+use gatepost_testkit::ocsp::{Answer, State};
 use gatepost_testkit::pki::{self, Authority};
 use gatepost_trust::verify::Roots;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -15,6 +16,7 @@ use rustls::{
     SignatureScheme, SupportedProtocolVersion,
 };
 
+use super::every::Sample;
 use super::support::{Told, play, watch, watch_file, watcher_with};
 
 type Flight = (Speaker, Vec<u8>);
@@ -69,6 +71,8 @@ struct Handshake {
     version: &'static SupportedProtocolVersion,
     name: &'static str,
     is_trusted: bool,
+    /// The OCSP answer that goes with the certificate; empty for none.
+    staple: Vec<u8>,
 }
 
 impl Handshake {
@@ -79,7 +83,7 @@ impl Handshake {
             .with_protocol_versions(&[self.version])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(self.chain, self.key)
+            .with_single_cert_with_ocsp(self.chain, self.key, self.staple)
             .unwrap();
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[self.version])
@@ -128,6 +132,7 @@ fn handshake(authority: &Authority, version: &'static SupportedProtocolVersion) 
         version,
         name: "mx.example.org",
         is_trusted: true,
+        staple: Vec::new(),
     }
 }
 
@@ -374,4 +379,318 @@ fn a_version_that_was_pressed_down() {
     answer.extend([0, 0xc0, 0x2f, 0]);
     let flights = [(Speaker::Client, hello.record()), (Speaker::Server, answer)];
     assert!(watch(&upgraded(&flights)).ids().contains(&"W503"));
+}
+
+/// A capture, and the authority its clients trust.
+pub(crate) struct Recorded {
+    pub(crate) capture: Capture,
+    authority: CertificateDer<'static>,
+}
+
+impl Recorded {
+    pub(crate) fn watch(&self) -> Told {
+        let mut roots = Roots::none();
+        roots.add(self.authority.clone()).unwrap();
+        watch_file(&self.capture.to_pcap(), watcher_with(roots))
+    }
+}
+
+fn recorded(authority: &Authority, handshake: Handshake) -> Sample {
+    Sample::Handshake(Recorded {
+        capture: upgraded(&handshake.record()),
+        authority: authority.certificate.clone(),
+    })
+}
+
+fn stapled(authority: &Authority, state: State) -> Handshake {
+    let issued = authority.issue(&["mx.example.org"]);
+    let mut answer = Answer::new(authority, &issued.serial);
+    answer.state = state;
+    Handshake {
+        key: issued.private_key(),
+        staple: answer.to_der(),
+        chain: vec![issued.certificate],
+        ..handshake(authority, &rustls::version::TLS12)
+    }
+}
+
+/// Rules about TLS: rule, found in, not found in.
+pub(crate) fn samples() -> Vec<(&'static str, Sample, Sample)> {
+    let authority = authority();
+    let good = || handshake(&authority, &rustls::version::TLS12);
+    let with = |issued: pki::Issued| Handshake {
+        key: issued.private_key(),
+        chain: vec![issued.certificate],
+        ..good()
+    };
+    let right = || recorded(&authority, good());
+    let expired = authority.issue_with(&["mx.example.org"], |it| {
+        it.not_after = (pki::now() - pki::DAY).into();
+    });
+    let modern = || handshake(&authority, &rustls::version::TLS13);
+    let at_once = |port: u16| {
+        let mut capture = Capture::new();
+        let mut call = capture.call(port);
+        put(&mut capture, &mut call, &modern().record());
+        capture.close(&mut call);
+        Sample::Packets(capture)
+    };
+    let distrusted = Handshake {
+        is_trusted: false,
+        ..good()
+    };
+    let stranger = Authority::root("Stranger").issue(&["mx.example.org"]);
+    let mut samples = vec![
+        ("W303", recorded(&authority, distrusted), right()),
+        ("W403", at_once(25), at_once(465)),
+        ("W504", recorded(&authority, with(expired)), right()),
+        ("W505", recorded(&authority, with(stranger)), right()),
+        (
+            "W506",
+            recorded(&authority, with(authority.issue(&["other.example"]))),
+            right(),
+        ),
+        (
+            "W509",
+            recorded(&authority, stapled(&authority, State::Revoked)),
+            recorded(&authority, stapled(&authority, State::Good)),
+        ),
+        ("W510", recorded(&authority, modern()), right()),
+    ];
+    samples.extend(by_hand());
+    samples
+}
+
+/// A hello, an answer that chooses this, and records behind it.
+fn agreed(version: u16, suite: u16, random: [u8; 8], more: &[Flight]) -> Sample {
+    let hello = gatepost_wire::tls::Offer {
+        suites: vec![0x1301, suite],
+        versions: vec![0x0304, 0x0303],
+        server_name: Some("mx.example.org".to_owned()),
+        ..gatepost_wire::tls::Offer::new(0x0304, [1; 32])
+    };
+    let mut flights = vec![
+        (Speaker::Client, hello.record()),
+        (Speaker::Server, server_hello(version, suite, random, 0)),
+    ];
+    flights.extend_from_slice(more);
+    let mut capture = upgraded(&flights);
+    // Nothing is said of the end.
+    capture.packets.truncate(capture.packets.len() - 2);
+    Sample::Packets(capture)
+}
+
+fn server_hello(version: u16, suite: u16, random: [u8; 8], compression: u8) -> Vec<u8> {
+    let [high, low] = version.to_be_bytes();
+    let [first, second] = suite.to_be_bytes();
+    let mut answer = vec![22, high, low, 0, 42, 2, 0, 0, 38, high, low];
+    answer.extend([5; 24]);
+    answer.extend(random);
+    answer.extend([0, first, second, compression]);
+    answer
+}
+
+/// A record with so many octets nobody can read.
+fn encrypted(kind: u8, length: u16) -> Vec<u8> {
+    let mut record = vec![kind, 3, 3];
+    record.extend(length.to_be_bytes());
+    record.resize(5 + usize::from(length), 0x5c);
+    record
+}
+
+/// `ChangeCipherSpec` and Finished of both sides, and what follows.
+fn established(more: &[(Speaker, u8, u16)]) -> Vec<Flight> {
+    let mut flights = Vec::new();
+    for speaker in [Speaker::Client, Speaker::Server] {
+        flights.push((speaker, vec![20, 3, 3, 0, 1, 1]));
+        flights.push((speaker, encrypted(22, 40)));
+    }
+    flights.extend(
+        more.iter()
+            .map(|(speaker, kind, length)| (*speaker, encrypted(*kind, *length))),
+    );
+    flights
+}
+
+/// A server's half of a key exchange by Diffie-Hellman with a prime of so many octets.
+fn key_exchange(octets: u16) -> Vec<Flight> {
+    let mut body = Vec::new();
+    for (length, first) in [(octets, 0xff), (1, 2), (octets, 0x7f)] {
+        body.extend(length.to_be_bytes());
+        body.push(first);
+        body.resize(body.len() + usize::from(length) - 1, 0x55);
+    }
+    body.extend([4, 1, 0, 4, 1, 2, 3, 4]);
+    let length = u16::try_from(body.len()).unwrap();
+    let mut record = vec![22, 3, 3];
+    record.extend((length + 4).to_be_bytes());
+    record.extend([12, 0]);
+    record.extend(length.to_be_bytes());
+    record.extend(body);
+    vec![(Speaker::Server, record)]
+}
+
+/// What no engine of today does.
+fn by_hand() -> Vec<(&'static str, Sample, Sample)> {
+    use Speaker::{Client, Server};
+    let plain = [5; 8];
+    let good = || agreed(0x0303, 0xc02f, plain, &[]);
+    let session = |more: &[(Speaker, u8, u16)]| agreed(0x0303, 0xc02f, plain, &established(more));
+    let heartbeat = |claimed: u8| {
+        vec![(
+            Client,
+            vec![
+                24, 3, 3, 0, 20, 1, 0, claimed, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        )]
+    };
+    let unnamed = {
+        let hello = gatepost_wire::tls::Offer {
+            suites: vec![0xc02f],
+            ..gatepost_wire::tls::Offer::new(0x0303, [1; 32])
+        };
+        Sample::Packets(upgraded(&[(Client, hello.record())]))
+    };
+    vec![
+        ("W501", agreed(0x0302, 0xc013, plain, &[]), good()),
+        ("W502", agreed(0x0303, 0x000a, plain, &[]), good()),
+        ("W503", agreed(0x0303, 0xc02f, *b"DOWNGRD\x01", &[]), good()),
+        (
+            "W507",
+            agreed(0x0303, 0x009e, plain, &key_exchange(128)),
+            agreed(0x0303, 0x009e, plain, &key_exchange(256)),
+        ),
+        ("W508", unnamed, good()),
+        (
+            "W511",
+            session(&[(Server, 22, 40), (Client, 22, 300), (Server, 22, 900)]),
+            session(&[(Client, 23, 300), (Server, 23, 900)]),
+        ),
+        (
+            "W511",
+            session(&[(Client, 24, 60), (Server, 24, 4000)]),
+            session(&[(Client, 23, 60), (Server, 23, 4000)]),
+        ),
+        (
+            "W511",
+            agreed(0x0303, 0xc02f, plain, &heartbeat(200)),
+            good(),
+        ),
+        (
+            "W512",
+            two_sessions(&[0xc02f, 0x1301]),
+            two_sessions(&[0xc02f]),
+        ),
+    ]
+}
+
+/// Two sessions of one client, the second with these suites.
+fn two_sessions(second: &[u16]) -> Sample {
+    let mut capture = Capture::new();
+    for suites in [&[0xc02f][..], second] {
+        let hello = gatepost_wire::tls::Offer {
+            suites: suites.to_vec(),
+            server_name: Some("mx.example.org".to_owned()),
+            ..gatepost_wire::tls::Offer::new(0x0303, [1; 32])
+        };
+        let flights = [
+            (Speaker::Client, hello.record()),
+            (Speaker::Server, server_hello(0x0303, 0xc02f, [5; 8], 0)),
+        ];
+        let mut call = capture.call(25);
+        play(&mut capture, &mut call, UPGRADE);
+        put(&mut capture, &mut call, &flights);
+        put(
+            &mut capture,
+            &mut call,
+            &established(&[(Speaker::Client, 23, 40)]),
+        );
+        capture.close(&mut call);
+    }
+    Sample::Packets(capture)
+}
+
+fn severities(sample: &Sample) -> Vec<(&'static str, &'static str)> {
+    let Sample::Packets(capture) = sample else {
+        return Vec::new();
+    };
+    let told = watch(capture);
+    told.findings
+        .iter()
+        .map(|it| (it.id, it.severity.word()))
+        .collect()
+}
+
+#[test]
+fn what_comes_once_tls_is_up() {
+    use Speaker::{Client, Server};
+    let session = |more: &[(Speaker, u8, u16)]| {
+        severities(&agreed(0x0303, 0xc02f, [5; 8], &established(more)))
+    };
+    // Asked for, and not done.
+    assert_eq!(session(&[(Server, 22, 40), (Client, 21, 26)]), []);
+    assert_eq!(
+        session(&[(Server, 22, 40), (Client, 22, 300), (Server, 22, 900)]),
+        [("W511", "medium")]
+    );
+    // One that is answered as it should be.
+    assert_eq!(
+        session(&[(Client, 24, 60), (Server, 24, 60)]),
+        [("W511", "low")]
+    );
+    assert_eq!(
+        session(&[(Client, 24, 60), (Server, 24, 4000)]),
+        [("W511", "low"), ("W511", "critical")]
+    );
+    // Behind the limit nothing is looked at any more.
+    let long: Vec<_> = [(Server, 23, 0x4000); 3]
+        .into_iter()
+        .chain([(Client, 22, 40), (Server, 22, 40)])
+        .collect();
+    assert_eq!(session(&long), []);
+    let compressed = [
+        (
+            Client,
+            gatepost_wire::tls::Offer {
+                suites: vec![0xc02f],
+                server_name: Some("mx.example.org".to_owned()),
+                ..gatepost_wire::tls::Offer::new(0x0303, [1; 32])
+            }
+            .record(),
+        ),
+        (Server, server_hello(0x0303, 0xc02f, [5; 8], 1)),
+    ];
+    let told = watch(&upgraded(&compressed));
+    assert!(told.ids().contains(&"W511"), "{:?}", told.findings);
+}
+
+#[test]
+fn a_stapled_answer_is_believed_to_whom_it_is_due() {
+    let authority = authority();
+    let told = judged(&authority, stapled(&authority, State::Revoked));
+    assert_eq!(told.ids(), ["W509"], "{:?}", told.findings);
+    // Somebody else's word, and a later time at which the answer is old: it says the same of a certificate that was revoked.
+    let stranger = Authority::root("Stranger");
+    let issued = authority.issue(&["mx.example.org"]);
+    let mut answer = Answer::new(&stranger, &issued.serial);
+    answer.state = State::Revoked;
+    let forged = Handshake {
+        key: issued.private_key(),
+        staple: answer.to_der(),
+        chain: vec![issued.certificate],
+        ..handshake(&authority, &rustls::version::TLS12)
+    };
+    assert_eq!(judged(&authority, forged).ids(), [""; 0]);
+    // Without trusted authorities the issuer in the chain is who may say so.
+    let middle = authority.authority("Middle");
+    let issued = middle.issue(&["mx.example.org"]);
+    let mut answer = Answer::new(&middle, &issued.serial);
+    answer.state = State::Revoked;
+    let chained = Handshake {
+        key: issued.private_key(),
+        staple: answer.to_der(),
+        chain: vec![issued.certificate, middle.certificate.clone()],
+        ..handshake(&authority, &rustls::version::TLS12)
+    };
+    assert_eq!(watch(&upgraded(&chained.record())).ids(), ["W509"]);
 }

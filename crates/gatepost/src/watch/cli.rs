@@ -18,6 +18,9 @@ pub(crate) fn command() -> Command {
              gatepost watch --fail-on medium test-run.pcap       a gate: no plaintext in this test run\n  \
              gatepost watch -i eth0 --state servers.json         live, until Ctrl-C\n  \
              gatepost watch --log /var/log/mail.log --log journal\n  \
+             gatepost watch --log /var/log/mail.log --rotated     all there is, the compressed ones too\n  \
+             gatepost watch --log /var/log/mail.log --resume at   what came since the last run\n  \
+             gatepost watch --log journal --follow                as it grows, until Ctrl-C\n  \
              gatepost watch --evidence shown.pcap capture.pcap   a capture without what was said\n\n\
              Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage, 3 a source could not be read.",
         )
@@ -32,7 +35,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-fn sources() -> [Arg; 8] {
+fn sources() -> [Arg; 10] {
     [
         Arg::new("file")
             .value_name("FILE")
@@ -50,8 +53,15 @@ fn sources() -> [Arg; 8] {
             .value_name("FILE")
             .value_parser(PathBufValueParser::new())
             .action(ArgAction::Append)
-            .help("A log of Postfix, Dovecot, Exim or Gatepost; - for standard input, journal for that of systemd; repeatable"),
-        flag("follow", "Go on reading as the file or the folder grows, until Ctrl-C"),
+            .help("A log of Postfix, Dovecot, Exim or Gatepost; - for standard input, journal for that of systemd, journal:DIR for \
+                 one in a folder; repeatable"),
+        flag("rotated", "Read what each --log was rotated into first (mail.log.2.gz, mail.log.1)").requires("log"),
+        path(
+            "resume",
+            "Keep in this file how far each --log was read, and go on there the next time",
+        )
+        .requires("log"),
+        flag("follow", "Go on reading as files, folders or logs grow and logs are rotated, until Ctrl-C"),
         Arg::new("seconds")
             .long("seconds")
             .value_name("N")

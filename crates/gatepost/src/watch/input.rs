@@ -12,6 +12,13 @@ pub(super) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     uncompressed(File::open(path)?)
 }
 
+/// Whether a file is compressed; what cannot be read is found out when it is opened.
+pub(super) fn is_compressed(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    let read = File::open(path).and_then(|mut it| it.read_exact(&mut magic));
+    read.is_ok() && matches!(magic, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd])
+}
+
 fn uncompressed(mut source: impl Read + 'static) -> io::Result<Box<dyn Read>> {
     let mut magic = [0; 4];
     let mut have = 0;

@@ -36,15 +36,16 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         .and_then(|word| Severity::parse(word))
         .unwrap_or(Severity::Low);
     let privacy = privacy(given)?;
+    if given.get_flag("follow") && given.contains_id("log") && given.contains_id("file") {
+        return Err(Failure::usage(
+            "--follow goes on with captures or with logs, not with both in one run",
+        ));
+    }
     let mut output = Output::new(given.get_flag("json"), given.contains_id("html"));
     let mut troubles = Vec::new();
     let stop = Stop::after(given.get_one::<u64>("seconds").copied(), lasts(given));
     let counters = watch_packets(given, &privacy, &stop, &mut output, &mut troubles)?;
-    for named in given.get_many::<PathBuf>("log").into_iter().flatten() {
-        if let Err(failure) = logs::read(named, &privacy, &mut output) {
-            troubles.push(failure);
-        }
-    }
+    troubles.extend(logs::read_all(given, &privacy, &stop, &mut output));
     output.finish(&counters)?;
     write_reports(given, &output, &counters)?;
     if output.summary.worst().is_some_and(|it| it >= fail_on) {

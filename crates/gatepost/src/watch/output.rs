@@ -60,10 +60,13 @@ impl Output {
 
     fn print(&mut self, event: &Event) -> io::Result<()> {
         let line = match event {
-            Event::Finding(it) if self.json => it.as_json(self.name(it.file)).to_string(),
-            Event::Session(it) if self.json => it.as_json(self.name(it.file)).to_string(),
+            Event::Finding(it) if self.json => it.as_json(self.name(it.file)),
+            Event::Session(it) if self.json => it.as_json(self.name(it.file)),
             Event::Session(_) => return Ok(()),
-            Event::Finding(it) => sentence(it, self.name(it.file)),
+            Event::Finding(it) => {
+                let file = self.files.get(it.file as usize).map_or("", String::as_str);
+                return sentence(&mut self.out, it, file);
+            }
         };
         writeln!(self.out, "{line}")
     }
@@ -80,39 +83,32 @@ impl Output {
     }
 }
 
-fn sentence(it: &Finding, file: &str) -> String {
-    let ends = it.ends.map_or(String::new(), |it| {
-        format!("{} to {}", Ends::word(it.client), Ends::word(it.server))
-    });
-    let user = it.login.as_ref().and_then(|it| it.user.as_ref());
-    let user = user.map_or(String::new(), |it| {
-        let name = it
-            .name
-            .clone()
-            .unwrap_or_else(|| format!("user {}", it.hash));
-        let domain = it.domain.as_ref().filter(|_| it.name.is_none());
-        format!(
-            ", {name}{}",
-            domain.map_or(String::new(), |it| format!(" of {it}"))
-        )
-    });
-    let place = if it.line > 0 {
-        format!("line {}", it.line)
+/// A finding as a line of text. A log in clear has very many of them, so they are written without being put together first.
+fn sentence(out: &mut impl Write, it: &Finding, file: &str) -> io::Result<()> {
+    if it.time > 0 {
+        out.write_all(timestamp(it.time).as_bytes())?;
     } else {
-        format!("packet {}, {} octet {}", it.packet, it.side, it.offset)
-    };
-    let time = if it.time > 0 {
-        timestamp(it.time)
-    } else {
-        "-".to_owned()
-    };
-    format!(
-        "{time} {:<8} {} {} {ends}: {}{user} ({file}, {place})",
-        it.severity.word(),
-        it.id,
-        it.protocol.map_or("", Protocol::word),
-        it.evidence,
-    )
+        out.write_all(b"-")?;
+    }
+    let protocol = it.protocol.map_or("", Protocol::word);
+    write!(out, " {:<8} {} {protocol} ", it.severity.word(), it.id)?;
+    if let Some(ends) = it.ends {
+        let (client, server) = (Ends::word(ends.client), Ends::word(ends.server));
+        write!(out, "{client} to {server}")?;
+    }
+    write!(out, ": {}", it.evidence)?;
+    if let Some(user) = it.login.as_ref().and_then(|it| it.user.as_ref()) {
+        match (&user.name, &user.domain) {
+            (Some(name), _) => write!(out, ", {name}")?,
+            (None, Some(domain)) => write!(out, ", user {} of {domain}", user.hash)?,
+            (None, None) => write!(out, ", user {}", user.hash)?,
+        }
+    }
+    if it.line > 0 {
+        return writeln!(out, " ({file}, line {})", it.line);
+    }
+    let (packet, side, offset) = (it.packet, it.side, it.offset);
+    writeln!(out, " ({file}, packet {packet}, {side} octet {offset})")
 }
 
 pub(super) fn cannot_write(error: &io::Error) -> Failure {

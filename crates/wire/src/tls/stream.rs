@@ -42,8 +42,17 @@ pub enum Piece {
         /// For how many seconds it is meant to hold; 0 is not said.
         lifetime: u32,
     },
+    /// The OCSP answer a server up to TLS 1.2 sends along with its certificate, in DER (RFC 6066 8).
+    Status(Vec<u8>),
     /// Another message of the handshake, by its type.
     Message(u8),
+    /// A heartbeat in clear (RFC 6520 4).
+    Heartbeat {
+        /// How many octets of payload it claims to hold.
+        claimed: u16,
+        /// How many octets came: type, length, payload and padding.
+        length: usize,
+    },
     /// An alert in clear.
     Alert {
         /// 1 is a warning, 2 fatal.
@@ -82,6 +91,8 @@ pub struct TlsStream {
     has_begun: bool,
     has_ended: bool,
     is_encrypted: bool,
+    /// Octets of an encrypted record's payload still to be let go unseen; none where payloads are kept.
+    skip: Option<usize>,
     /// Suite and version, from the ServerHello.
     agreed: Option<(u16, u16)>,
 }
@@ -104,6 +115,7 @@ impl TlsStream {
             has_begun: false,
             has_ended: false,
             is_encrypted: false,
+            skip: None,
             agreed: None,
         }
     }
@@ -113,9 +125,22 @@ impl TlsStream {
         if self.has_ended {
             return;
         }
-        self.raw.drain(..self.at);
+        if self.at == self.raw.len() && self.skip.is_some() {
+            self.raw = Vec::new();
+        } else {
+            self.raw.drain(..self.at);
+        }
         self.at = 0;
-        self.raw.extend_from_slice(octets);
+        let skipped = self.skip.map_or(0, |left| left.min(octets.len()));
+        self.skip = self.skip.map(|left| left - skipped);
+        self.raw
+            .extend_from_slice(octets.get(skipped..).unwrap_or_default());
+    }
+
+    /// From here on nothing is kept of the payload of encrypted records: each is told as soon as its header is there. For who goes on
+    /// watching what kinds of records come and cannot read them.
+    pub fn skip_payloads(&mut self) {
+        self.skip = self.skip.or(Some(0));
     }
 
     /// The next thing seen, or None when more octets are needed or reading has ended.
@@ -173,6 +198,13 @@ impl TlsStream {
         if length > MAX_PAYLOAD {
             return Some(Record::Whole(Piece::Malformed));
         }
+        if self.skip.is_some() && self.is_encrypted {
+            let begun = self.at + HEADER;
+            let here = length.min(self.raw.len() - begun);
+            self.at = begun + here;
+            self.skip = Some(length - here);
+            return Some(Record::Whole(Piece::Encrypted { kind, length }));
+        }
         let end = self.at + HEADER + length;
         let payload = self.at + HEADER..end;
         self.raw.get(payload.clone())?;
@@ -206,6 +238,10 @@ impl TlsStream {
                 Piece::Alert { level, description }
             }
             (20 | 21, _) if !self.is_encrypted => Piece::Malformed,
+            (24, &[_, high, low, ..]) if !self.is_encrypted => Piece::Heartbeat {
+                claimed: u16::from_be_bytes([high, low]),
+                length: payload.len(),
+            },
             _ => Piece::Encrypted {
                 kind,
                 length: payload.len(),
@@ -271,6 +307,7 @@ fn read_message(kind: u8, body: &[u8], agreed: Option<(u16, u16)>) -> Option<Pie
         },
         13 => Piece::CertificateRequest,
         14 => Piece::ServerHelloDone,
+        22 => Piece::Status(status(body)?),
         other => Piece::Message(other),
     })
 }
@@ -287,6 +324,16 @@ fn certificates(body: &[u8]) -> Option<Vec<Vec<u8>>> {
         chain.push(list.vec24()?.0.to_vec());
     }
     Some(chain)
+}
+
+/// RFC 6066 8. Of other types than OCSP nothing is known; they are told as empty.
+fn status(body: &[u8]) -> Option<Vec<u8>> {
+    let mut body = Bytes(body);
+    if body.u8()? != 1 {
+        return Some(Vec::new());
+    }
+    let answer = body.vec24()?;
+    body.is_empty().then(|| answer.0.to_vec())
 }
 
 #[cfg(test)]

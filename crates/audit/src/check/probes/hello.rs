@@ -264,6 +264,8 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
         }
         | Piece::Message(_)
         | Piece::CertificateRequest
+        | Piece::Status(_)
+        | Piece::Heartbeat { .. }
         | Piece::ClientHello(_)
         | Piece::Ticket { .. } => Told::More,
         Piece::Alert { description, .. } => {

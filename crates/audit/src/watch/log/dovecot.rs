@@ -1,7 +1,7 @@
 //! Dovecot: one line for each login, made of elements joined by commas. `TLS` is among them where TLS was up, `secured` where the connection
 //! counts as such by configuration; where neither is, the login was in clear.
 
-use super::{Logged, Teller, between, facts, judge};
+use super::{Logged, Teller, between};
 use crate::watch::event::Outcome;
 use crate::watch::login::Ending;
 use crate::watch::notes::Protocol;
@@ -13,7 +13,8 @@ pub(super) fn read(text: &str, teller: &mut Teller) -> bool {
     // Newer versions write `imap-login: Login: …`, older ones a prefix with the process between.
     let process = process.split(['(', '[']).next().unwrap_or_default();
     let protocol = match process {
-        "imap-login" | "managesieve-login" => Protocol::Imap,
+        "imap-login" => Protocol::Imap,
+        "managesieve-login" => Protocol::Sieve,
         "pop3-login" => Protocol::Pop3,
         "submission-login" => Protocol::Smtp,
         _ => return false,
@@ -29,18 +30,16 @@ pub(super) fn read(text: &str, teller: &mut Teller) -> bool {
     } else {
         return false;
     };
-    let elements: Vec<&str> = rest.split(", ").collect();
+    let elements = || rest.split(", ");
     let value = |key: &str| {
-        let found = elements
-            .iter()
-            .find_map(|it| it.rsplit(' ').next()?.strip_prefix(key));
+        let found = elements().find_map(|it| it.rsplit(' ').next()?.strip_prefix(key));
         found.map(|it| it.trim_matches(['<', '>']))
     };
     let mut session = Logged::new(protocol, value("rip=").and_then(|it| it.parse().ok()));
     session.server = value("lip=")
         .and_then(|it| it.parse().ok())
         .map(|it| (it, 0));
-    let tls = elements.iter().find(|it| it.starts_with("TLS"));
+    let tls = elements().find(|it| it.starts_with("TLS"));
     let is_local = session.client.is_some() && session.client == session.server.map(|it| it.0);
     let is_handshake = tls.is_some_and(|it| it.starts_with("TLS handshaking"))
         || rest.contains("during TLS handshake");
@@ -51,11 +50,12 @@ pub(super) fn read(text: &str, teller: &mut Teller) -> bool {
         // `TLSv1.3 with cipher X (…)` where %{ssl_security} is logged. STARTTLS and TLS at once look the same here.
         let version = tls.and_then(|it| it.split(' ').next()).unwrap_or_default();
         let suite = tls
-            .and_then(|it| between(it, "with cipher ", " "))
+            .and_then(|it| between(it, "with cipher ", b' '))
             .unwrap_or_default();
-        session.encrypted(Outcome::Encrypted, facts(version, suite));
-        judge(&session, teller);
-    } else if !elements.contains(&"secured") && !is_local {
+        let rating = teller.ratings.rate(version, suite);
+        session.encrypted(Outcome::Encrypted, &rating);
+        teller.faults(&session, &rating);
+    } else if !elements().any(|it| it == "secured") && !is_local {
         let method = value("method=").unwrap_or_default();
         let user = value("user=").unwrap_or_default();
         let tried = ending == Ending::Accepted || rest.contains("auth failed");

@@ -1,8 +1,11 @@
 //! Exim's main log: one line for each message taken in (`<=`) and given on (`=>`, `->`), with `P=`, `X=`, `A=`; and lines about TLS that failed.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::{Logged, Teller, civil_time, facts, judge};
+use super::ratings::Rating;
+use super::time::{civil_time, nanoseconds};
+use super::{Logged, Teller, behind};
 use crate::watch::event::Outcome;
 use crate::watch::login::Ending;
 use crate::watch::notes::Protocol;
@@ -14,15 +17,12 @@ pub(super) fn time(line: &str) -> Option<(u64, &str)> {
     let is_date = date.len() == 10 && date.as_bytes().get(4) == Some(&b'-');
     let is_clock = clock.as_bytes().get(2) == Some(&b':');
     (is_date && is_clock).then_some(())?;
-    let seconds = civil_time(date, clock.get(..8)?)?;
+    let seconds = civil_time(date.as_bytes(), clock.as_bytes().get(..8)?)?;
     let zone = rest
         .strip_prefix(['+', '-'])
         .and_then(|it| it.split_once(' '));
     let rest = zone.map_or(rest, |it| it.1);
-    Some((
-        u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?,
-        rest,
-    ))
+    Some((nanoseconds(seconds)?, rest))
 }
 
 pub(super) fn read(text: &str, teller: &mut Teller) -> bool {
@@ -50,7 +50,7 @@ pub(super) fn read(text: &str, teller: &mut Teller) -> bool {
             "DANE did not verify the server",
         ),
     ] {
-        if text.contains(mark) {
+        if behind(text, mark).is_some() {
             let mut session = Logged::new(Protocol::Smtp, host);
             session.outcome = Outcome::Failed;
             teller.finding(id, &session, evidence);
@@ -80,10 +80,14 @@ fn value<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
     words.iter().find_map(|it| it.strip_prefix(key))
 }
 
-fn tls(words: &[&str]) -> Option<crate::watch::tls::TlsFacts> {
+fn tls(words: &[&str], teller: &mut Teller) -> Option<Arc<Rating>> {
     let mut parts = value(words, "X=")?.split(':');
     let version = parts.next().unwrap_or_default();
-    Some(facts(version, parts.next().unwrap_or_default()))
+    Some(
+        teller
+            .ratings
+            .rate(version, parts.next().unwrap_or_default()),
+    )
 }
 
 fn taken_in(words: &[&str], host: Option<IpAddr>, teller: &mut Teller) {
@@ -92,7 +96,7 @@ fn taken_in(words: &[&str], host: Option<IpAddr>, teller: &mut Teller) {
         return;
     };
     let mut session = Logged::new(Protocol::Smtp, Some(host));
-    if let Some(facts) = tls(words) {
+    if let Some(rating) = tls(words, teller) {
         let at_once = protocol.starts_with("smtps") || protocol.starts_with("ssmtp");
         session.encrypted(
             if at_once {
@@ -100,9 +104,9 @@ fn taken_in(words: &[&str], host: Option<IpAddr>, teller: &mut Teller) {
             } else {
                 Outcome::Upgraded
             },
-            facts,
+            &rating,
         );
-        judge(&session, teller);
+        teller.faults(&session, &rating);
     } else {
         if let Some(login) = value(words, "A=") {
             // `A=driver:name`; the driver's name is the administrator's choice.
@@ -132,9 +136,9 @@ fn given_on(words: &[&str], host: Option<IpAddr>, teller: &mut Teller) {
     };
     let mut session = Logged::new(Protocol::Smtp, None);
     session.server = Some((host, 25));
-    if let Some(facts) = tls(words) {
-        session.encrypted(Outcome::Upgraded, facts);
-        judge(&session, teller);
+    if let Some(rating) = tls(words, teller) {
+        session.encrypted(Outcome::Upgraded, &rating);
+        teller.faults(&session, &rating);
         if value(words, "CV=") == Some("no") {
             // Opportunistic: told in the session, no finding.
             return teller.session(session);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Logged, Teller, facts, judge};
+use super::{Logged, Teller};
 use crate::watch::event::Outcome;
 use crate::watch::login::Ending;
 use crate::watch::notes::Protocol;
@@ -18,11 +18,14 @@ pub(super) fn read(line: &str, teller: &mut Teller) -> bool {
     let service = text("service").unwrap_or_default();
     let protocol = match service {
         it if it.contains("imap") => Protocol::Imap,
+        it if it.contains("sieve") => Protocol::Sieve,
         it if it.contains("pop") => Protocol::Pop3,
         it if it.contains("smtp") || it.contains("submission") => Protocol::Smtp,
         _ => return false,
     };
-    teller.time = text("time").and_then(super::iso_time).unwrap_or_default();
+    teller.time = text("time")
+        .and_then(super::time::iso_time)
+        .unwrap_or_default();
     let mut session = Logged::new(protocol, text("client").and_then(|it| it.parse().ok()));
     let end = text("end").unwrap_or_default();
     if let Some(tls) = value.get("tls").filter(|it| !it.is_null()) {
@@ -33,8 +36,9 @@ pub(super) fn read(line: &str, teller: &mut Teller) -> bool {
         } else {
             Outcome::Upgraded
         };
-        session.encrypted(outcome, facts(word("version"), word("suite")));
-        judge(&session, teller);
+        let rating = teller.ratings.rate(word("version"), word("suite"));
+        session.encrypted(outcome, &rating);
+        teller.faults(&session, &rating);
     } else {
         if let Some(account) = text("account") {
             teller.login(

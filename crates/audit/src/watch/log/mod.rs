@@ -11,9 +11,15 @@ mod dovecot;
 mod exim;
 mod gatepost;
 mod postfix;
+mod quick;
+mod ratings;
+mod time;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use self::quick::{Entry, Heads, Program};
+use self::ratings::Ratings;
 use super::event::{Ends, Event, Finding, Outcome, Session};
 use super::login::{Ending, Login, Mechanism, Shown};
 use super::notes::{Protocol, Upgrade};
@@ -41,9 +47,12 @@ pub struct Counters {
 pub struct LogWatcher {
     teller: Teller,
     postfix: postfix::Postfix,
+    heads: Heads,
     counters: Counters,
     /// A line whose end has not come.
     begun: Vec<u8>,
+    /// Every line goes the long way, and nothing is remembered of heads: for tests that compare.
+    is_thorough: bool,
 }
 
 /// What the formats write to.
@@ -55,16 +64,7 @@ struct Teller {
     file: u32,
     line: u64,
     time: u64,
-}
-
-/// A line, taken apart.
-#[derive(Debug, Clone, Copy)]
-struct Entry<'a> {
-    /// Program and process as they stand there.
-    tag: &'a str,
-    program: &'a str,
-    process: &'a str,
-    text: &'a str,
+    ratings: Ratings,
 }
 
 /// A session as a log tells it.
@@ -75,7 +75,7 @@ struct Logged {
     server: Option<(IpAddr, u16)>,
     outcome: Outcome,
     upgrade: Upgrade,
-    tls: Option<Box<TlsFacts>>,
+    tls: Option<Arc<TlsFacts>>,
     /// Logins, mails sent, mails read in clear.
     in_clear: [u32; 3],
 }
@@ -92,10 +92,13 @@ impl LogWatcher {
                 file: 0,
                 line: 0,
                 time: 0,
+                ratings: Ratings::default(),
             },
             postfix: postfix::Postfix::default(),
+            heads: Heads::default(),
             counters: Counters::default(),
             begun: Vec::new(),
+            is_thorough: false,
         }
     }
 
@@ -149,14 +152,27 @@ impl LogWatcher {
         self.counters.lines += 1;
         self.teller.line += 1;
         let line = line.get(..LONGEST).unwrap_or(line);
-        // Nearly every line is sound, and told so faster than it is mended.
-        let is_known = match std::str::from_utf8(line) {
-            Ok(text) => self.known(text),
-            Err(_) => self.known(&String::from_utf8_lossy(line)),
+        let entry = if self.is_thorough {
+            None
+        } else {
+            self.heads.read(line)
+        };
+        let is_known = match entry {
+            Some(Entry {
+                program: Program::Idle,
+                ..
+            }) => false,
+            Some(entry) => self.entry(entry, 0),
+            None => self.known(line),
         };
         if !is_known {
             self.counters.unknown += 1;
         }
+    }
+
+    /// Forgets the line whose end has not come, and says how many octets of it there were: who keeps the place goes on before them.
+    pub fn forget_begun(&mut self) -> usize {
+        std::mem::take(&mut self.begun).len()
     }
 
     /// No more will come.
@@ -168,112 +184,76 @@ impl LogWatcher {
         self.postfix.finish(&mut self.teller);
     }
 
-    fn known(&mut self, line: &str) -> bool {
-        if line.starts_with('{') {
-            return gatepost::read(line, &mut self.teller);
+    /// The long way: every format in turn.
+    fn known(&mut self, line: &[u8]) -> bool {
+        if line.starts_with(b"{") {
+            return gatepost::read(&String::from_utf8_lossy(line), &mut self.teller);
         }
-        let is_date = line.starts_with(|it: char| it.is_ascii_digit());
-        if is_date && let Some((time, rest)) = exim::time(line) {
+        if line.get(10) == Some(&b' ')
+            && let Some((time, rest)) = exim::time(&String::from_utf8_lossy(line))
+        {
             self.teller.time = time;
             return exim::read(rest, &mut self.teller);
         }
-        let Some((time, entry)) = syslog(line) else {
+        let (time, rest) = if quick::has_short_time(line) {
+            let rest = line.get(16..).unwrap_or_default();
+            let host = memchr::memchr(b' ', rest).and_then(|at| rest.get(at + 1..));
+            // The short form has no year, so no time is told.
+            (0, host.unwrap_or_default())
+        } else if let Some((time, rest)) = iso_head(line) {
+            (time, rest)
+        } else {
             return false;
         };
-        self.teller.time = time;
-        if entry.program.starts_with("dovecot") {
-            return dovecot::read(entry.text, &mut self.teller);
+        let mut none = Heads::default();
+        let heads = if self.is_thorough {
+            &mut none
+        } else {
+            &mut self.heads
+        };
+        match heads.entry(rest) {
+            Some(entry) => self.entry(entry, time),
+            None => false,
         }
-        match entry.program.split_once('/') {
-            Some((name, _)) if name.starts_with("postfix") => {
-                self.postfix.read(entry, &mut self.teller)
+    }
+
+    fn entry(&mut self, entry: Entry<'_>, time: u64) -> bool {
+        if entry.program == Program::Idle {
+            return false;
+        }
+        self.teller.time = time;
+        // Nearly every line is sound, and told so faster than it is mended.
+        let mended;
+        let text = if let Ok(text) = std::str::from_utf8(entry.text) {
+            text
+        } else {
+            mended = String::from_utf8_lossy(entry.text).into_owned();
+            &mended
+        };
+        let teller = &mut self.teller;
+        match entry.program {
+            Program::Server { is_wrapped } => {
+                self.postfix.server(entry.place, is_wrapped, text, teller)
             }
-            _ => false,
+            Program::Client => self.postfix.client(entry.place, text, teller),
+            Program::Dovecot => dovecot::read(text, teller),
+            Program::Idle => false,
         }
     }
 }
 
-/// `Nov 26 18:00:00 host program[1]: text` or `2026-11-26T18:00:00.1+00:00 host program[1]: text`. The short form has no year, so no time is told.
-fn syslog(line: &str) -> Option<(u64, Entry<'_>)> {
-    let (time, rest) = if has_short_time(line.as_bytes()) {
-        (0, line.get(16..)?)
-    } else {
-        let (first, rest) = cut(line, b' ')?;
-        (iso_time(first)?, rest)
-    };
-    let (_, rest) = cut(rest, b' ')?;
-    let (tag, text) = cut(rest, b':')?;
-    let text = text.strip_prefix(' ')?;
-    let (program, process) = match cut(tag, b'[') {
-        Some((program, process)) => (program, process.trim_end_matches(']')),
-        None => (tag, ""),
-    };
-    let entry = Entry {
-        tag,
-        program,
-        process,
-        text,
-    };
-    Some((time, entry))
-}
-
-/// Whether a line begins as `Nov 26 18:00:00 `.
-fn has_short_time(line: &[u8]) -> bool {
-    let marks = [(3, b' '), (6, b' '), (9, b':'), (12, b':'), (15, b' ')];
-    marks.iter().all(|(at, mark)| line.get(*at) == Some(mark))
+/// What stands behind the time and the host, when a line begins as `2026-11-26T18:00:00.1+00:00 host program[1]: text`.
+fn iso_head(line: &[u8]) -> Option<(u64, &[u8])> {
+    let (first, rest) = line.split_at(memchr::memchr(b' ', line)?);
+    let time = time::iso_time(std::str::from_utf8(first).ok()?)?;
+    let rest = rest.get(1..)?;
+    Some((time, rest.get(memchr::memchr(b' ', rest)? + 1..)?))
 }
 
 /// What stands before and behind the first of this octet, which is ASCII. A line has many of them, so this is where the time goes.
 fn cut(text: &str, at: u8) -> Option<(&str, &str)> {
     let place = memchr::memchr(at, text.as_bytes())?;
     Some((text.get(..place)?, text.get(place + 1..)?))
-}
-
-/// RFC 3339, to the second, in nanoseconds since 1970.
-fn iso_time(text: &str) -> Option<u64> {
-    let (date, time) = text.split_once('T')?;
-    let clock = time.get(..8)?;
-    let local = civil_time(date, clock)?;
-    let zone = time.rfind(['+', '-']).and_then(|at| time.get(at..));
-    let Some(zone) = zone else {
-        return u64::try_from(local).ok()?.checked_mul(1_000_000_000);
-    };
-    let sign = if zone.starts_with('-') { -1 } else { 1 };
-    let digits: String = zone.chars().filter(char::is_ascii_digit).collect();
-    let hours: i64 = digits.get(..2)?.parse().ok()?;
-    let minutes: i64 = digits.get(2..4).map_or(Some(0), |it| it.parse().ok())?;
-    let seconds = local - sign * (hours * 3600 + minutes * 60);
-    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)
-}
-
-/// `2026-11-26` and `18:00:00` in seconds since 1970.
-fn civil_time(date: &str, clock: &str) -> Option<i64> {
-    let number = |text: Option<&str>| text.and_then(|it| it.parse::<i64>().ok());
-    let mut parts = date.split('-');
-    let (year, month, day) = (
-        number(parts.next())?,
-        number(parts.next())?,
-        number(parts.next())?,
-    );
-    let mut parts = clock.split(':');
-    let (hour, minute, second) = (
-        number(parts.next())?,
-        number(parts.next())?,
-        number(parts.next())?,
-    );
-    let fits = (1970..3000).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
-    fits.then_some(())?;
-    // Days since 1970 by the same rule that writes dates.
-    let (year, month) = if month > 2 {
-        (year, month - 3)
-    } else {
-        (year - 1, month + 9)
-    };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * month + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    let days = era * 146_097 + day_of_era - 719_468;
-    Some(days * 86_400 + hour * 3600 + minute * 60 + second)
 }
 
 impl Teller {
@@ -328,6 +308,7 @@ impl Teller {
                     Protocol::Smtp => "W101",
                     Protocol::Imap => "W102",
                     Protocol::Pop3 => "W103",
+                    Protocol::Sieve => "W108",
                 };
                 (id, None, Shown::Password)
             }
@@ -383,18 +364,6 @@ impl Logged {
         }
     }
 
-    /// TLS was up, at once or after STARTTLS.
-    fn encrypted(&mut self, outcome: Outcome, facts: TlsFacts) {
-        self.outcome = outcome;
-        if outcome == Outcome::Upgraded {
-            self.upgrade = Upgrade::Accepted;
-        }
-        self.tls = Some(Box::new(TlsFacts {
-            is_established: true,
-            ..facts
-        }));
-    }
-
     /// Whether nothing of it was on a wire.
     fn is_local(&self) -> bool {
         let peer = self.client.or(self.server.map(|it| it.0));
@@ -413,78 +382,15 @@ impl Logged {
     }
 }
 
-/// What a log says of TLS: `TLSv1.3` and a suite as OpenSSL names it.
-fn facts(version: &str, suite: &str) -> TlsFacts {
-    let number = match version {
-        "TLSv1.3" | "TLS1.3" => Some(0x0304),
-        "TLSv1.2" | "TLS1.2" => Some(0x0303),
-        "TLSv1.1" | "TLS1.1" => Some(0x0302),
-        "TLSv1" | "TLSv1.0" | "TLS1" | "TLS1.0" => Some(0x0301),
-        "SSLv3" | "SSL3" => Some(0x0300),
-        _ => None,
-    };
-    let is_name = suite.len() <= 64
-        && suite
-            .bytes()
-            .all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'));
-    TlsFacts {
-        version: number,
-        suite_name: is_name.then(|| suite.to_owned()),
-        ..TlsFacts::default()
-    }
-}
-
-/// Versions and suites that should not be.
-fn judge(session: &Logged, teller: &mut Teller) {
-    let Some(tls) = &session.tls else {
-        return;
-    };
-    match tls.version {
-        Some(0x0300) => teller.tell(
-            "W501",
-            Some(Severity::High),
-            session,
-            "SSL 3.0".into(),
-            None,
-        ),
-        Some(0x0301) => teller.tell(
-            "W501",
-            Some(Severity::Medium),
-            session,
-            "TLS 1.0".into(),
-            None,
-        ),
-        Some(0x0302) => teller.tell(
-            "W501",
-            Some(Severity::Medium),
-            session,
-            "TLS 1.1".into(),
-            None,
-        ),
-        _ => {}
-    }
-    let name = tls.suite_name.as_deref().unwrap_or_default();
-    let has = |words: &[&str]| words.iter().any(|it| name.contains(it));
-    if has(&[
-        "RC4", "NULL", "EXP-", "EXPORT", "ADH-", "AECDH-", "_anon_", "DES-CBC-", "DES_CBC_",
-    ]) && !has(&["DES-CBC3", "3DES"])
-    {
-        teller.finding("W502", session, name);
-    } else if has(&["DES-CBC3", "3DES"]) {
-        teller.tell(
-            "W502",
-            Some(Severity::Medium),
-            session,
-            name.to_owned(),
-            None,
-        );
-    }
-}
-
 /// What stands between two marks.
-fn between<'a>(text: &'a str, from: &str, to: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(from)?;
-    rest.split_once(to).map(|it| it.0)
+fn between<'a>(text: &'a str, from: &str, to: u8) -> Option<&'a str> {
+    behind(text, from).and_then(|it| cut(it, to)).map(|it| it.0)
+}
+
+/// What stands behind a mark.
+fn behind<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
+    let at = memchr::memmem::find(text.as_bytes(), mark.as_bytes())?;
+    text.get(at + mark.len()..)
 }
 
 /// The address in `name[192.0.2.1]` or `name [192.0.2.1]:25`.

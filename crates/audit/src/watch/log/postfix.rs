@@ -4,8 +4,10 @@
 //! word `tls=` of Postfix 3.11 decides; without it an unencrypted one is claimed only of logs that tell TLS connections at all.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{Entry, Logged, MOST_OPEN, Teller, between, bracketed, cut, facts, judge};
+use super::quick::Place;
+use super::{Logged, MOST_OPEN, Teller, behind, between, bracketed, cut};
 use crate::watch::event::Outcome;
 use crate::watch::login::Ending;
 use crate::watch::notes::{Protocol, Upgrade};
@@ -16,30 +18,43 @@ struct Open {
     session: Logged,
     is_wrapped: bool,
     has_tls: bool,
-    /// Mechanism, hidden name and ending of logins, until it is known whether TLS was up.
+    /// Mechanism, name and ending of logins, until it is known whether TLS was up.
     logins: Vec<(String, String, Ending)>,
     mails: u32,
 }
 
+/// Mixes the two numbers of a [`Place`]. They are the system's own, so nobody chooses them to collide.
+#[derive(Debug, Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, octets: &[u8]) {
+        for octet in octets {
+            self.write_u32(u32::from(*octet));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0.rotate_left(26) ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+type Places<T> = HashMap<Place, T, BuildHasherDefault<Mix>>;
+
 /// The state machine.
 #[derive(Debug, Default)]
 pub(super) struct Postfix {
-    servers: HashMap<Box<str>, Open>,
+    servers: Places<Open>,
     /// Where a process of the client has TLS: the peer in its words.
-    clients: HashMap<String, (String, Logged)>,
+    clients: Places<(String, Logged)>,
     tells_tls: bool,
 }
 
 impl Postfix {
-    pub(super) fn read(&mut self, entry: Entry<'_>, teller: &mut Teller) -> bool {
-        let service = entry.program.rsplit('/').next().unwrap_or_default();
-        match service {
-            "smtpd" => self.server(entry, teller),
-            "smtp" | "lmtp" => self.client(entry, teller),
-            _ => false,
-        }
-    }
-
     pub(super) fn finish(&mut self, teller: &mut Teller) {
         for (_, open) in std::mem::take(&mut self.servers) {
             // Its end was not seen, so whether TLS came later is not known.
@@ -49,8 +64,13 @@ impl Postfix {
         }
     }
 
-    fn server(&mut self, entry: Entry<'_>, teller: &mut Teller) -> bool {
-        let text = entry.text;
+    pub(super) fn server(
+        &mut self,
+        place: Place,
+        is_wrapped: bool,
+        text: &str,
+        teller: &mut Teller,
+    ) -> bool {
         if let Some(peer) = text.strip_prefix("connect from ") {
             if self.servers.len() >= MOST_OPEN {
                 self.servers.clear();
@@ -59,66 +79,62 @@ impl Postfix {
             session.upgrade = Upgrade::Unknown;
             let open = Open {
                 session,
-                is_wrapped: ["smtps", "submissions", "465"]
-                    .iter()
-                    .any(|it| entry.program.contains(it)),
+                is_wrapped,
                 has_tls: false,
                 logins: Vec::new(),
                 mails: 0,
             };
-            self.servers.insert(entry.tag.into(), open);
+            self.servers.insert(place, open);
             return true;
         }
         if text.starts_with("disconnect from ") {
-            if let Some(open) = self.servers.remove(entry.tag) {
+            if let Some(open) = self.servers.remove(&place) {
                 close(open, text, teller);
             }
             return true;
         }
-        let Some(open) = self.servers.get_mut(entry.tag) else {
-            return false;
-        };
-        said(open, text, teller)
+        match self.servers.get_mut(&place) {
+            Some(open) => said(open, text, teller),
+            None => false,
+        }
     }
 
-    fn client(&mut self, entry: Entry<'_>, teller: &mut Teller) -> bool {
-        let text = entry.text;
-        if let Some((_, rest)) = text.split_once("TLS connection established to ") {
+    pub(super) fn client(&mut self, place: Place, text: &str, teller: &mut Teller) -> bool {
+        let established =
+            cut(text, b' ').and_then(|it| it.1.strip_prefix("TLS connection established to "));
+        if let Some(rest) = established {
             self.tells_tls = true;
             let (peer, rest) = rest.split_once(": ").unwrap_or((rest, ""));
             let mut session = delivery(peer);
-            let version = rest.split(' ').next().unwrap_or_default();
-            let suite = between(rest, "with cipher ", " ").unwrap_or_default();
-            session.encrypted(Outcome::Upgraded, facts(version, suite));
-            judge(&session, teller);
+            let (version, suite) = version_and_suite(rest);
+            let rating = teller.ratings.rate(version, suite);
+            session.encrypted(Outcome::Upgraded, &rating);
+            teller.faults(&session, &rating);
             if self.clients.len() >= MOST_OPEN {
                 self.clients.clear();
             }
-            self.clients
-                .insert(entry.process.to_owned(), (peer.to_owned(), session));
+            self.clients.insert(place, (peer.to_owned(), session));
             return true;
         }
-        if let Some(relay) = between(text, "relay=", ",") {
-            return self.delivered(entry, relay, teller);
+        if let Some(relay) = between(text, "relay=", b',') {
+            return self.delivered(place, text, relay, teller);
         }
-        let session = delivery(text);
         for (mark, id, evidence) in TROUBLES {
-            if text.contains(mark) {
-                teller.finding(id, &session, *evidence);
+            if behind(text, mark).is_some() {
+                teller.finding(id, &delivery(text), *evidence);
                 return true;
             }
         }
         false
     }
 
-    fn delivered(&mut self, entry: Entry<'_>, relay: &str, teller: &mut Teller) -> bool {
-        let text = entry.text;
+    fn delivered(&mut self, place: Place, text: &str, relay: &str, teller: &mut Teller) -> bool {
         if relay == "none" || relay == "local" {
             return true;
         }
-        let tls = between(text, " tls=", ",");
-        let peer = self.clients.get(entry.process).filter(|it| it.0 == relay);
-        let is_sent = text.contains("status=sent");
+        let tls = between(text, " tls=", b',');
+        let peer = self.clients.get(&place).filter(|it| it.0 == relay);
+        let is_sent = behind(text, "status=sent").is_some();
         if let Some(word) = tls {
             let session = peer.map_or_else(|| delivery(relay), |it| it.1.clone());
             return delivered_by_word(word, session, is_sent, teller);
@@ -128,7 +144,7 @@ impl Postfix {
             return true;
         }
         // A connection that was opened by another process may have TLS all the same.
-        let is_reused = text.contains("conn_use=");
+        let is_reused = behind(text, "conn_use=").is_some();
         if is_sent && self.tells_tls && !is_reused && relay.contains(']') {
             sent_in_clear(delivery(relay), "a mail was delivered without TLS", teller);
         }
@@ -215,7 +231,7 @@ fn delivered_by_word(word: &str, mut session: Logged, is_sent: bool, teller: &mu
             teller.finding("W505", &session, evidence);
         }
         if session.tls.is_none() {
-            session.encrypted(Outcome::Upgraded, facts("", ""));
+            session.encrypted(Outcome::Upgraded, &teller.ratings.rate("", ""));
         }
         teller.session(session);
     }
@@ -244,17 +260,16 @@ fn said(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
     let trust =
         cut(text, b' ').and_then(|it| it.1.strip_prefix("TLS connection established from "));
     if let Some(rest) = trust {
-        let rest = rest.split_once(": ").map_or("", |it| it.1);
-        let version = rest.split(' ').next().unwrap_or_default();
-        let suite = between(rest, "with cipher ", " ").unwrap_or_default();
+        let (version, suite) = version_and_suite(behind(rest, ": ").unwrap_or_default());
         let outcome = if open.is_wrapped {
             Outcome::Encrypted
         } else {
             Outcome::Upgraded
         };
         open.has_tls = true;
-        open.session.encrypted(outcome, facts(version, suite));
-        judge(&open.session, teller);
+        let rating = teller.ratings.rate(version, suite);
+        open.session.encrypted(outcome, &rating);
+        teller.faults(&open.session, &rating);
     } else if cut(text, b':').is_some_and(|it| it.1.starts_with(" client=")) {
         open.mails += 1;
         if let Some(mechanism) = word(text, "sasl_method=") {
@@ -262,49 +277,73 @@ fn said(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
             open.logins
                 .push((mechanism.to_owned(), user.to_owned(), Ending::Accepted));
         }
-    } else if text.contains("SASL ") && text.contains(" authentication failed") {
-        let mechanism = between(text, "SASL ", " authentication failed").unwrap_or_default();
-        let user = word(text, "sasl_username=").unwrap_or_default();
-        open.logins
-            .push((mechanism.to_owned(), user.to_owned(), Ending::Rejected));
+    } else {
+        return trouble(open, text, teller);
+    }
+    true
+}
+
+/// What smtpd says when something does not go well. Each stands at the head of its line; what a client said may stand behind it.
+fn trouble(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
+    let warning = text.strip_prefix("warning: ");
+    if let Some(rest) = text.strip_prefix("improper command pipelining after ") {
+        if rest.starts_with("STARTTLS") {
+            teller.finding("W304", &open.session, "commands behind STARTTLS");
+        } else {
+            teller.finding("W602", &open.session, "commands where none may stand");
+        }
     } else if text.starts_with("SSL_accept error from ")
         || text.starts_with("lost connection after STARTTLS")
     {
         open.session.outcome = Outcome::Failed;
         teller.finding("W303", &open.session, "the handshake failed");
-    } else if text.contains("improper command pipelining after STARTTLS") {
-        teller.finding("W304", &open.session, "commands behind STARTTLS");
-    } else if text.contains("improper command pipelining after ") {
-        teller.finding("W602", &open.session, "commands where none may stand");
-    } else if text.contains("non-SMTP command from ") {
+    } else if warning
+        .unwrap_or(text)
+        .starts_with("non-SMTP command from ")
+    {
         teller.finding("W402", &open.session, "what is no SMTP");
+    } else if let Some(rest) = warning.and_then(|it| behind(it, "]: SASL "))
+        && let Some((mechanism, rest)) = cut(rest, b' ')
+        && rest.starts_with("authentication failed")
+    {
+        let user = word(rest, "sasl_username=").unwrap_or_default();
+        open.logins
+            .push((mechanism.to_owned(), user.to_owned(), Ending::Rejected));
     } else {
         return false;
     }
     true
 }
 
+/// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)`.
+fn version_and_suite(text: &str) -> (&str, &str) {
+    let (version, rest) = cut(text, b' ').unwrap_or((text, ""));
+    let suite = rest.strip_prefix("with cipher ").unwrap_or_default();
+    (version, cut(suite, b' ').map_or(suite, |it| it.0))
+}
+
 /// `key=value`, the value up to a comma or a space.
 fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(key)?;
-    rest.split([',', ' ']).next()
+    behind(text, key)?.split([',', ' ']).next()
 }
 
 fn close(mut open: Open, text: &str, teller: &mut Teller) {
     // `starttls=1` was carried out, `starttls=0/1` was refused or failed.
-    let counted = word(text, " starttls=").unwrap_or_default();
+    let counted = behind(text, " starttls=").map_or("", |it| cut(it, b' ').map_or(it, |it| it.0));
     let came_up = counted
         .split('/')
         .next()
         .is_some_and(|it| !it.is_empty() && it != "0");
     if came_up && !open.has_tls {
-        open.session.encrypted(Outcome::Upgraded, facts("", ""));
+        open.session
+            .encrypted(Outcome::Upgraded, &teller.ratings.rate("", ""));
     } else if counted.starts_with("0/") && open.session.outcome == Outcome::Clear && open.mails == 0
     {
         open.session.outcome = Outcome::Failed;
         open.session.upgrade = Upgrade::Refused;
     } else if open.is_wrapped && !open.has_tls && open.session.outcome == Outcome::Clear {
-        open.session.encrypted(Outcome::Encrypted, facts("", ""));
+        open.session
+            .encrypted(Outcome::Encrypted, &teller.ratings.rate("", ""));
     }
     if open.session.outcome == Outcome::Clear {
         for (mechanism, user, ending) in std::mem::take(&mut open.logins) {

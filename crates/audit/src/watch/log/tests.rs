@@ -2,19 +2,42 @@ use super::*;
 
 /// What a log says: the rules with their evidence, and the outcomes.
 fn read(log: &str) -> (Vec<(&'static str, String)>, Vec<&'static str>, Counters) {
-    let mut watcher = LogWatcher::new(Privacy::new([1; 32], false));
-    for line in log.lines().map(str::trim_start).filter(|it| !it.is_empty()) {
-        watcher.line(line.as_bytes());
-    }
-    watcher.finish();
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim_start)
+        .filter(|it| !it.is_empty())
+        .collect();
+    let (events, counters) = told(&lines, LogWatcher::new(Privacy::new([1; 32], false)));
+    // Whatever a test reads is read the long way too: what is told must be the same.
+    let mut thorough = LogWatcher::new(Privacy::new([1; 32], false));
+    thorough.is_thorough = true;
+    let (slow_events, slow_counters) = told(&lines, thorough);
+    assert_eq!(printed(&events), printed(&slow_events), "{log}");
+    assert_eq!(counters, slow_counters, "{log}");
     let (mut findings, mut outcomes) = (Vec::new(), Vec::new());
-    for event in watcher.take_events() {
+    for event in events {
         match event {
             Event::Finding(it) => findings.push((it.id, it.evidence)),
             Event::Session(it) => outcomes.push(it.outcome.word()),
         }
     }
-    (findings, outcomes, watcher.counters())
+    (findings, outcomes, counters)
+}
+
+fn told(lines: &[&str], mut watcher: LogWatcher) -> (Vec<Event>, Counters) {
+    for line in lines {
+        watcher.line(line.as_bytes());
+    }
+    watcher.finish();
+    (watcher.take_events(), watcher.counters())
+}
+
+fn printed(events: &[Event]) -> Vec<String> {
+    let lines = events.iter().map(|it| match it {
+        Event::Finding(it) => it.as_json("f").to_string(),
+        Event::Session(it) => it.as_json("f").to_string(),
+    });
+    lines.collect()
 }
 
 fn ids(log: &str) -> Vec<&'static str> {
@@ -176,6 +199,99 @@ fn logins_at_dovecot() {
 }
 
 #[test]
+fn the_short_way_tells_what_the_long_way_tells() {
+    // Heads of every kind, more programs than are remembered, ends of lines that are missing, octets that are no UTF-8, both forms of time.
+    let clear = [
+        "connect from pc.example.org[192.0.2.7]",
+        "4AB: client=pc.example.org[192.0.2.7], sasl_method=LOGIN, sasl_username=anna",
+        "disconnect from pc.example.org[192.0.2.7] ehlo=1 auth=1 mail=1 rcpt=1 data=1 quit=1 commands=6",
+    ];
+    let tls = [
+        "connect from pc.example.org[192.0.2.8]",
+        "Anonymous TLS connection established from pc.example.org[192.0.2.8]: TLSv1 with cipher DES-CBC3-SHA (168/168 bits)",
+        "disconnect from pc.example.org[192.0.2.8] ehlo=2 starttls=1 quit=1 commands=4",
+    ];
+    let mut log = String::new();
+    for (number, head) in [
+        "Nov 26 18:00:00 mx postfix",
+        "2026-11-26T18:00:00.123456+01:00 mx postfix",
+        "2026-11-26T18:00:00Z mx postfix-out",
+    ]
+    .iter()
+    .enumerate()
+    {
+        for program in 0..20 {
+            let mut line = |text: &str| {
+                log.push_str(text);
+                log.push('\n');
+            };
+            line(&format!("{head}/qmgr[77]: 4AB: removed"));
+            line(&format!(
+                "Nov 26 18:00:00 mx cron{program}[5]: (root) CMD (true)"
+            ));
+            line("Nov 26 18:00:00 mx kernel: eth0: link up");
+            for text in clear.iter().chain(&tls) {
+                line(&format!(
+                    "{head}/in{program}/smtpd[{}]: {text}",
+                    number + 10
+                ));
+                line(&format!(
+                    "{head}/smtps{program}/smtpd[{}]: {text}",
+                    number + 10
+                ));
+            }
+            line(&format!("{head}/smtpd[x]: {}", clear[0]));
+            line(&format!("{head}/smtpd[5] {}", clear[0]));
+        }
+    }
+    let (findings, _, counters) = read(&log);
+    let count = |id: &str| findings.iter().filter(|it| it.0 == id).count();
+    assert_eq!((count("W101"), count("W202")), (60, 60));
+    assert_eq!((count("W501"), count("W502")), (120, 120));
+    assert_eq!(counters.unknown, 60 * 5);
+}
+
+#[test]
+fn sessions_of_two_services_with_one_process_number_stay_apart() {
+    let log = "
+        Nov 26 18:00:00 mx postfix/smtpd[11]: connect from pc.example.org[192.0.2.7]
+        Nov 26 18:00:00 mx postfix-two/smtpd[11]: connect from tls.example.org[192.0.2.8]
+        Nov 26 18:00:01 mx postfix-two/smtpd[11]: Anonymous TLS connection established from tls.example.org[192.0.2.8]: TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)
+        Nov 26 18:00:02 mx postfix/smtpd[11]: 4AB: client=pc.example.org[192.0.2.7]
+        Nov 26 18:00:03 mx postfix/smtpd[11]: disconnect from pc.example.org[192.0.2.7] ehlo=1 mail=1 commands=2
+        Nov 26 18:00:03 mx postfix-two/smtpd[11]: disconnect from tls.example.org[192.0.2.8] ehlo=2 starttls=1 commands=3";
+    let (findings, outcomes, _) = read(log);
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(outcomes, ["Clear", "upgraded"]);
+}
+
+#[test]
+fn managesieve_is_a_protocol_of_its_own() {
+    let login = "Nov 26 18:00:00 mx dovecot: managesieve-login: Login: user=<anna>, method=PLAIN, rip=192.0.2.7, lip=198.51.100.1, mpid=5, session=<abc>";
+    let mut watcher = LogWatcher::new(Privacy::new([1; 32], false));
+    watcher.line(login.as_bytes());
+    let text = printed(&watcher.take_events()).join("\n");
+    assert!(
+        text.contains("\"W108\"") && text.contains("\"managesieve\""),
+        "{text}"
+    );
+    assert!(!text.contains("\"imap\""), "{text}");
+    assert_eq!(
+        ids(&login.replace("session=", "TLS, session=")),
+        Vec::<&str>::new()
+    );
+}
+
+#[test]
+fn what_a_client_says_is_not_taken_for_the_servers_words() {
+    let log = "
+        Nov 26 18:00:00 mx postfix/smtpd[11]: connect from pc.example.org[192.0.2.7]
+        Nov 26 18:00:01 mx postfix/smtpd[11]: NOQUEUE: reject: RCPT from pc.example.org[192.0.2.7]: 550 5.1.1 <non-SMTP command from x>: no; helo=<improper command pipelining after STARTTLS>
+        Nov 26 18:00:03 mx postfix/smtpd[11]: disconnect from pc.example.org[192.0.2.7] ehlo=1 mail=1 rcpt=0/1 commands=2/3";
+    assert_eq!(ids(log), Vec::<&str>::new());
+}
+
+#[test]
 fn messages_of_exim() {
     for (line, expected) in [
         (
@@ -236,16 +352,19 @@ fn sessions_of_gatepost() {
 
 #[test]
 fn times() {
-    assert_eq!(iso_time("1970-01-02T00:00:00Z"), Some(86_400_000_000_000));
     assert_eq!(
-        iso_time("2026-11-26T19:00:00.5+01:00"),
-        iso_time("2026-11-26T18:00:00Z")
+        time::iso_time("1970-01-02T00:00:00Z"),
+        Some(86_400_000_000_000)
     );
     assert_eq!(
-        super::super::event::timestamp(iso_time("2026-11-26T18:00:00Z").unwrap()),
+        time::iso_time("2026-11-26T19:00:00.5+01:00"),
+        time::iso_time("2026-11-26T18:00:00Z")
+    );
+    assert_eq!(
+        super::super::event::timestamp(time::iso_time("2026-11-26T18:00:00Z").unwrap()),
         "2026-11-26T18:00:00.000000Z"
     );
-    assert_eq!(iso_time("yesterday"), None);
+    assert_eq!(time::iso_time("yesterday"), None);
 }
 
 #[test]
