@@ -36,6 +36,8 @@ class TokenServer:
     def __enter__(self):
         for server in self.servers:
             server.daemon_threads = True
+            # A client that does not trust it leaves in the middle of the handshake.
+            server.handle_error = lambda *_: None
             threading.Thread(target=server.serve_forever, daemon=True).start()
         return self
 

@@ -196,6 +196,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
         "SASL mechanisms offered for logins, always inside TLS",
         "Without PLAIN, IMAP's LOGIN and POP3's USER are refused too. Take SCRAM-SHA-256-PLUS out for clients that choose it and then cannot bind to TLS 1.3, such as NeoMutt 2022.",
     ),
+    directive("login.client_ca", Kind::Path, "\"\"", "PEM file of the authorities that vouch for clients' certificates; empty: nobody is asked for one",
+        "A client that shows one is logged in by EXTERNAL as the mail address in it, without a password, on the ports for users. One that does not verify ends the connection. Name a private authority: those of the web vouch for no users. At a gate the upstream must take EXTERNAL from the gate's own client-cert."),
     directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
         "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
     directive("gate.upstreams", Kind::Texts, "[]", "Servers to pass sessions on to, as URLs; empty: the mailboxes are here",

@@ -183,6 +183,8 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         handshakes: count(values, "limits.handshakes"),
         handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
         clear_login: networks(values, "login.clear_networks"),
+        client_ca: Some(PathBuf::from(values.text("login.client_ca")))
+            .filter(|path| !path.as_os_str().is_empty()),
         mechanisms: values
             .list("login.mechanisms")
             .iter()

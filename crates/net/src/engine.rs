@@ -12,9 +12,10 @@
 use std::cell::RefCell;
 
 use gatepost_trust::certificates::Choice;
+use gatepost_trust::client_ca::client_name;
 use gatepost_trust::exporter::{Captured, capture};
 use gatepost_trust::verify::Attempt;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion};
+use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
 use gatepost_wire::tls::names;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
@@ -256,7 +257,14 @@ impl Engine {
         let alpn = connection
             .alpn_protocol()
             .and_then(|id| std::str::from_utf8(id).ok());
+        let client = match &self.kind {
+            Kind::Server(it) => it.peer_certificates().and_then(client_name),
+            // A client knows by other means whom it has verified.
+            Kind::Client(_) => None,
+        };
         Some(TlsFacts {
+            verified: client.as_ref().map(|_| VerifiedBy::Pkix),
+            client: client.map(Into::into),
             version,
             suite: names::suite(suite.into())?,
             group: group.and_then(|group| names::group(group.name().into())),
@@ -264,7 +272,6 @@ impl Engine {
             alpn: alpn.map(Into::into),
             resumed: connection.handshake_kind() == Some(HandshakeKind::Resumed),
             bindings,
-            verified: None,
         })
     }
 

@@ -265,6 +265,7 @@ mod tests {
             service: "imaps",
             client: "127.0.0.1:4711".parse().unwrap(),
             tls: Some(TlsFacts {
+                client: None,
                 version: TlsVersion::Tls13,
                 suite: "TLS_AES_128_GCM_SHA256",
                 group: Some("X25519MLKEM768"),

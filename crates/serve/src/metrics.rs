@@ -233,6 +233,7 @@ mod tests {
             service: "imaps",
             client: "127.0.0.1:1".parse().unwrap(),
             tls: Some(TlsFacts {
+                client: None,
                 version: TlsVersion::Tls13,
                 suite: "TLS_AES_128_GCM_SHA256",
                 group: None,

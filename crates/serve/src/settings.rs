@@ -69,6 +69,8 @@ pub struct Settings {
     pub handshake_time: Duration,
     /// Networks whose clients may log in without TLS.
     pub clear_login: Vec<Network>,
+    /// Authorities that vouch for clients' certificates; none: nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
     /// The mechanisms allowed for logins.
     pub mechanisms: Vec<Mechanism>,
     /// How session lines look.
@@ -90,6 +92,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The mechanisms for logins, with that of certificates where clients are asked for one [SASL-EXT-01] [SVC-08].
+    pub fn login_mechanisms(&self) -> Vec<Mechanism> {
+        let external = self.client_ca.is_some().then_some(Mechanism::External);
+        self.mechanisms.iter().copied().chain(external).collect()
+    }
+
     /// Whether a service is opened: at a gate, if there is an upstream for it.
     pub fn serves(&self, protocol: Protocol) -> bool {
         let fits = |spec: &Spec| {

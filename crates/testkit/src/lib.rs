@@ -29,6 +29,7 @@ pub mod talk;
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.
 pub fn facts() -> TlsFacts {
     TlsFacts {
+        client: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256",
         group: Some("X25519"),

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
 
+use crate::client_ca::ClientCa;
 use crate::identity::{Coverage, Identity, KeyKind};
 pub use crate::profile::ProfileError;
 use crate::profile::{Mode, Service, server_config, ticketer};
@@ -75,6 +76,8 @@ pub struct Asked<'a> {
 pub struct ServiceTls {
     options: Options,
     ticketer: Arc<dyn ProducesTickets>,
+    /// Who vouches for clients, where they are asked for certificates.
+    clients: Option<ClientCa>,
     entries: RwLock<Arc<[Entry]>>,
 }
 
@@ -105,11 +108,21 @@ pub enum NoChoice {
 impl ServiceTls {
     /// Sets up a service with the identities given, the first being the default. None is allowed: TLS is then not ready.
     pub fn new(options: Options, identities: &[Arc<Identity>]) -> Result<Self, ProfileError> {
+        Self::asking(options, identities, None)
+    }
+
+    /// The same for a service that asks clients for certificates of these authorities.
+    pub fn asking(
+        options: Options,
+        identities: &[Arc<Identity>],
+        clients: Option<ClientCa>,
+    ) -> Result<Self, ProfileError> {
         let ticketer = ticketer()?;
-        let entries = build(options, &ticketer, identities)?;
+        let entries = build(options, &ticketer, identities, clients.as_ref())?;
         Ok(Self {
             options,
             ticketer,
+            clients,
             entries: RwLock::new(entries),
         })
     }
@@ -126,7 +139,8 @@ impl ServiceTls {
 
     /// Exchanges the certificates. Connections that are up keep theirs; tickets stay valid.
     pub fn replace(&self, identities: &[Arc<Identity>]) -> Result<(), ProfileError> {
-        let entries = build(self.options, &self.ticketer, identities)?;
+        let clients = self.clients.as_ref();
+        let entries = build(self.options, &self.ticketer, identities, clients)?;
         *self.entries.write().unwrap_or_else(PoisonError::into_inner) = entries;
         Ok(())
     }
@@ -171,9 +185,11 @@ fn build(
     options: Options,
     ticketer: &Arc<dyn ProducesTickets>,
     identities: &[Arc<Identity>],
+    clients: Option<&ClientCa>,
 ) -> Result<Arc<[Entry]>, ProfileError> {
     let entry = |identity: &Arc<Identity>| {
-        let config = server_config(options.service, &identity.key, ticketer, options.bindings)?;
+        let (service, bindings) = (options.service, options.bindings);
+        let config = server_config(service, &identity.key, ticketer, bindings, clients)?;
         Ok(Entry {
             identity: Arc::clone(identity),
             config: Arc::new(config),

@@ -6,6 +6,7 @@
 //! | [`profile`] | versions, suites, groups, ALPN, tickets: what every TLS connection of ours is allowed to be | RFC 9325 |
 //! | [`identity`] | a certificate with its key, loaded and judged | RFC 5280, RFC 9525 |
 //! | [`certificates`] | which certificate answers a ClientHello | RFC 6066 3 |
+//! | [`client_ca`] | who vouches for clients, and whose a certificate is | RFC 4422 A |
 //! | [`local_ca`] | a private authority for a server without certificates | |
 //! | [`dns`] | names and records, validated by DNSSEC | RFC 4033 to 4035 |
 //! | [`verify`] | is the peer whom policy says: names, chain, dates, revocation, pins, DANE | RFC 9525, RFC 5280 |
@@ -25,6 +26,7 @@
 
 pub mod cert;
 pub mod certificates;
+pub mod client_ca;
 pub mod dane;
 mod der;
 pub mod dns;

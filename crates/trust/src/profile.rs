@@ -26,6 +26,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ServerConfig, SupportedCipherSuite};
 
+use crate::client_ca::ClientCa;
 use crate::exporter::Tap;
 
 /// A service, as far as TLS is concerned: it decides the ALPN list and which tickets are taken.
@@ -144,14 +145,18 @@ pub(crate) fn server_config(
     key: &Arc<CertifiedKey>,
     ticketer: &Arc<dyn ProducesTickets>,
     bindings: bool,
+    clients: Option<&ClientCa>,
 ) -> Result<ServerConfig, ProfileError> {
     // [TLS-VER-01] [TLS-VER-02] [SVC-03]
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13, &TLS12])
-        .map_err(|_| ProfileError)?
+        .map_err(|_| ProfileError)?;
+    let builder = match clients {
+        Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
         // [SVC-07] nobody is asked for a certificate that no login would take.
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(key))));
     // [TLS-CIPH-05] our order, not the client's.
     config.ignore_client_order = true;
     config.alpn_protocols = service
@@ -166,7 +171,12 @@ pub(crate) fn server_config(
     config.send_half_rtt_data = false;
     config.send_tls13_tickets = 1;
     config.max_tls13_tickets = 0;
-    config.ticketer = Arc::clone(ticketer);
+    if clients.is_some() {
+        // A session that is resumed shows no certificate anew: with certificates each is a handshake of its own.
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = Arc::clone(ticketer);
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if bindings {
         config.key_log = Arc::new(Tap);

@@ -76,6 +76,8 @@ pub(crate) struct Names {
     /// DNS names in lower case, wildcards as they are.
     pub(crate) dns: Vec<String>,
     pub(crate) addresses: Vec<IpAddr>,
+    /// Mail addresses in lower case; they count among the others too.
+    pub(crate) emails: Vec<String>,
     /// SRV names in lower case: service without its underscore, and domain.
     pub(crate) services: Vec<(String, String)>,
     /// Names of forms that mail does not use.
@@ -318,6 +320,10 @@ fn names(general: &[GeneralName<'_>]) -> Result<Names, Malformed> {
             }
             GeneralName::OtherName(oid, value) if oid.as_bytes() == DNS_SRV => {
                 names.services.push(service(value).ok_or(Malformed)?);
+            }
+            GeneralName::RFC822Name(address) => {
+                names.emails.push(printable(address).to_ascii_lowercase());
+                names.others += 1;
             }
             _ => names.others += 1,
         }

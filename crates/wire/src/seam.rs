@@ -128,6 +128,8 @@ pub struct TlsFacts {
     /// By what the peer is known to be who it should be. None: encrypted, but to whom is not known. A server's sessions have
     /// none unless they verified a client certificate.
     pub verified: Option<VerifiedBy>,
+    /// In a server's session: the name a verified client certificate gives to its user [SASL-EXT-01].
+    pub client: Option<Box<str>>,
 }
 
 /// What proved that the peer is the one meant.
@@ -253,6 +255,14 @@ impl Channel {
 }
 
 impl MayReadCredentials<'_> {
+    /// The name that a verified client certificate gives to its user; none in clear.
+    pub fn client(&self) -> Option<&str> {
+        match self {
+            Self::Encrypted(proof) => proof.facts().client.as_deref(),
+            Self::Clear(_) => None,
+        }
+    }
+
     /// Values for channel binding; none in clear.
     pub fn bindings(&self) -> Option<&ChannelBindings> {
         match self {
@@ -354,6 +364,7 @@ mod tests {
 
     fn encrypted(verified: Option<VerifiedBy>) -> Channel {
         Channel::Encrypted(Encrypted::new(TlsFacts {
+            client: None,
             version: TlsVersion::Tls13,
             suite: "TLS_AES_128_GCM_SHA256",
             group: None,

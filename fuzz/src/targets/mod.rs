@@ -35,6 +35,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
             judge(&user, password.expose() == PASSWORD)
         }
         AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
+        AccountAsk::Login(Attempt::Certificate { user }) => judge(&user, true),
         AccountAsk::Login(Attempt::Scram { user, proven, .. }) => judge(&user, proven),
     }
 }

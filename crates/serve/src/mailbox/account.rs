@@ -156,6 +156,7 @@ impl AccountKeeper {
             | Attempt::Scram {
                 user, mechanism, ..
             } => (user.clone(), *mechanism),
+            Attempt::Certificate { user } => (user.clone(), Mechanism::External),
         };
         let (keys, wait) = self.arrive(client, &user);
         match wait {
@@ -173,6 +174,8 @@ impl AccountKeeper {
         };
         let right = match attempt {
             Attempt::Scram { proven, .. } => proven,
+            // The handshake has judged it; here it is only asked whether the account is there [SASL-EXT-01].
+            Attempt::Certificate { .. } => true,
             Attempt::Token { .. } => false,
             Attempt::Password { password, .. } => self.password_fits(user, password, record).await,
         };

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use gatepost_trust::certificates::{Options, ServiceTls, UnknownName};
+use gatepost_trust::client_ca::ClientCa;
 use gatepost_trust::identity::Identity;
 use gatepost_trust::local_ca;
 use gatepost_trust::profile::{self, Mode};
@@ -73,9 +74,15 @@ impl Certificates {
         let identities = source.load(&log, &metrics)?;
         let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let mut services = BTreeMap::new();
+        let clients = settings.client_ca.as_deref().map(ClientCa::read);
+        let clients = clients.transpose().map_err(StartError::ClientCa)?;
         for service in SERVICES.into_iter().chain([EGRESS]) {
-            let tls = ServiceTls::new(options(service, plus, settings.strict_names), &identities)
-                .map_err(|_| StartError::Tls)?;
+            // [SVC-07] only where users log in
+            let logs_in = service.protocol != Protocol::Smtp && service != EGRESS;
+            let clients = clients.clone().filter(|_| logs_in);
+            let options = options(service, plus, settings.strict_names);
+            let tls = ServiceTls::asking(options, &identities, clients);
+            let tls = tls.map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));
         }
         Ok(Self {

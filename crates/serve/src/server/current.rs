@@ -242,6 +242,7 @@ fn needing_restart(before: &Settings, wanted: &Settings) -> Vec<&'static str> {
             "limits.unlimited_networks",
             before.unlimited != wanted.unlimited,
         ),
+        ("login.client_ca", before.client_ca != wanted.client_ca),
         ("login.mechanisms", before.mechanisms != wanted.mechanisms),
         // Ports are opened at the start, and what stands behind an open one cannot go away.
         (

@@ -19,6 +19,8 @@ pub enum StartError {
     Upstream(String),
     /// The certificate in this chain file, with its key, cannot be used.
     Certificate(PathBuf, IdentityError),
+    /// The authorities for clients' certificates cannot be used.
+    ClientCa(String),
     /// The local CA cannot be made or read.
     LocalCa(LocalCaError),
     /// The TLS library lacks what the profile needs.
@@ -47,6 +49,7 @@ impl StartError {
         matches!(
             self,
             Self::Upstream(_)
+                | Self::ClientCa(_)
                 | Self::Certificate(..)
                 | Self::WebNotLoopback(_)
                 | Self::Overlap(..)
@@ -66,6 +69,7 @@ impl fmt::Display for StartError {
             ),
             Self::Upstream(text) => f.write_str(text),
             Self::Certificate(chain, error) => write!(f, "{}: {error}", chain.display()),
+            Self::ClientCa(text) => write!(f, "login.client_ca: {text}"),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")
             }

@@ -384,7 +384,7 @@ impl ProtocolConfig {
                 let mut config = smtp::server::Config::submission(settings.host.clone());
                 config.tls.offered = offered;
                 config.hide_client = settings.hide_client;
-                config.mechanisms.clone_from(&settings.mechanisms);
+                config.mechanisms = settings.login_mechanisms();
                 config.limits.message_octets = settings.message_size;
                 Self::Smtp(Arc::new(config), Role::Submission)
             }
@@ -393,14 +393,14 @@ impl ProtocolConfig {
                 starttls: offered,
                 append_limit: settings.message_size,
                 offer: None,
-                mechanisms: settings.mechanisms.clone(),
+                mechanisms: settings.login_mechanisms(),
                 limits: imap::server::Limits::default(),
             })),
             Protocol::Pop3 => Self::Pop3(Arc::new(pop3::server::Config {
                 host: settings.host.as_str().into(),
                 greeting: "Gatepost ready".into(),
                 offer: None,
-                mechanisms: settings.mechanisms.clone(),
+                mechanisms: settings.login_mechanisms(),
                 starttls: offered,
                 limits: pop3::server::Limits::default(),
             })),

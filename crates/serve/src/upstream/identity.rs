@@ -196,6 +196,7 @@ mod tests {
             Some("198.51.100.1:993".parse().unwrap()),
         );
         client.tls = Some(Box::new(TlsFacts {
+            client: None,
             version: TlsVersion::Tls13,
             suite: "TLS_AES_128_GCM_SHA256",
             group: Some("X25519"),

@@ -433,6 +433,12 @@ impl Gate {
                     .allow(vec![Mechanism::OAuthBearer, Mechanism::XOAuth2]);
                 (user, mechanism, credentials)
             }
+            Attempt::Certificate { user } => {
+                // [SASL-EXT-01] the gate's own certificate proves the gate, which says for whom it speaks.
+                let credentials =
+                    Credentials::certificate(user.clone()).allow(vec![Mechanism::External]);
+                (user, ServerMechanism::External, credentials)
+            }
             Attempt::Scram { .. } => return Login::Unavailable,
         };
         let address = client.address.ip();
@@ -620,16 +626,21 @@ impl Gate {
             .is_some_and(|it| self.bridge(it).is_some())
         {
             // The password is the gate's own: all that is judged here can be offered.
-            let here = allowed
-                .iter()
-                .filter(|it| ServerMechanism::ALL.contains(it));
+            let here = allowed.iter().filter(|it| {
+                ServerMechanism::ALL.contains(it) || **it == ServerMechanism::External
+            });
             return here.copied().collect();
         }
         let takes = self
             .pool(protocol)
             .is_some_and(|pool| pool.takes_passwords());
-        let carried = |it: &&ServerMechanism| {
-            takes && matches!(it, ServerMechanism::Plain | ServerMechanism::Login)
+        let by_certificate = self
+            .pool(protocol)
+            .is_some_and(|pool| pool.takes_certificates());
+        let carried = |it: &&ServerMechanism| match it {
+            ServerMechanism::Plain | ServerMechanism::Login => takes,
+            ServerMechanism::External => by_certificate,
+            _ => false,
         };
         let mut mechanisms: Vec<_> = allowed.iter().filter(carried).copied().collect();
         if self.pool(protocol).is_some_and(|pool| pool.takes_tokens()) {

@@ -41,13 +41,22 @@ impl Offered {
         }
     }
 
-    /// Whether access tokens can be passed on.
-    pub fn takes_tokens(&self) -> bool {
-        let list = match self {
+    fn mechanisms(&self) -> &[Mechanism] {
+        match self {
             Self::Smtp(it) => &it.mechanisms,
             Self::Imap(it) => &it.mechanisms,
             Self::Pop3(it) => &it.mechanisms,
-        };
+        }
+    }
+
+    /// Whether it takes a certificate as a login.
+    pub fn takes_certificates(&self) -> bool {
+        self.mechanisms().contains(&Mechanism::External)
+    }
+
+    /// Whether access tokens can be passed on.
+    pub fn takes_tokens(&self) -> bool {
+        let list = self.mechanisms();
         list.contains(&Mechanism::OAuthBearer) || list.contains(&Mechanism::XOAuth2)
     }
 

@@ -89,6 +89,14 @@ impl Pool {
         offered.any(|it| it.takes_tokens())
     }
 
+    /// Whether users that a certificate has shown can be passed on: every upstream takes the gate's own certificate, and its word
+    /// for whom it speaks.
+    pub fn takes_certificates(&self) -> bool {
+        let shows = |it: &Arc<Member>| it.spec().client_cert.is_some() && it.may_have_passwords();
+        let takes = |it: &Arc<Member>| it.offered().is_some_and(|it| it.takes_certificates());
+        !self.members.is_empty() && self.members.iter().all(|it| shows(it) && takes(it))
+    }
+
     /// Whether names and passwords can be passed on. While nobody has said what it takes, they are asked for: the client then
     /// learns that it may try again, not that there are no logins here.
     pub fn takes_passwords(&self) -> bool {

@@ -3,6 +3,7 @@
 //! ```text
 //! PLAIN   start ─▶ (empty challenge) ─▶ message ─▶ Ask(Login) ─▶ Granted | Failed
 //! LOGIN   start ─▶ "Username:" ─▶ "Password:" ─▶ Ask(Login) ─▶ Granted | Failed
+//! EXTERNAL start ─▶ (empty challenge) ─▶ name or nothing ─▶ Ask(Login) ─▶ Granted | Failed
 //! SCRAM   start ─▶ (empty challenge) ─▶ client-first ─▶ Ask(ScramKeys) ─▶ server-first ─▶ client-final ─▶ Ask(Login)
 //!               ─▶ server-final ─▶ empty response ─▶ Granted
 //! ```
@@ -25,6 +26,8 @@ const LONGEST_PART: usize = 255;
 pub struct Exchange {
     mechanism: Mechanism,
     bindings: Option<Box<Bindings>>,
+    /// For EXTERNAL: the name in the client's certificate.
+    client: Option<Box<str>>,
     state: State,
 }
 
@@ -75,6 +78,7 @@ enum State {
         user: Vec<u8>,
     },
     Token,
+    External,
     ScramFirst,
     ScramKeys(Box<ClientFirst>),
     ScramFinal(Box<Offer>),
@@ -102,9 +106,11 @@ impl Exchange {
             .filter(|_| scram)
             .cloned()
             .map(|it| Box::new(Bindings(it)));
+        let external = mechanism == Mechanism::External;
         Self {
             mechanism,
             bindings,
+            client: may.client().filter(|_| external).map(Into::into),
             state: State::Begun,
         }
     }
@@ -126,6 +132,8 @@ impl Exchange {
             (Mechanism::OAuthBearer | Mechanism::XOAuth2, None) => {
                 self.challenge(State::Token, b"")
             }
+            (Mechanism::External, Some(octets)) => self.external(octets),
+            (Mechanism::External, None) => self.challenge(State::External, b""),
             (Mechanism::Login, None) => self.challenge(State::LoginName, b"Username:"),
             (Mechanism::Login, Some([])) => Step::Failed(Failure::InitialResponseNotAllowed),
             // Never specified, but widely used clients send the name along.
@@ -144,6 +152,7 @@ impl Exchange {
         match mem::replace(&mut self.state, State::Over) {
             State::Plain => self.plain(octets),
             State::Token => self.token(octets),
+            State::External => self.external(octets),
             State::LoginName => self.login_name(octets),
             State::LoginPassword { user } => self.login_password(&user, octets),
             State::ScramFirst => self.scram_first(octets),
@@ -223,6 +232,22 @@ impl Exchange {
             }),
             Err(_) => Step::Failed(Failure::WrongCredentials),
         }
+    }
+
+    /// RFC 4422 A: the certificate has said who it is. The message may name that user, and nobody else [SASL-EXT-01].
+    fn external(&mut self, octets: &[u8]) -> Step {
+        let known = self.client.take();
+        let Some(Ok(user)) = known.as_deref().map(prepare_name) else {
+            return Step::Failed(Failure::WrongCredentials);
+        };
+        if !octets.is_empty() {
+            match name(octets) {
+                Ok(asked) if asked.to_lowercase() == user.to_lowercase() => {}
+                Ok(_) => return Step::Failed(Failure::WrongCredentials),
+                Err(failure) => return Step::Failed(failure),
+            }
+        }
+        self.judge(Attempt::Certificate { user })
     }
 
     fn login_name(&mut self, octets: &[u8]) -> Step {
@@ -380,5 +405,58 @@ mod tests {
         ] {
             assert_eq!(xoauth2(bad), None, "{bad:?}");
         }
+    }
+
+    fn proof(client: Option<&str>) -> crate::seam::Encrypted {
+        crate::seam::Encrypted::new(crate::seam::TlsFacts {
+            version: crate::seam::TlsVersion::Tls13,
+            suite: "TLS_AES_128_GCM_SHA256",
+            group: None,
+            sni: None,
+            alpn: None,
+            resumed: false,
+            bindings: None,
+            verified: None,
+            client: client.map(Into::into),
+        })
+    }
+
+    // [SASL-EXT-01]
+    #[test]
+    fn a_certificate_logs_in_its_own_user_and_nobody_else() {
+        let proof = proof(Some("anna@example.org"));
+        let begin = || Exchange::begin(Mechanism::External, MayReadCredentials::Encrypted(&proof));
+        let login = || {
+            Step::Ask(AccountAsk::Login(Attempt::Certificate {
+                user: "anna@example.org".to_owned(),
+            }))
+        };
+        assert_eq!(begin().start(Some(b"")), login());
+        assert_eq!(begin().start(Some(b"Anna@example.org")), login());
+        let mut asked = begin();
+        assert_eq!(asked.start(None), Step::Challenge(Vec::new()));
+        assert_eq!(asked.response(b""), login());
+        for (message, failure) in [
+            (&b"ben@example.org"[..], Failure::WrongCredentials),
+            (b"anna@example.org\0", Failure::Malformed),
+            (b"\xff", Failure::Malformed),
+        ] {
+            assert_eq!(begin().start(Some(message)), Step::Failed(failure));
+        }
+    }
+
+    // [SASL-EXT-01]
+    #[test]
+    fn without_a_verified_certificate_there_is_no_external() {
+        let all = Mechanism::SPOKEN;
+        let with = crate::seam::Channel::Encrypted(proof(Some("a")));
+        assert!(crate::sasl::offered(&with, &all).contains(&Mechanism::External));
+        assert!(!crate::sasl::offered(&with, &Mechanism::ALL).contains(&Mechanism::External));
+        let without = crate::seam::Channel::Encrypted(proof(None));
+        assert!(!crate::sasl::offered(&without, &all).contains(&Mechanism::External));
+        let proof = proof(None);
+        let may = MayReadCredentials::Encrypted(&proof);
+        let step = Exchange::begin(Mechanism::External, may).start(Some(b"anna"));
+        assert_eq!(step, Step::Failed(Failure::WrongCredentials));
     }
 }

@@ -39,6 +39,8 @@ pub enum Mechanism {
     OAuthBearer,
     /// XOAUTH2, the older form of the same.
     XOAuth2,
+    /// EXTERNAL (RFC 4422 A): the client's certificate. Not among [`Mechanism::ALL`], and only where one was verified.
+    External,
 }
 
 impl Mechanism {
@@ -51,8 +53,9 @@ impl Mechanism {
         Self::Login,
     ];
 
-    /// All that a session can speak: those with tokens too, which a gate passes on.
-    pub const SPOKEN: [Self; 6] = [
+    /// All that a session can speak: those with tokens too, which a gate passes on, and certificates.
+    pub const SPOKEN: [Self; 7] = [
+        Self::External,
         Self::ScramSha256Plus,
         Self::ScramSha256,
         Self::OAuthBearer,
@@ -70,6 +73,7 @@ impl Mechanism {
             Self::Login => "LOGIN",
             Self::OAuthBearer => "OAUTHBEARER",
             Self::XOAuth2 => "XOAUTH2",
+            Self::External => "EXTERNAL",
         }
     }
 
@@ -101,6 +105,8 @@ pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
         .into_iter()
         .filter(|it| allowed.contains(it))
         .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
+        // [SASL-EXT-01] nobody without a verified certificate can use it
+        .filter(|it| may.client().is_some() || *it != Mechanism::External)
         .collect()
 }
 
@@ -144,6 +150,11 @@ pub enum Attempt {
         token: Secret<String>,
         /// By which mechanism.
         mechanism: Mechanism,
+    },
+    /// A verified client certificate, which gives this name [SASL-EXT-01]. Only where [`Mechanism::External`] is allowed.
+    Certificate {
+        /// The name in the certificate, prepared.
+        user: String,
     },
     /// A SCRAM proof was checked against the keys given, with this result.
     Scram {

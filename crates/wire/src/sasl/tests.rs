@@ -11,6 +11,7 @@ const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 
 fn encrypted(bindings: Option<ChannelBindings>) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
+        client: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256",
         group: Some("X25519"),

@@ -131,7 +131,9 @@ fn account(ask: AccountAsk) -> AccountAnswer {
                 nonce: "0123456789abcdefghij".to_owned(),
             })
         }
-        AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
+        AccountAsk::Login(Attempt::Token { .. } | Attempt::Certificate { .. }) => {
+            AccountAnswer::Denied
+        }
         AccountAsk::Login(Attempt::Scram { proven, .. }) => granted(proven),
         AccountAsk::Login(Attempt::Password { password, .. }) => {
             granted(password.expose() == "sesame")

@@ -7,6 +7,7 @@ use crate::seam::{Channel, Encrypted, TlsFacts, TlsVersion, UnverifiedLogin, Ver
 
 fn channel(bindings: bool) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
+        client: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256",
         group: None,
@@ -260,7 +261,9 @@ fn serve(exchange: &mut ServerExchange, mut step: Step) -> Step {
             AccountAsk::Login(Attempt::Password { password, .. }) => {
                 granted(password.expose() == "pencil")
             }
-            AccountAsk::Login(Attempt::Token { .. }) => AccountAnswer::Denied,
+            AccountAsk::Login(Attempt::Token { .. } | Attempt::Certificate { .. }) => {
+                AccountAnswer::Denied
+            }
             AccountAsk::Login(Attempt::Scram { proven, .. }) => granted(proven),
         });
     }

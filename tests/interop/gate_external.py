@@ -1,0 +1,112 @@
+"""Users who log in with a certificate, at the gate and at mailboxes: [SASL-EXT-01] never without one that verifies, and as nobody else."""
+
+import base64
+import imaplib
+import ssl
+import subprocess
+
+from gate import Gate, Scripted, imap_play
+from servers import Pki
+from world import DOMAIN, HOST, Server, case, check
+
+USER = f"anna@{DOMAIN}"
+
+
+def certificate(folder, authority, name, user):
+    """A client's certificate for a user, by an authority; chain and key in one file."""
+    path, openssl = folder / f"{name}.pem", lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+    (folder / f"{name}.ext").write_text(f"subjectAltName={user}\nextendedKeyUsage=clientAuth\nkeyUsage=digitalSignature\nbasicConstraints=CA:FALSE\n")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.csr", "-subj", "/CN=x")
+    openssl("x509", "-req", "-in", folder / f"{name}.csr", "-CA", authority.ca, "-CAkey", authority.ca.parent / "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", folder / f"{name}.ext", "-out", path)
+    path.write_text(path.read_text() + (folder / f"{name}.key").read_text())
+    return path
+
+
+def connect(server, own=None):
+    """A connection to IMAP, with a certificate of one's own or without."""
+    context = ssl.create_default_context(cafile=server.ca)
+    if own is not None:
+        context.load_cert_chain(own)
+    return imaplib.IMAP4_SSL(HOST, server.port("imaps"), ssl_context=context, timeout=30)
+
+
+def log_in(server, own, identity=b""):
+    connection = connect(server, own)
+    check("AUTH=EXTERNAL" in connection.capabilities, f"EXTERNAL is not offered: {connection.capabilities}")
+    connection.authenticate("EXTERNAL", lambda _: identity)
+    return connection
+
+
+def refusals(server, folder, authority, other):
+    """Everything that gets nobody in."""
+    plain = connect(server)
+    check("AUTH=EXTERNAL" not in plain.capabilities, "EXTERNAL is offered to a client without a certificate")
+    try:
+        plain.authenticate("EXTERNAL", lambda _: USER.encode())
+        check(False, "a login without a certificate")
+    except imaplib.IMAP4.error:
+        pass
+    try:
+        log_in(server, certificate(folder, authority, "anna", f"email:{USER}"), b"ben@example.test")
+        check(False, "a login as somebody else")
+    except imaplib.IMAP4.error as error:
+        check("AUTHENTICATIONFAILED" in str(error), str(error))
+    for name in ("DNS:client.example.test", f"email:{USER},email:ben@example.test"):
+        connection = connect(server, certificate(folder, authority, "nobody", name))
+        check("AUTH=EXTERNAL" not in connection.capabilities, f"a certificate for {name} is somebody's")
+    try:
+        connect(server, certificate(folder, other, "stranger", f"email:{USER}"))
+        check(False, "a certificate of an unknown authority")
+    except (ssl.SSLError, ConnectionError, imaplib.IMAP4.abort):
+        pass
+
+
+@case("gate-external", "openssl")
+def gate_external(world):
+    users, other, folder = Pki(world.new_folder("users")), Pki(world.new_folder("other")), world.new_folder("external")
+    config = folder / "gatepost.toml"
+    config.write_text(f'[login]\nclient_ca = "{users.ca}"\n')
+    inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inside.load_cert_chain(users.cert, users.key)
+    inside.verify_mode = ssl.CERT_REQUIRED
+    inside.load_verify_locations(users.ca)
+    own = certificate(folder, users, "gate", "DNS:gate.example.test")
+    offer = b"* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=EXTERNAL SASL-IR\r\n"
+    with Scripted(imap_play(capability=offer), tls=inside) as upstream:
+        way = f"imaps://localhost:{upstream.port}?ca={users.ca}&client-cert={own},{own}"
+        with Gate(world, way, flags=("--config", config)) as gate:
+            connection = log_in(gate, certificate(folder, users, "anna", f"email:{USER}"))
+            check(connection.noop()[0] == "OK", "NOOP")
+            connection.logout()
+            want = b"AUTHENTICATE EXTERNAL " + base64.b64encode(USER.encode())
+            check(upstream.heard.count(want) == 1, f"{upstream.heard}")
+            refusals(gate, folder, users, other)
+            check(upstream.heard.count(b"AUTHENTICATE") == 1, f"{upstream.heard}")
+    # An upstream that does not take the gate's certificate: passwords only.
+    inside.verify_mode = ssl.CERT_OPTIONAL
+    with Scripted(imap_play(), tls=inside) as upstream:
+        with Gate(world, f"imaps://localhost:{upstream.port}?ca={users.ca}&client-cert={own},{own}", flags=("--config", config)) as gate:
+            connection = connect(gate, certificate(folder, users, "anna", f"email:{USER}"))
+            check("AUTH=EXTERNAL" not in connection.capabilities and "AUTH=PLAIN" in connection.capabilities, f"{connection.capabilities}")
+
+
+@case("external-at-mailboxes", "openssl")
+def external_at_mailboxes(world):
+    # [SVC-08] who asks for certificates takes them as a login.
+    users, other, folder = Pki(world.new_folder("users")), Pki(world.new_folder("other")), world.new_folder("external")
+    config = folder / "gatepost.toml"
+    config.write_text(f'[login]\nclient_ca = "{users.ca}"\n')
+    server = Server(world.binary, world.new_folder("server"), ["anna"], ("--config", config))
+    server.start()
+    try:
+        connection = log_in(server, certificate(folder, users, "anna", f"email:{USER}"), USER.encode())
+        check(connection.select("INBOX")[0] == "OK", "INBOX")
+        refusals(server, folder, users, other)
+        try:
+            log_in(server, certificate(folder, users, "carl", f"email:carl@{DOMAIN}"))
+            check(False, "a certificate without an account")
+        except imaplib.IMAP4.error as error:
+            check("AUTHENTICATIONFAILED" in str(error), str(error))
+    finally:
+        server.terminate()
