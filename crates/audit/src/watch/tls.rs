@@ -1,7 +1,7 @@
 //! TLS as one who listens sees it: hellos, certificates up to TLS 1.2, alerts; and what they are worth.
 //!
 //! What TLS 1.3 hides is told as hidden, never as good. Nothing is decrypted. Reading ends with the handshake, up to TLS 1.2 a little later
-//! ([`super::after`]): after that a session costs nothing more.
+//! (`super::after`): after that a session costs nothing more.
 
 use std::borrow::Cow;
 
