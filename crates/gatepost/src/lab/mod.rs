@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
+pub(crate) use self::session::VIEW;
 use self::session::Went;
 use self::wrong::{Authorities, KINDS, Kind};
 use crate::exit::Failure;
