@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import attacks  # noqa: F401  (registers its cases)
+import attacks
+import canaries  # noqa: F401  (registers its cases)
 import checks  # noqa: F401
 import client_files  # noqa: F401
 import clients  # noqa: F401

@@ -187,16 +187,12 @@ fn channel(from: Option<&str>, by: Option<&str>, with: Option<&str>, comments: &
     let from_itself = comments.contains("[127.0.0.1]")
         || comments.contains("[::1]")
         || comments.contains("[IPV6:::1]");
-    if from.is_none()
-        || is_local(from)
-        || is_own
-        || from_itself
-        || matches!(with.as_str(), "LOCAL" | "LMTP")
-    {
+    if from.is_none() || is_local(from) || is_own || from_itself || with == "LOCAL" {
         return Channel::Local;
     }
     match with.trim_end_matches('A') {
         "SMTP" | "ESMTP" | "UTF8SMTP" | "HTTP" => Channel::Clear,
+        // LMTP has no S here, so it was in clear; but most of it stays on one machine, and not every server writes an address.
         _ => Channel::Unknown,
     }
 }
@@ -238,6 +234,8 @@ mod tests {
                 Channel::Local,
             ),
             ("by b with LMTP id 1", Channel::Local),
+            ("from mx.example by box with LMTP id 1", Channel::Unknown),
+            ("from mx.example by box with LMTPS id 1", Channel::Encrypted),
             ("from a by b with pigeons id 1", Channel::Unknown),
             ("", Channel::Local),
         ] {

@@ -5,6 +5,7 @@
 
 mod baseline;
 mod compare;
+mod honey;
 mod looped;
 mod received;
 
@@ -17,6 +18,8 @@ use serde_json::{Value, json};
 
 use crate::exit::Failure;
 
+pub(crate) use honey::read as read_honey;
+
 pub(crate) fn command() -> Command {
     Command::new("canary")
         .about("Send oneself something and see what became of it on the way")
@@ -26,6 +29,7 @@ pub(crate) fn command() -> Command {
              --address anna@example.org --user anna@example.org --password-file p.txt\n  \
              gatepost canary received mail/new/1.eml        which hops of a mail were encrypted\n  \
              gatepost canary baseline --state seen.json smtp://mx.example.org imap://mail.example.org\n  \
+             gatepost canary honey make --domain example.org --to honey      a login nobody should ever see used\n  \
              gatepost serve --lab --lab-port 25             on the other side; then\n  \
              gatepost canary compare smtp://lab.example.org do both ends see the same before TLS?\n\n\
              Exit codes: 0 good, 1 findings, 2 wrong usage, 3 could not tell.",
@@ -36,6 +40,7 @@ pub(crate) fn command() -> Command {
         .subcommand(received::command())
         .subcommand(baseline::command())
         .subcommand(compare::command())
+        .subcommand(honey::command())
 }
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
@@ -44,6 +49,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         Some(("loop", given)) => looped::run(given),
         Some(("baseline", given)) => baseline::run(given),
         Some(("compare", given)) => compare::run(given),
+        Some(("honey", given)) => honey::run(given),
         _ => Err(Failure::usage("no such verb; see gatepost canary --help")),
     }
 }
