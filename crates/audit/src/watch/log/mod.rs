@@ -429,7 +429,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
 fn bracketed(text: &str) -> Option<IpAddr> {
     let (_, rest) = cut(text, b'[')?;
     let (inner, _) = cut(rest, b']')?;
-    inner.trim_start_matches("IPv6:").parse().ok()
+    inner.strip_prefix("IPv6:").unwrap_or(inner).parse().ok()
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use crate::whole::replace;
 /// How long to wait for more of a log that grows.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Octets read at a time.
-const PORTION: usize = 1 << 18;
+const PORTION: usize = 1 << 16;
 
 /// A log that is read.
 struct Log {
