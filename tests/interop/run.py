@@ -36,6 +36,7 @@ import reloads  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
+import watching  # noqa: F401
 import web  # noqa: F401
 import world
 
