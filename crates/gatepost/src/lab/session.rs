@@ -142,9 +142,9 @@ fn encrypted(
     }
 }
 
+/// In one write: some clients take what comes behind the first segment of a reply for TLS.
 fn say(out: &mut impl Write, text: &str) -> io::Result<()> {
-    out.write_all(text.as_bytes())?;
-    out.write_all(b"\r\n")?;
+    out.write_all(format!("{text}\r\n").as_bytes())?;
     out.flush()
 }
 
