@@ -1,6 +1,6 @@
 //! Files that are replaced whole: whoever reads sees the old one or the new one, and a crash leaves one of them.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -14,17 +14,24 @@ const PRIVATE: u32 = 0o600;
 
 /// Replaces a file by these octets. What is no file (a device, a pipe) has no place beside it, and is written to.
 pub(crate) fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    let written = if path.exists() && !path.is_file() {
-        fs::write(path, octets)
-    } else {
-        put(path, octets, OPEN)
-    };
-    written.map_err(|error| cannot_write(path, &error))
+    replace_by(path, |file| write(path, file, octets))
+}
+
+/// The same with what `write` writes, for what is too large to be held.
+pub(crate) fn replace_by(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    if path.exists() && !path.is_file() {
+        let opened = OpenOptions::new().write(true).open(path);
+        return write(&mut opened.map_err(|error| cannot_write(path, &error))?);
+    }
+    put(path, OPEN, write)
 }
 
 /// Replaces a file by these octets; only the user can read it.
 pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<(), Failure> {
-    put(path, octets, PRIVATE).map_err(|error| cannot_write(path, &error))
+    put(path, PRIVATE, |file| write(path, file, octets))
 }
 
 /// A local failure: this file cannot be written.
@@ -32,8 +39,18 @@ pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::local(format!("cannot write {}: {error}", path.display()))
 }
 
+fn write(path: &Path, file: &mut File, octets: &[u8]) -> Result<(), Failure> {
+    file.write_all(octets)
+        .map_err(|error| cannot_write(path, &error))
+}
+
 /// Written beside, made durable, and moved into place.
-fn put(path: &Path, octets: &[u8], rights: u32) -> io::Result<()> {
+fn put(
+    path: &Path,
+    rights: u32,
+    write: impl FnOnce(&mut File) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let cannot = |error: io::Error| cannot_write(path, &error);
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".new-{}", std::process::id()));
     let written = OpenOptions::new()
@@ -42,11 +59,12 @@ fn put(path: &Path, octets: &[u8], rights: u32) -> io::Result<()> {
         .truncate(true)
         .mode(rights)
         .open(&beside)
+        .map_err(cannot)
         .and_then(|mut file| {
-            file.write_all(octets)?;
-            file.sync_all()
+            write(&mut file)?;
+            file.sync_all().map_err(cannot)
         })
-        .and_then(|()| fs::rename(&beside, path));
+        .and_then(|()| fs::rename(&beside, path).map_err(cannot));
     if written.is_err() {
         let _ = fs::remove_file(&beside);
     }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | this one, [`sarif`] | findings in files, each at its line |
 //! | [`terminal`], [`html`], [`summary_page`], [`junit`], [`csv`], [`prometheus`], [`sarif`] | checks of live servers |
+//! | [`parquet`] | checks of lists, as columns |
 //! | [`page`] | the frame of a page |
 
 pub mod csv;
@@ -11,6 +12,7 @@ pub mod facts;
 pub mod html;
 pub mod junit;
 pub mod page;
+pub mod parquet;
 pub mod prometheus;
 pub mod sarif;
 pub mod summary_page;

@@ -1,5 +1,7 @@
-//! What needs no connection: a rule explained, two documents compared, kept facts judged again.
+//! What needs no connection: a rule explained, two documents compared, kept facts judged again, documents written as columns.
 
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use clap::builder::PathBufValueParser;
@@ -8,11 +10,13 @@ use gatepost_audit::check::diff;
 use gatepost_audit::check::document::Report;
 use gatepost_audit::check::fixes;
 use gatepost_audit::check::kept::{Kept, LARGEST};
+use gatepost_audit::report::parquet::Columns;
 use serde_json::Value;
 
 use super::domains::Domains;
 use super::{Order, Sight, judged, output};
 use crate::exit::Failure;
+use crate::whole;
 
 const HEADING: &str = "Without a connection";
 
@@ -33,6 +37,14 @@ pub(super) fn flags() -> Vec<Arg> {
             .help_heading(HEADING)
             .conflicts_with_all(["target", "list", "every", "reassess"])
             .help("Say what changed between two documents of --json; exit code 1 when something is new or worse from --fail-on on"),
+        Arg::new("parquet")
+            .long("parquet")
+            .value_names(["DOCUMENTS", "FILE"])
+            .num_args(2)
+            .value_parser(PathBufValueParser::new())
+            .help_heading(HEADING)
+            .conflicts_with_all(["target", "list", "every", "diff", "reassess"])
+            .help("Write the documents of --json or --list, one a line (- for standard input), to a file of columns, one row for each check"),
         file("reassess", "Judge the facts in this file again, by --profile").conflicts_with_all(["target", "list", "every"]),
     ]
 }
@@ -45,6 +57,9 @@ pub(super) fn run(given: &ArgMatches) -> Option<Result<(), Failure>> {
     if let Some(files) = given.get_many::<PathBuf>("diff") {
         return Some(compare(given, &files.collect::<Vec<_>>()));
     }
+    if let Some(files) = given.get_many::<PathBuf>("parquet") {
+        return Some(columns(&files.collect::<Vec<_>>()));
+    }
     given
         .get_one::<PathBuf>("reassess")
         .map(|path| reassess(given, path))
@@ -55,6 +70,37 @@ fn explain(id: &str) -> Result<(), Failure> {
         fixes::explain(id).ok_or_else(|| Failure::usage(format!("there is no check {id}")))?;
     print!("{text}");
     Ok(())
+}
+
+/// A line at a time, so that a list of any length can be written.
+fn columns(files: &[&PathBuf]) -> Result<(), Failure> {
+    let [documents, to] = files else {
+        return Err(Failure::usage("--parquet takes two files"));
+    };
+    let source: Box<dyn BufRead> = if documents.as_os_str() == "-" {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(documents).map_err(|error| {
+            Failure::local(format!("cannot read {}: {error}", documents.display()))
+        })?))
+    };
+    let failed = |why: &dyn std::fmt::Display| Failure::local(format!("{}: {why}", to.display()));
+    whole::replace_by(to, |out| {
+        let mut columns = Columns::new(out).map_err(|it| failed(&it))?;
+        for (number, line) in (1..).zip(source.lines()) {
+            let wrong = |why: &dyn std::fmt::Display| {
+                Failure::usage(format!("{}, line {number}: {why}", documents.display()))
+            };
+            let line = line.map_err(|error| wrong(&error))?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let document = serde_json::from_str(&line).map_err(|error| wrong(&error))?;
+            columns.push(&document).map_err(|error| wrong(&error))?;
+        }
+        columns.finish().map_err(|it| failed(&it))?;
+        Ok(())
+    })
 }
 
 fn compare(given: &ArgMatches, files: &[&PathBuf]) -> Result<(), Failure> {

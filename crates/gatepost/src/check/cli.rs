@@ -20,6 +20,7 @@ const EXAMPLES: &str = "Examples:
   gatepost check --reassess facts.json --profile strict
   gatepost check --diff monday.json tuesday.json
   gatepost check --list hosts.txt --tier light --state hosts.state > hosts.jsonl
+  gatepost check --parquet hosts.jsonl hosts.parquet  the same as columns
   gatepost check mail.example.org --every 6h --state watch.json --metrics 127.0.0.1:9464
 
 No credential and no mail is ever sent. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,

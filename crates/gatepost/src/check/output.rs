@@ -18,7 +18,7 @@ use crate::exit::Failure;
 use crate::whole;
 
 /// What is said on the command line where nothing is to be looked at by name.
-pub(super) const WITHOUT_TARGET: [&str; 4] = ["explain", "diff", "reassess", "list"];
+pub(super) const WITHOUT_TARGET: [&str; 5] = ["explain", "diff", "reassess", "list", "parquet"];
 
 const HEADING: &str = "Reports";
 
