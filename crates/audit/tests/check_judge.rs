@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use gatepost_audit::check::document::Judged;
 use gatepost_audit::check::facts::{
-    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Reach, Seen,
-    StartTls,
+    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Provocation,
+    Reach, Seen, StartTls,
 };
 use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::{DEFAULT, Profile, names};
@@ -297,4 +297,41 @@ fn services_of_a_host_are_compared() {
         handshake.chain = vec!["BBBB".to_owned()];
     }
     assert_eq!(told(&starttls), Status::Pass);
+}
+
+#[test]
+fn provocations_pass_fail_or_cannot_be_told_and_relays_only_from_outside() {
+    let rows = [
+        ("heartbeat", "VUL-HB", Severity::Critical),
+        ("early-ccs", "VUL-CCS", Severity::High),
+        ("padding", "VUL-ROBOT", Severity::Critical),
+        ("relay", "RELAY-001", Severity::Critical),
+        ("names", "VRFY-001", Severity::Low),
+    ];
+    for (name, id, severity) in rows {
+        let mut facts = sound(Protocol::Smtp, Role::Mx);
+        assert_eq!(status(&judged(&facts, DEFAULT), id), None, "no consent");
+        let mut end = |seen: Seen<Provocation>, near: bool| {
+            if near {
+                facts.target.address = IpAddr::from([127, 0, 0, 1]);
+            }
+            facts.provoked.insert(name.to_owned(), seen);
+            status(&judged(&facts, DEFAULT), id).unwrap()
+        };
+        let text = String::new;
+        let refused = Seen::Known(Provocation::Refused { how: text() });
+        let absent = Seen::Known(Provocation::Absent { why: text() });
+        let worked = Seen::Known(Provocation::Worked { proof: text() });
+        assert_eq!(end(refused, false), (Status::Pass, severity), "{id}");
+        assert_eq!(end(absent, false), (Status::NotApplicable, severity));
+        assert_eq!(end(worked.clone(), false), (Status::Fail, severity), "{id}");
+        let told = end(Seen::unknown("421"), false);
+        assert_eq!(told, (Status::Inconclusive, severity), "{id}");
+        // Who stands beside the server may be trusted on purpose.
+        let near = match id {
+            "RELAY-001" => Status::Inconclusive,
+            _ => Status::Fail,
+        };
+        assert_eq!(end(worked, true), (near, severity), "{id}");
+    }
 }

@@ -15,9 +15,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::facts::{Facts, HelloAnswer, Reach, Seen};
+use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
+use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
 use super::probes::plain::{self, Plain};
 use super::probes::{Errand, control, hello, manners};
 use super::target::{Protocol, Start, Target};
@@ -34,6 +35,8 @@ pub enum Tier {
     Default,
     /// At most 130: every suite, group and signature, and the rarer ways to slip something in.
     Deep,
+    /// At most 170: also what provokes a server to show whether known holes are open. For servers whose owner agrees.
+    Intrusive,
 }
 
 impl Tier {
@@ -44,13 +47,14 @@ impl Tier {
             Self::Light => "light",
             Self::Default => "default",
             Self::Deep => "deep",
+            Self::Intrusive => "intrusive",
         }
     }
 
     /// Reads the word back.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Light, Self::Default, Self::Deep]
+        [Self::Light, Self::Default, Self::Deep, Self::Intrusive]
             .into_iter()
             .find(|it| it.label() == word)
     }
@@ -62,6 +66,7 @@ impl Tier {
             Self::Light => 1,
             Self::Default => 12,
             Self::Deep => 130,
+            Self::Intrusive => 170,
         }
     }
 }
@@ -130,6 +135,7 @@ enum Found {
     Parameter(Seen<bool>),
     AfterFailure(Seen<bool>),
     ClearWords(Seen<Option<String>>),
+    Provoked(&'static str, Seen<Provocation>),
 }
 
 /// Everything but the control, once that has come as far as TLS.
@@ -152,7 +158,10 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     if ground.has_tls {
         inside(&mut jobs, ground, is_clear_first);
     }
-    if tier == Tier::Deep && ground.has_tls {
+    if tier >= Tier::Intrusive {
+        provoke(&mut jobs, ground);
+    }
+    if tier >= Tier::Deep && ground.has_tls {
         deep(&mut jobs, is_clear_first);
     }
     let mut found = Vec::new();
@@ -221,6 +230,38 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
         jobs.add(move |errand| lane(errand, number));
     }
     jobs.add(groups);
+}
+
+/// What only the tier with consent asks. Before the long lists: it tells more, and the budget may end.
+fn provoke(jobs: &mut Jobs, ground: Ground) {
+    let wait = ground.wait;
+    if jobs.errand.target.protocol == Protocol::Smtp {
+        jobs.add(move |errand| async move {
+            let found = relay::run(&errand, ground.has_tls).await;
+            vec![
+                Found::Provoked("relay", found.relay),
+                Found::Provoked("names", found.names),
+            ]
+        });
+    }
+    if !ground.has_tls {
+        return;
+    }
+    jobs.add(
+        |errand| async move { vec![Found::Provoked("heartbeat", heartbeat::run(&errand).await)] },
+    );
+    jobs.add(move |errand| async move {
+        vec![Found::Provoked(
+            "early-ccs",
+            early_ccs::run(&errand, wait).await,
+        )]
+    });
+    jobs.add(move |errand| async move {
+        vec![Found::Provoked(
+            "padding",
+            padding::run(&errand, wait).await,
+        )]
+    });
 }
 
 /// Probes at work.
@@ -436,6 +477,9 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
             Found::Parameter(seen) => facts.parameter_taken = seen,
             Found::AfterFailure(seen) => facts.clear_after_failure = seen,
             Found::ClearWords(seen) => facts.clear_on_implicit = seen,
+            Found::Provoked(name, seen) => {
+                facts.provoked.insert(name.to_owned(), seen);
+            }
         }
     }
     // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).

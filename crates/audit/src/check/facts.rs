@@ -277,6 +277,27 @@ pub enum Injection {
     Discarded,
 }
 
+/// What came of a provocation: of what no honest client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Provocation {
+    /// What it aims at is not there.
+    Absent {
+        /// How that was seen.
+        why: String,
+    },
+    /// Refused, or passed over as it should be.
+    Refused {
+        /// What was said, or how it ended.
+        how: String,
+    },
+    /// The hole is open.
+    Worked {
+        /// What came back.
+        proof: String,
+    },
+}
+
 /// Everything about one service at one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -328,6 +349,9 @@ pub struct Facts {
     pub eager_tls: Seen<bool>,
     /// The parameters `STARTTLS x` was answered with: true when it was taken.
     pub parameter_taken: Seen<bool>,
+    /// Provocations, by the name of the probe: `heartbeat`, `early-ccs`, `padding`, `relay`, `names`.
+    #[serde(default)]
+    pub provoked: BTreeMap<String, Seen<Provocation>>,
     /// The dialogue of the first connection, one line each, `C: ` or `S: `, escaped.
     pub transcript: Vec<String>,
 }
@@ -383,6 +407,7 @@ impl Facts {
             clear_on_implicit: Seen::Unasked,
             eager_tls: Seen::Unasked,
             parameter_taken: Seen::Unasked,
+            provoked: BTreeMap::new(),
             transcript: Vec::new(),
         }
     }

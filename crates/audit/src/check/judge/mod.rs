@@ -6,6 +6,7 @@
 //! | `injection` | what became of commands slipped in |
 //! | `tls` | versions, suites, key exchange, extensions |
 //! | `certificate` | the certificate and its chain |
+//! | `provoked` | known holes, where consent was given to look for them |
 //! | `host` | what the services of a host say about each other |
 
 mod certificate;
@@ -13,6 +14,7 @@ mod dialogue;
 mod host;
 mod injection;
 mod path;
+mod provoked;
 mod tls;
 
 use super::document::{Check, Judged};
@@ -34,6 +36,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     dialogue::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
+    provoked::judge(&mut bench);
     certificate::judge(&mut bench);
     Judged {
         target: facts.target.clone(),

@@ -7,10 +7,12 @@
 //! | [`injection`] | a command slipped in behind STARTTLS |
 //! | [`hello`] | hellos no TLS library would send, answered in clear |
 //! | [`manners`] | odd ways to begin TLS |
+//! | [`intrusive`] | whether known holes are open: with consent only |
 
 pub(crate) mod control;
 pub(crate) mod hello;
 pub(crate) mod injection;
+pub(crate) mod intrusive;
 pub(crate) mod manners;
 pub(crate) mod plain;
 
