@@ -15,11 +15,13 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen};
+use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
 use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
 use super::probes::plain::{self, Plain};
+use super::probes::sessions::again::{self, Bond};
+use super::probes::sessions::{Why, tickets};
 use super::probes::{Errand, control, hello, manners};
 use super::target::{Protocol, Start, Target};
 
@@ -136,6 +138,8 @@ enum Found {
     AfterFailure(Seen<bool>),
     ClearWords(Seen<Option<String>>),
     Provoked(&'static str, Seen<Provocation>),
+    Ticket(&'static str, Seen<Option<Ticket>>),
+    Resumed(Seen<bool>),
 }
 
 /// Everything but the control, once that has come as far as TLS.
@@ -226,10 +230,40 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     jobs.hello("alpn", |errand| {
         hello::foreign_protocol(&errand.target, random(errand))
     });
+    jobs.add(second_handshakes);
+    jobs.add(sessions);
     for number in 0..LANES {
         jobs.add(move |errand| lane(errand, number));
     }
     jobs.add(groups);
+}
+
+/// Second handshakes inside the first, and on the way the ticket of TLS 1.2.
+async fn second_handshakes(errand: Arc<Errand>) -> Vec<Found> {
+    let proved = again::run(&errand, Bond::Proved).await;
+    let mut found = vec![Found::Provoked("renegotiation", proved.begun)];
+    found.extend(ticket("tls1.2", proved.ticket));
+    let unbound = again::run(&errand, Bond::None).await;
+    found.push(Found::Provoked("unbound-renegotiation", unbound.begun));
+    found
+}
+
+/// Tickets of TLS 1.3, and whether a session is taken up again.
+async fn sessions(errand: Arc<Errand>) -> Vec<Found> {
+    let mut found = Vec::new();
+    found.extend(ticket("tls1.3", tickets::of_tls13(&errand).await));
+    found.push(Found::Resumed(tickets::resumed(&errand).await));
+    found
+}
+
+/// None where the version is not spoken.
+fn ticket(version: &'static str, told: Result<Option<Ticket>, Why>) -> Option<Found> {
+    let seen = match told {
+        Ok(ticket) => Seen::Known(ticket),
+        Err(Why::NotSpoken(_)) => return None,
+        Err(Why::Unknown(why)) => Seen::unknown(why),
+    };
+    Some(Found::Ticket(version, seen))
 }
 
 /// What only the tier with consent asks. Before the long lists: it tells more, and the budget may end.
@@ -480,6 +514,10 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
             Found::Provoked(name, seen) => {
                 facts.provoked.insert(name.to_owned(), seen);
             }
+            Found::Ticket(version, seen) => {
+                facts.tickets.insert(version.to_owned(), seen);
+            }
+            Found::Resumed(seen) => facts.resumed = seen,
         }
     }
     // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).

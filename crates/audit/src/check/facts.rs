@@ -277,6 +277,15 @@ pub enum Injection {
     Discarded,
 }
 
+/// What a session ticket says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// For how many seconds it is meant to hold; 0 in TLS 1.2 is not said.
+    pub lifetime: u32,
+    /// How many octets of early data it allows.
+    pub early_data: Option<u32>,
+}
+
 /// What came of a provocation: of what no honest client sends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -349,7 +358,14 @@ pub struct Facts {
     pub eager_tls: Seen<bool>,
     /// The parameters `STARTTLS x` was answered with: true when it was taken.
     pub parameter_taken: Seen<bool>,
-    /// Provocations, by the name of the probe: `heartbeat`, `early-ccs`, `padding`, `relay`, `names`.
+    /// The longest-lived session ticket by version, `tls1.2` and `tls1.3`; none where none was given.
+    #[serde(default)]
+    pub tickets: BTreeMap<String, Seen<Option<Ticket>>>,
+    /// Whether a session was taken up again on another connection.
+    #[serde(default)]
+    pub resumed: Seen<bool>,
+    /// Provocations, by the name of the probe: `renegotiation`, `unbound-renegotiation`, `heartbeat`, `early-ccs`, `padding`, `relay`,
+    /// `names`.
     #[serde(default)]
     pub provoked: BTreeMap<String, Seen<Provocation>>,
     /// The dialogue of the first connection, one line each, `C: ` or `S: `, escaped.
@@ -407,6 +423,8 @@ impl Facts {
             clear_on_implicit: Seen::Unasked,
             eager_tls: Seen::Unasked,
             parameter_taken: Seen::Unasked,
+            tickets: BTreeMap::new(),
+            resumed: Seen::Unasked,
             provoked: BTreeMap::new(),
             transcript: Vec::new(),
         }

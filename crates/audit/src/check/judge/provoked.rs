@@ -1,4 +1,4 @@
-//! What provocations came to. Where nobody gave consent there is nothing to judge, and nothing is said.
+//! What provocations came to. Where the tier does not go so deep, or nobody gave consent, there is nothing to judge, and nothing is said.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,9 @@ use super::Bench;
 use crate::check::facts::Provocation;
 
 /// Id, and the name of the probe.
-const ROWS: [(&str, &str); 5] = [
+const ROWS: [(&str, &str); 7] = [
+    ("REN-002", "renegotiation"),
+    ("REN-003", "unbound-renegotiation"),
     ("VUL-HB", "heartbeat"),
     ("VUL-CCS", "early-ccs"),
     ("VUL-ROBOT", "padding"),

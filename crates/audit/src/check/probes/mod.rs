@@ -7,6 +7,7 @@
 //! | [`injection`] | a command slipped in behind STARTTLS |
 //! | [`hello`] | hellos no TLS library would send, answered in clear |
 //! | [`manners`] | odd ways to begin TLS |
+//! | [`sessions`] | tickets, early data, second handshakes: what comes after the first |
 //! | [`intrusive`] | whether known holes are open: with consent only |
 
 pub(crate) mod control;
@@ -15,6 +16,7 @@ pub(crate) mod injection;
 pub(crate) mod intrusive;
 pub(crate) mod manners;
 pub(crate) mod plain;
+pub(crate) mod sessions;
 
 use std::time::Duration;
 
