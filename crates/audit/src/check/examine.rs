@@ -235,6 +235,7 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     for number in 0..LANES {
         jobs.add(move |errand| lane(errand, number));
     }
+    jobs.add(suites_tls13);
     jobs.add(groups);
 }
 
@@ -375,6 +376,25 @@ async fn lane(errand: Arc<Errand>, number: usize) -> Vec<Found> {
         let answer = hello::ask(&errand, &offer).await;
         let chosen = answer.known().and_then(|it| it.suite);
         let label = format!("suites-{number}-{}", found.len() + 1);
+        found.push(Found::Hello(label, answer));
+        match chosen {
+            Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),
+            _ => break,
+        }
+    }
+    found
+}
+
+/// Every suite of TLS 1.3, until the rest is refused.
+async fn suites_tls13(errand: Arc<Errand>) -> Vec<Found> {
+    let all = suites::all().iter().filter(|it| it.is_tls13());
+    let mut left: Vec<u16> = all.map(|it| it.number).collect();
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let offer = hello::exactly_tls13(&errand.target, random(&errand), &left);
+        let answer = hello::ask(&errand, &offer).await;
+        let chosen = answer.known().and_then(|it| it.suite);
+        let label = format!("suites-tls1.3-{}", found.len() + 1);
         found.push(Found::Hello(label, answer));
         match chosen {
             Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),

@@ -93,6 +93,8 @@ pub enum GreetingKind {
     Closed,
     /// TLS records where words should be.
     Tls,
+    /// Line upon line, and no last one.
+    Endless,
     /// Something else.
     Strange,
 }

@@ -18,6 +18,8 @@ mod der;
 pub mod diff;
 pub mod document;
 pub mod domain;
+#[cfg(test)]
+mod endless_tests;
 pub mod examine;
 pub mod facts;
 pub mod fixes;

@@ -58,6 +58,7 @@ fn told(bench: &Bench<'_>) -> String {
     words.join("; ")
 }
 
+// [NAT-NL-01] early data
 fn early_data(bench: &mut Bench<'_>) {
     let facts = bench.facts;
     let Some(seen) = facts.tickets.get("tls1.3") else {

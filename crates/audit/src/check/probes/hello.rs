@@ -132,6 +132,14 @@ pub(crate) fn retry(target: &Target, random: [u8; 32], groups: &[u16]) -> Offer 
     hello
 }
 
+/// Exactly these suites of TLS 1.3, with every group in use and no share of any: the retry the server asks for names the suite.
+pub(crate) fn exactly_tls13(target: &Target, random: [u8; 32], suites: &[u16]) -> Offer {
+    let mut hello = offer(target, TLS13, random);
+    hello.suites = suites.to_vec();
+    hello.groups = [&HYBRID_GROUPS, hello.groups.as_slice()].concat();
+    hello
+}
+
 /// Modern suites, and no signature but by SHA-1 and MD5 (RFC 9155).
 pub(crate) fn weak_signatures(target: &Target, random: [u8; 32]) -> Offer {
     let mut hello = modern(target, random);

@@ -160,6 +160,7 @@ pub(crate) fn refusal(greeting: &Greeting) -> Option<String> {
         GreetingKind::Silent => Some(format!("no greeting in {} s", greeting.milliseconds / 1000)),
         GreetingKind::Closed => Some("closed before a greeting".to_owned()),
         GreetingKind::Tls => Some("TLS records where a greeting should be".to_owned()),
+        GreetingKind::Endless => Some(format!("a greeting that does not end: {text}")),
         GreetingKind::Strange => Some(format!("a greeting of another protocol: {text}")),
     }
 }

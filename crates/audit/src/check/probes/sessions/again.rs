@@ -38,7 +38,7 @@ pub(crate) struct Found {
 /// Runs it.
 pub(crate) async fn run(errand: &Errand, bond: Bond) -> Found {
     let shaken = async {
-        let way = Way::new(errand, Versions::Only12, |_| {})?;
+        let way = Way::new(errand, Versions::Only12)?;
         shake(errand, &way).await
     };
     let shaken = match shaken.await {

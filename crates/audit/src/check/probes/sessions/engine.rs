@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use gatepost_net::client::LegFailure;
 use gatepost_trust::verify::{ClientTls, Shares, Versions};
 use gatepost_wire::tls::{Piece, TlsStream};
+use rustls::client::Resumption;
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks,
     OutboundPlainMessage,
@@ -31,7 +32,7 @@ const MASTER: &str = "CLIENT_RANDOM";
 /// How to shake hands.
 #[derive(Clone)]
 pub(super) struct Way {
-    pub(super) config: Arc<ClientConfig>,
+    config: Arc<ClientConfig>,
     name: ServerName<'static>,
     secret: Arc<Secret>,
 }
@@ -59,12 +60,8 @@ impl KeyLog for Secret {
 }
 
 impl Way {
-    /// For these versions. Nothing is demanded of the server; `change` may ask for more.
-    pub(super) fn new(
-        errand: &Errand,
-        versions: Versions,
-        change: impl FnOnce(&mut ClientConfig),
-    ) -> Result<Self, Why> {
+    /// For these versions. Nothing is demanded of the server. Tickets are asked for, and kept as long as this lives.
+    pub(super) fn new(errand: &Errand, versions: Versions) -> Result<Self, Why> {
         let mut terms = errand.terms();
         terms.versions = versions;
         let attempt = ClientTls::new(terms).attempt(SystemTime::now(), Shares::Classic);
@@ -76,7 +73,7 @@ impl Way {
         config.require_ems = false;
         config.enable_secret_extraction = true;
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
-        change(&mut config);
+        config.resumption = Resumption::in_memory_sessions(4);
         Ok(Self {
             config: Arc::new(config),
             name: attempt.name,

@@ -6,7 +6,6 @@ use std::time::Instant;
 use gatepost_trust::verify::Versions;
 use gatepost_wire::tls::SessionTicket;
 use rustls::HandshakeKind;
-use rustls::client::Resumption;
 
 use super::Why;
 use super::engine::{Shaken, Way, next_record, output, shake, take};
@@ -17,7 +16,7 @@ use crate::check::target::Start;
 /// What TLS 1.3's tickets say; none when there are none. They come before the first words of the server inside TLS: so those are
 /// waited for, and asked for where the server does not speak first.
 pub(crate) async fn of_tls13(errand: &Errand) -> Result<Option<Ticket>, Why> {
-    let way = Way::new(errand, Versions::Only13, |_| {})?;
+    let way = Way::new(errand, Versions::Only13)?;
     let mut opened = shake(errand, &way).await?.open()?;
     if errand.target.start == Start::StartTls {
         let question = opened.talk.spell("NOOP").0;
@@ -54,9 +53,7 @@ pub(crate) async fn of_tls13(errand: &Errand) -> Result<Option<Ticket>, Why> {
 /// Whether a session is taken up again on another connection, whatever the version.
 pub(crate) async fn resumed(errand: &Errand) -> Seen<bool> {
     let attempt = async {
-        let way = Way::new(errand, Versions::Both, |config| {
-            config.resumption = Resumption::in_memory_sessions(4);
-        })?;
+        let way = Way::new(errand, Versions::Both)?;
         let first = shake(errand, &way).await?;
         hear(errand, first).await?;
         let second = shake(errand, &way).await?;
