@@ -17,10 +17,10 @@ use crate::finding::Status;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Looks at a server that says this again and again, with a pause in between, after a beginning.
+/// Looks at a server that says this again and again, with a pause in between, after the first words.
 async fn look(
     protocol: Protocol,
-    begin: &'static str,
+    first: &'static str,
     again: &'static str,
     pause: Duration,
 ) -> Facts {
@@ -28,7 +28,7 @@ async fn look(
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            std::thread::spawn(move || talk(stream, begin, again, pause));
+            std::thread::spawn(move || talk(stream, first, again, pause));
         }
     });
     let target = Target {
@@ -56,10 +56,10 @@ async fn look(
     facts
 }
 
-fn talk(mut stream: TcpStream, begin: &str, again: &str, pause: Duration) -> std::io::Result<()> {
+fn talk(mut stream: TcpStream, first: &str, again: &str, pause: Duration) -> std::io::Result<()> {
     stream.set_write_timeout(Some(Duration::from_secs(20)))?;
-    stream.write_all(begin.as_bytes())?;
-    if !begin.is_empty() {
+    stream.write_all(first.as_bytes())?;
+    if !first.is_empty() {
         // The rest is the answer to a command.
         let _ = stream.read(&mut [0; 64])?;
     }

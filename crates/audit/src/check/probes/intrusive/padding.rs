@@ -111,7 +111,8 @@ pub(crate) async fn run(errand: &Errand, wait: Duration) -> Seen<Provocation> {
 type Answers = Vec<(Padding, String)>;
 
 fn are_alike(answers: &Answers) -> bool {
-    answers.windows(2).all(|it| it[0].1 == it[1].1)
+    let first = answers.first().map(|(_, answer)| answer);
+    answers.iter().all(|(_, answer)| Some(answer) == first)
 }
 
 fn told(answers: &Answers) -> String {

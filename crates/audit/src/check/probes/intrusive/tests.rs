@@ -269,16 +269,14 @@ async fn an_oracle_that_speaks_too_early_is_found() {
     let port = serve(|stream, _| {
         greet(stream, &[])?;
         let (_, exchange) = next(stream)?;
-        if !is_right(&exchange) {
-            // In the whole flow this comes first as well, so there everything is answered alike.
-            stream.set_read_timeout(Some(SILENT / 4)).unwrap();
-            if rest(stream).is_none() {
-                return alert(stream, 51);
-            }
-        } else {
+        if is_right(&exchange) {
             rest(stream)?;
+            return alert(stream, 20);
         }
-        alert(stream, 20)
+        // Where the rest follows at once everything is answered alike.
+        stream.set_read_timeout(Some(SILENT / 4)).unwrap();
+        let number = if rest(stream).is_some() { 20 } else { 51 };
+        alert(stream, number)
     });
     let seen = padding::run(&errand(port, Start::Implicit, PATIENCE), SILENT).await;
     let proof = proof(seen);
