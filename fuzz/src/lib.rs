@@ -44,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     targets::proxy::HEADER,
     targets::dns::REPLIES,
     targets::policy::TEXTS,
+    targets::domain::SPF,
+    targets::domain::AUTOCONFIG,
     targets::watch::FILE,
     targets::watch::DIALOGUE,
     targets::config::POSTFIX,

@@ -25,6 +25,8 @@ PROGRAMS = {
     "knotd": "knot",
     "gnutls-serv": "gnutls-bin",
     "sslscan": "sslscan",
+    "nmap": "nmap",
+    "testssl": "testssl.sh",
     "chromedriver": "chromium-driver",
     "mmdebstrap": "mmdebstrap",
     "offlineimap": "offlineimap3",

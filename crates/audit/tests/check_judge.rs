@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use gatepost_audit::check::document::Judged;
 use gatepost_audit::check::facts::{
-    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Reach, Seen,
-    StartTls,
+    Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Provocation,
+    Reach, Seen, StartTls, Ticket,
 };
 use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::{DEFAULT, Profile, names};
@@ -297,4 +297,127 @@ fn services_of_a_host_are_compared() {
         handshake.chain = vec!["BBBB".to_owned()];
     }
     assert_eq!(told(&starttls), Status::Pass);
+}
+
+#[test]
+fn provocations_pass_fail_or_cannot_be_told_and_relays_only_from_outside() {
+    let rows = [
+        ("heartbeat", "VUL-HB", Severity::Critical),
+        ("early-ccs", "VUL-CCS", Severity::High),
+        ("padding", "VUL-ROBOT", Severity::Critical),
+        ("relay", "RELAY-001", Severity::Critical),
+        ("names", "VRFY-001", Severity::Low),
+    ];
+    for (name, id, severity) in rows {
+        let mut facts = sound(Protocol::Smtp, Role::Mx);
+        assert_eq!(status(&judged(&facts, DEFAULT), id), None, "no consent");
+        let mut end = |seen: Seen<Provocation>, near: bool| {
+            if near {
+                facts.target.address = IpAddr::from([127, 0, 0, 1]);
+            }
+            facts.provoked.insert(name.to_owned(), seen);
+            status(&judged(&facts, DEFAULT), id).unwrap()
+        };
+        let text = String::new;
+        let refused = Seen::Known(Provocation::Refused { how: text() });
+        let absent = Seen::Known(Provocation::Absent { why: text() });
+        let worked = Seen::Known(Provocation::Worked { proof: text() });
+        assert_eq!(end(refused, false), (Status::Pass, severity), "{id}");
+        assert_eq!(end(absent, false), (Status::NotApplicable, severity));
+        assert_eq!(end(worked.clone(), false), (Status::Fail, severity), "{id}");
+        let told = end(Seen::unknown("421"), false);
+        assert_eq!(told, (Status::Inconclusive, severity), "{id}");
+        // Who stands beside the server may be trusted on purpose.
+        let near = match id {
+            "RELAY-001" => Status::Inconclusive,
+            _ => Status::Fail,
+        };
+        assert_eq!(end(worked, true), (near, severity), "{id}");
+    }
+}
+
+/// What a service says of its sessions: status of tickets and of early data.
+fn sessions(tickets: &[(&str, Seen<Option<Ticket>>)]) -> [Option<Status>; 2] {
+    let mut facts = sound(Protocol::Imap, Role::Access);
+    let named = tickets
+        .iter()
+        .map(|(name, seen)| ((*name).to_owned(), seen.clone()));
+    facts.tickets = named.collect();
+    facts.resumed = Seen::Known(true);
+    let judged = judged(&facts, DEFAULT);
+    ["TKT-001", "ZRTT-001"].map(|id| status(&judged, id).map(|it| it.0))
+}
+
+fn ticket(lifetime: u32, early_data: Option<u32>) -> Seen<Option<Ticket>> {
+    Seen::Known(Some(Ticket {
+        lifetime,
+        early_data,
+    }))
+}
+
+// [NAT-NL-01]
+#[test]
+fn tickets_hold_for_a_week_at_most_and_early_data_is_not_offered() {
+    let (pass, fail) = (Some(Status::Pass), Some(Status::Fail));
+    let unsure = Some(Status::Inconclusive);
+    let unknown = || Seen::unknown("421");
+    assert_eq!(sessions(&[]), [None, None], "not asked in this tier");
+    assert_eq!(sessions(&[("tls1.3", ticket(604_800, None))]), [pass, pass]);
+    assert_eq!(
+        sessions(&[("tls1.3", ticket(7200, Some(16_384)))]),
+        [pass, fail]
+    );
+    assert_eq!(sessions(&[("tls1.3", ticket(7200, Some(0)))]), [pass, pass]);
+    assert_eq!(sessions(&[("tls1.3", Seen::Known(None))]), [pass, pass]);
+    assert_eq!(sessions(&[("tls1.3", unknown())]), [unsure, unsure]);
+    let none = Some(Status::NotApplicable);
+    assert_eq!(sessions(&[("tls1.2", ticket(604_801, None))]), [fail, none]);
+    // What is known to be wrong is wrong, whatever else could not be told.
+    let both = [("tls1.2", ticket(700_000, None)), ("tls1.3", unknown())];
+    assert_eq!(sessions(&both), [fail, unsure]);
+    let both = [("tls1.2", ticket(0, None)), ("tls1.3", unknown())];
+    assert_eq!(sessions(&both), [unsure, unsure]);
+}
+
+#[test]
+fn second_handshakes_pass_fail_or_cannot_be_told() {
+    let end = |name: &str, id: &str, seen: Seen<Provocation>| {
+        let mut facts = sound(Protocol::Pop3, Role::Access);
+        facts.provoked.insert(name.to_owned(), seen);
+        status(&judged(&facts, DEFAULT), id).unwrap()
+    };
+    let worked = || {
+        Seen::Known(Provocation::Worked {
+            proof: String::new(),
+        })
+    };
+    let refused = || Seen::Known(Provocation::Refused { how: String::new() });
+    for (name, id, severity) in [
+        ("renegotiation", "REN-002", Severity::Low),
+        ("unbound-renegotiation", "REN-003", Severity::Critical),
+    ] {
+        assert_eq!(end(name, id, worked()), (Status::Fail, severity));
+        assert_eq!(end(name, id, refused()), (Status::Pass, severity));
+        let told = end(name, id, Seen::unknown("silent"));
+        assert_eq!(told, (Status::Inconclusive, severity));
+    }
+}
+
+#[test]
+fn a_login_in_clear_leaves_open_whether_it_survives_the_upgrade() {
+    let end = |seen: Seen<bool>| {
+        let mut facts = sound(Protocol::Imap, Role::Access);
+        facts.login_in_clear = seen;
+        status(&judged(&facts, DEFAULT), "SFX-001")
+    };
+    assert_eq!(
+        end(Seen::Known(false)),
+        Some((Status::Pass, Severity::Critical))
+    );
+    assert_eq!(
+        end(Seen::Known(true)),
+        Some((Status::Inconclusive, Severity::Medium))
+    );
+    assert_eq!(end(Seen::unknown("421")).unwrap().0, Status::Inconclusive);
+    assert_eq!(end(Seen::Unasked), None);
 }

@@ -7,6 +7,7 @@ use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRe
 pub mod clients;
 pub mod config;
 pub mod dns;
+pub mod domain;
 pub mod hello;
 pub mod imap;
 pub mod inbox;

@@ -1,6 +1,6 @@
 //! The reader of what stands in clear on a TLS connection: any cut tells the same.
 
-use gatepost_wire::tls::{Offer, Piece, TlsStream, ssl2};
+use gatepost_wire::tls::{Offer, Piece, SessionTicket, TlsStream, ssl2};
 
 use crate::Target;
 use crate::behaviour;
@@ -33,6 +33,7 @@ pub fn stream(data: &[u8]) {
         behaviour::note(std::mem::discriminant(piece));
     }
     let _ = ssl2::read(input.clear);
+    behaviour::note(SessionTicket::all(input.clear).len());
 }
 
 fn read(segments: &[&[u8]]) -> Vec<Piece> {

@@ -15,10 +15,13 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::facts::{Facts, HelloAnswer, Reach, Seen};
+use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
+use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
 use super::probes::plain::{self, Plain};
+use super::probes::sessions::again::{self, Bond};
+use super::probes::sessions::{Why, tickets};
 use super::probes::{Errand, control, hello, manners};
 use super::target::{Protocol, Start, Target};
 
@@ -34,6 +37,8 @@ pub enum Tier {
     Default,
     /// At most 130: every suite, group and signature, and the rarer ways to slip something in.
     Deep,
+    /// At most 170: also what provokes a server to show whether known holes are open. For servers whose owner agrees.
+    Intrusive,
 }
 
 impl Tier {
@@ -44,13 +49,14 @@ impl Tier {
             Self::Light => "light",
             Self::Default => "default",
             Self::Deep => "deep",
+            Self::Intrusive => "intrusive",
         }
     }
 
     /// Reads the word back.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Light, Self::Default, Self::Deep]
+        [Self::Light, Self::Default, Self::Deep, Self::Intrusive]
             .into_iter()
             .find(|it| it.label() == word)
     }
@@ -62,6 +68,7 @@ impl Tier {
             Self::Light => 1,
             Self::Default => 12,
             Self::Deep => 130,
+            Self::Intrusive => 170,
         }
     }
 }
@@ -130,6 +137,9 @@ enum Found {
     Parameter(Seen<bool>),
     AfterFailure(Seen<bool>),
     ClearWords(Seen<Option<String>>),
+    Provoked(&'static str, Seen<Provocation>),
+    Ticket(&'static str, Seen<Option<Ticket>>),
+    Resumed(Seen<bool>),
 }
 
 /// Everything but the control, once that has come as far as TLS.
@@ -152,7 +162,10 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     if ground.has_tls {
         inside(&mut jobs, ground, is_clear_first);
     }
-    if tier == Tier::Deep && ground.has_tls {
+    if tier >= Tier::Intrusive {
+        provoke(&mut jobs, ground);
+    }
+    if tier >= Tier::Deep && ground.has_tls {
         deep(&mut jobs, is_clear_first);
     }
     let mut found = Vec::new();
@@ -217,10 +230,73 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     jobs.hello("alpn", |errand| {
         hello::foreign_protocol(&errand.target, random(errand))
     });
+    jobs.add(second_handshakes);
+    jobs.add(sessions);
     for number in 0..LANES {
         jobs.add(move |errand| lane(errand, number));
     }
+    jobs.add(suites_tls13);
     jobs.add(groups);
+}
+
+/// Second handshakes inside the first, and on the way the ticket of TLS 1.2.
+async fn second_handshakes(errand: Arc<Errand>) -> Vec<Found> {
+    let proved = again::run(&errand, Bond::Proved).await;
+    let mut found = vec![Found::Provoked("renegotiation", proved.begun)];
+    found.extend(ticket("tls1.2", proved.ticket));
+    let unbound = again::run(&errand, Bond::None).await;
+    found.push(Found::Provoked("unbound-renegotiation", unbound.begun));
+    found
+}
+
+/// Tickets of TLS 1.3, and whether a session is taken up again.
+async fn sessions(errand: Arc<Errand>) -> Vec<Found> {
+    let mut found = Vec::new();
+    found.extend(ticket("tls1.3", tickets::of_tls13(&errand).await));
+    found.push(Found::Resumed(tickets::resumed(&errand).await));
+    found
+}
+
+/// None where the version is not spoken.
+fn ticket(version: &'static str, told: Result<Option<Ticket>, Why>) -> Option<Found> {
+    let seen = match told {
+        Ok(ticket) => Seen::Known(ticket),
+        Err(Why::NotSpoken(_)) => return None,
+        Err(Why::Unknown(why)) => Seen::unknown(why),
+    };
+    Some(Found::Ticket(version, seen))
+}
+
+/// What only the tier with consent asks. Before the long lists: it tells more, and the budget may end.
+fn provoke(jobs: &mut Jobs, ground: Ground) {
+    let wait = ground.wait;
+    if jobs.errand.target.protocol == Protocol::Smtp {
+        jobs.add(move |errand| async move {
+            let found = relay::run(&errand, ground.has_tls).await;
+            vec![
+                Found::Provoked("relay", found.relay),
+                Found::Provoked("names", found.names),
+            ]
+        });
+    }
+    if !ground.has_tls {
+        return;
+    }
+    jobs.add(
+        |errand| async move { vec![Found::Provoked("heartbeat", heartbeat::run(&errand).await)] },
+    );
+    jobs.add(move |errand| async move {
+        vec![Found::Provoked(
+            "early-ccs",
+            early_ccs::run(&errand, wait).await,
+        )]
+    });
+    jobs.add(move |errand| async move {
+        vec![Found::Provoked(
+            "padding",
+            padding::run(&errand, wait).await,
+        )]
+    });
 }
 
 /// Probes at work.
@@ -300,6 +376,25 @@ async fn lane(errand: Arc<Errand>, number: usize) -> Vec<Found> {
         let answer = hello::ask(&errand, &offer).await;
         let chosen = answer.known().and_then(|it| it.suite);
         let label = format!("suites-{number}-{}", found.len() + 1);
+        found.push(Found::Hello(label, answer));
+        match chosen {
+            Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),
+            _ => break,
+        }
+    }
+    found
+}
+
+/// Every suite of TLS 1.3, until the rest is refused.
+async fn suites_tls13(errand: Arc<Errand>) -> Vec<Found> {
+    let all = suites::all().iter().filter(|it| it.is_tls13());
+    let mut left: Vec<u16> = all.map(|it| it.number).collect();
+    let mut found = Vec::new();
+    while !left.is_empty() {
+        let offer = hello::exactly_tls13(&errand.target, random(&errand), &left);
+        let answer = hello::ask(&errand, &offer).await;
+        let chosen = answer.known().and_then(|it| it.suite);
+        let label = format!("suites-tls1.3-{}", found.len() + 1);
         found.push(Found::Hello(label, answer));
         match chosen {
             Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),
@@ -436,6 +531,13 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
             Found::Parameter(seen) => facts.parameter_taken = seen,
             Found::AfterFailure(seen) => facts.clear_after_failure = seen,
             Found::ClearWords(seen) => facts.clear_on_implicit = seen,
+            Found::Provoked(name, seen) => {
+                facts.provoked.insert(name.to_owned(), seen);
+            }
+            Found::Ticket(version, seen) => {
+                facts.tickets.insert(version.to_owned(), seen);
+            }
+            Found::Resumed(seen) => facts.resumed = seen,
         }
     }
     // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).

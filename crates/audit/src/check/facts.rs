@@ -93,6 +93,8 @@ pub enum GreetingKind {
     Closed,
     /// TLS records where words should be.
     Tls,
+    /// Line upon line, and no last one.
+    Endless,
     /// Something else.
     Strange,
 }
@@ -277,6 +279,36 @@ pub enum Injection {
     Discarded,
 }
 
+/// What a session ticket says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// For how many seconds it is meant to hold; 0 in TLS 1.2 is not said.
+    pub lifetime: u32,
+    /// How many octets of early data it allows.
+    pub early_data: Option<u32>,
+}
+
+/// What came of a provocation: of what no honest client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Provocation {
+    /// What it aims at is not there.
+    Absent {
+        /// How that was seen.
+        why: String,
+    },
+    /// Refused, or passed over as it should be.
+    Refused {
+        /// What was said, or how it ended.
+        how: String,
+    },
+    /// The hole is open.
+    Worked {
+        /// What came back.
+        proof: String,
+    },
+}
+
 /// Everything about one service at one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -328,6 +360,16 @@ pub struct Facts {
     pub eager_tls: Seen<bool>,
     /// The parameters `STARTTLS x` was answered with: true when it was taken.
     pub parameter_taken: Seen<bool>,
+    /// The longest-lived session ticket by version, `tls1.2` and `tls1.3`; none where none was given.
+    #[serde(default)]
+    pub tickets: BTreeMap<String, Seen<Option<Ticket>>>,
+    /// Whether a session was taken up again on another connection.
+    #[serde(default)]
+    pub resumed: Seen<bool>,
+    /// Provocations, by the name of the probe: `renegotiation`, `unbound-renegotiation`, `heartbeat`, `early-ccs`, `padding`, `relay`,
+    /// `names`.
+    #[serde(default)]
+    pub provoked: BTreeMap<String, Seen<Provocation>>,
     /// The dialogue of the first connection, one line each, `C: ` or `S: `, escaped.
     pub transcript: Vec<String>,
 }
@@ -383,6 +425,9 @@ impl Facts {
             clear_on_implicit: Seen::Unasked,
             eager_tls: Seen::Unasked,
             parameter_taken: Seen::Unasked,
+            tickets: BTreeMap::new(),
+            resumed: Seen::Unasked,
+            provoked: BTreeMap::new(),
             transcript: Vec::new(),
         }
     }

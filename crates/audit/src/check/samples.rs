@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
     Capabilities, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed, HelloAnswer,
-    Injection, Reach, Seen, StartTls, TrustFact,
+    Injection, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -174,6 +174,24 @@ pub(crate) fn facts() -> Vec<Facts> {
         how: "501".to_owned(),
     });
     full.login_in_clear = Seen::Known(false);
+    let ticket = Ticket {
+        lifetime: 7200,
+        early_data: None,
+    };
+    full.tickets = BTreeMap::from([
+        ("tls1.2".to_owned(), Seen::Known(None)),
+        ("tls1.3".to_owned(), Seen::Known(Some(ticket))),
+    ]);
+    full.resumed = Seen::Known(true);
+    full.provoked = BTreeMap::from([
+        (
+            "relay".to_owned(),
+            Seen::Known(Provocation::Worked {
+                proof: HOSTILE.to_owned(),
+            }),
+        ),
+        ("padding".to_owned(), Seen::unknown("421 too many")),
+    ]);
     full.transcript = vec![
         "S: 220 mail.example.org".to_owned(),
         "C: EHLO us.example".to_owned(),

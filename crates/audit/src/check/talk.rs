@@ -12,6 +12,9 @@ use super::facts::{Capabilities, Greeting, GreetingKind};
 use super::reply::{self, Mood, Reply, Until, escape};
 use super::target::Protocol;
 
+/// The most characters of a greeting that are kept.
+const SHOWN: usize = 512;
+
 /// Why a conversation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Silence {
@@ -121,12 +124,16 @@ impl Talk {
         let until = Until::greeting(self.protocol);
         let heard = self.hear(&until).await;
         let milliseconds = millis(begun.elapsed());
-        let received = escape(self.probe.received());
+        let received = shorten(&escape(self.probe.received()));
         let (kind, text) = match &heard {
-            Ok(reply) => (self.greeting_kind(reply), reply.lines.join("\\n")),
+            Ok(reply) => (self.greeting_kind(reply), shorten(&reply.lines.join("\\n"))),
             Err(_) if is_tls(self.probe.received()) => (GreetingKind::Tls, received),
             Err(Silence::Slow) if received.is_empty() => (GreetingKind::Silent, received),
             Err(Silence::Closed) if received.is_empty() => (GreetingKind::Closed, received),
+            Err(Silence::TooLong) => (GreetingKind::Endless, received),
+            Err(Silence::Slow) if is_going_on(self.probe.received()) => {
+                (GreetingKind::Endless, received)
+            }
             Err(_) => (GreetingKind::Strange, received),
         };
         let greeting = Greeting {
@@ -215,6 +222,19 @@ impl Talk {
             _ => b"QUIT\r\n",
         };
         self.probe.finish(words).await;
+    }
+}
+
+/// Whether a reply of SMTP has begun whose last line is still to come (RFC 5321 4.2.1).
+fn is_going_on(octets: &[u8]) -> bool {
+    matches!(octets, [b'2'..=b'5', a, b, b'-', ..] if a.is_ascii_digit() && b.is_ascii_digit())
+}
+
+/// The beginning of a text that a server may make as long as it likes: it goes into evidence, and into that of many checks.
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
     }
 }
 

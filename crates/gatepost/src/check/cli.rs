@@ -13,6 +13,7 @@ const EXAMPLES: &str = "Examples:
   gatepost check smtp://mx.example.org                one service
   gatepost check smtp://127.0.0.1:10587 --role submission --ca ca.pem
   gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
+  gatepost check mx.example.org --tier intrusive --consent   own servers: Heartbleed, ROBOT, open relay, …
   gatepost check mail.example.org --profile ncsc-2025 --fail-on medium
   gatepost check smtp://mx.example.org --json         for scripts
   gatepost check mail.example.org --html report.html --junit report.xml
@@ -23,7 +24,7 @@ const EXAMPLES: &str = "Examples:
   gatepost check --parquet hosts.jsonl hosts.parquet  the same as columns
   gatepost check mail.example.org --every 6h --state watch.json --metrics 127.0.0.1:9464
 
-No credential and no mail is ever sent. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
+No credential and no mail is ever sent. --tier intrusive provokes servers with what no honest client sends; ask their owner first. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 3 nothing failed and something could not be told.";
 
 /// The verb on the command line.
@@ -65,9 +66,15 @@ pub(crate) fn command() -> Command {
                 .help("By what it is judged"),
         )
         .arg(
-            word("tier", "TIER", &["light", "default", "deep"])
+            word("tier", "TIER", &["light", "default", "deep", "intrusive"])
                 .default_value("default")
-                .help("How deep: 1, 12 or 130 connections at most for each address and port"),
+                .help("How deep: 1, 12, 130 or 170 connections at most for each address and port"),
+        )
+        .arg(
+            Arg::new("consent")
+                .long("consent")
+                .action(ArgAction::SetTrue)
+                .help("The servers are mine, or their owner agrees; --tier intrusive wants it"),
         )
         .arg(
             Arg::new("connections")
@@ -90,27 +97,9 @@ pub(crate) fn command() -> Command {
                 .long("hello")
                 .value_name("NAME")
                 .help("The name said in EHLO; the default tells nothing of this machine"),
-        )
-        .arg(
-            Arg::new("ca")
-                .long("ca")
-                .value_name("FILE")
-                .action(ArgAction::Append)
-                .help("Trust the certificates in this PEM file as well; repeatable"),
-        )
-        .arg(
-            Arg::new("no-system-ca")
-                .long("no-system-ca")
-                .action(ArgAction::SetTrue)
-                .help("Do not trust the system's authorities"),
-        )
-        .arg(
-            Arg::new("tls-name")
-                .long("tls-name")
-                .value_name("NAME")
-                .help("The name the certificate must be for [default: the host as you wrote it]"),
         );
     let command = command
+        .args(trust())
         .args(super::output::flags())
         .args(super::apart::flags())
         .args(super::list::flags())
@@ -123,6 +112,25 @@ pub(crate) fn command() -> Command {
             .help("Look at this DKIM key of the domain, SELECTOR._domainkey; repeatable"),
     );
     flags::add(command, &[Topic::Network, Topic::Output])
+}
+
+/// Whom to trust.
+fn trust() -> [Arg; 3] {
+    [
+        Arg::new("ca")
+            .long("ca")
+            .value_name("FILE")
+            .action(ArgAction::Append)
+            .help("Trust the certificates in this PEM file as well; repeatable"),
+        Arg::new("no-system-ca")
+            .long("no-system-ca")
+            .action(ArgAction::SetTrue)
+            .help("Do not trust the system's authorities"),
+        Arg::new("tls-name")
+            .long("tls-name")
+            .value_name("NAME")
+            .help("The name the certificate must be for [default: the host as you wrote it]"),
+    ]
 }
 
 fn word(name: &'static str, value: &'static str, words: &[&'static str]) -> Arg {

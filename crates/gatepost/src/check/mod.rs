@@ -123,13 +123,33 @@ impl Order {
     fn read(given: &ArgMatches) -> Result<Self, Failure> {
         let word = |name: &str| given.get_one::<String>(name).map_or("", String::as_str);
         let unknown = || Failure::usage("no such word; see gatepost check --help");
+        let tier = Tier::parse(word("tier")).ok_or_else(unknown)?;
+        may_provoke(given, tier)?;
         Ok(Self {
             profile: Profile::find(word("profile")).ok_or_else(unknown)?,
-            tier: Tier::parse(word("tier")).ok_or_else(unknown)?,
+            tier,
             fail_on: Severity::parse(word("fail-on")).ok_or_else(unknown)?,
             role: gatepost_audit::check::target::Role::parse(word("role")),
         })
     }
+}
+
+/// Whether this tier may be asked for: the last one provokes, so it wants its owner's consent, and is for one look at servers by name.
+fn may_provoke(given: &ArgMatches, tier: Tier) -> Result<(), Failure> {
+    if tier < Tier::Intrusive {
+        return Ok(());
+    }
+    if !given.get_flag("consent") {
+        return Err(Failure::usage(
+            "--tier intrusive sends what no honest client sends: add --consent if the servers are yours, or their owner agrees",
+        ));
+    }
+    if given.contains_id("list") || given.contains_id("every") {
+        return Err(Failure::usage(
+            "--tier intrusive is for one look at servers named on the command line, not for --list and not for --every",
+        ));
+    }
+    Ok(())
 }
 
 fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means, Failure> {

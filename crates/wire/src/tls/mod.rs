@@ -11,6 +11,7 @@
 //!   not know (GREASE, RFC 8701).
 //! - [`Offer`] writes `ClientHellos` that no engine would, SSL 3 to TLS 1.3, and [`ssl2`] those of SSL 2: to ask a server what it
 //!   would take. [`TlsStream`] reads what stands in clear in either direction, in any cut, with bounded memory.
+//! - [`SessionTicket`] reads what a ticket of TLS 1.3 says of itself, for who has decrypted it.
 //! - [`suites`] says what a cipher suite is made of.
 //! - [`alert`] writes an alert record in clear; [`names`] gives IANA names.
 //!
@@ -25,12 +26,14 @@ mod reader;
 pub mod ssl2;
 mod stream;
 pub mod suites;
+mod ticket;
 
 pub use answer::{KeyExchange, ServerHello};
 pub use hello::{ClientHello, SSL3, TLS10, TLS11, TLS12, TLS13};
 pub use offer::{ALL_SCHEMES, COMMON_GROUPS, Offer};
 pub use reader::{HelloReader, Progress};
 pub use stream::{Piece, TlsStream};
+pub use ticket::SessionTicket;
 
 /// The most octets, record headers included, that are collected for one ClientHello. Hybrid key shares make hellos of about
 /// 2 KiB; nothing honest comes near this.

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::judge::tally::Tally;
 use super::tags;
+use crate::check::der::{RsaKey, SEQUENCE, element};
 use crate::finding::Severity;
 
 /// Keys shorter than this do not count (RFC 8301 3.2).
@@ -88,44 +89,12 @@ impl Key {
 
 /// The size of the modulus: in `SubjectPublicKeyInfo`, or in the bare key some publish.
 fn modulus_bits(octets: &[u8]) -> Option<usize> {
-    let (content, rest) = element(octets, 0x30)?;
-    if !rest.is_empty() {
-        return None;
-    }
-    if let Some((_, rest)) = element(content, 0x30) {
-        let (bits, _) = element(rest, 0x03)?;
-        let (key, _) = element(bits.strip_prefix(&[0])?, 0x30)?;
-        return integer_bits(key);
-    }
-    integer_bits(content)
-}
-
-fn integer_bits(content: &[u8]) -> Option<usize> {
-    let (modulus, _) = element(content, 0x02)?;
-    let start = modulus.iter().position(|octet| *octet != 0)?;
-    let digits = modulus.get(start..)?;
-    let zeros = usize::try_from(digits.first()?.leading_zeros()).ok()?;
-    Some(digits.len() * 8 - zeros)
-}
-
-/// The content of a DER element of this tag, and what stands behind.
-fn element(octets: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
-    let [found, length, rest @ ..] = octets else {
-        return None;
+    let (content, rest) = element(octets, SEQUENCE)?;
+    let key = match element(content, SEQUENCE) {
+        Some(_) => RsaKey::of_spki(content),
+        None => RsaKey::of_content(content),
     };
-    if *found != tag {
-        return None;
-    }
-    let (length, rest) = match length {
-        0..=0x7f => (usize::from(*length), rest),
-        0x81 => (usize::from(*rest.first()?), rest.get(1..)?),
-        0x82 => {
-            let (two, rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_be_bytes(*two)), rest)
-        }
-        _ => return None,
-    };
-    rest.split_at_checked(length)
+    key.filter(|_| rest.is_empty()).map(|it| it.bits())
 }
 
 #[cfg(test)]

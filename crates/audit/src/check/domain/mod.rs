@@ -21,7 +21,7 @@ mod examine;
 pub mod facts;
 mod fetch;
 mod judge;
-mod spf;
+pub mod spf;
 mod sts;
 mod tags;
 mod targets;

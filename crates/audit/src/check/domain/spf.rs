@@ -2,7 +2,8 @@
 //! counted and not asked.
 
 /// Whether a text is an SPF record (RFC 7208 4.5).
-pub(super) fn is_record(text: &str) -> bool {
+#[must_use]
+pub fn is_record(text: &str) -> bool {
     let version = text.get(..6);
     version.is_some_and(|it| it.eq_ignore_ascii_case("v=spf1"))
         && text.as_bytes().get(6).is_none_or(|octet| *octet == b' ')
@@ -10,7 +11,7 @@ pub(super) fn is_record(text: &str) -> bool {
 
 /// What a mechanism asks DNS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub enum Ask {
     /// Another record of SPF: `include`, `redirect`.
     Record,
     /// Addresses: `a`, `exists`.
@@ -23,28 +24,31 @@ pub(super) enum Ask {
 
 /// A term that costs a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Term {
+pub struct Term {
     /// As it is written.
-    pub(super) text: String,
+    pub text: String,
     /// What it asks.
-    pub(super) ask: Ask,
+    pub ask: Ask,
     /// The name; none where it depends on the message.
-    pub(super) name: Option<String>,
+    pub name: Option<String>,
 }
 
 /// A record, read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Record {
+pub struct Record {
     /// The terms that cost a lookup, `redirect` last and only where it counts.
-    pub(super) terms: Vec<Term>,
+    pub terms: Vec<Term>,
     /// What stands before `all`: `+`, `-`, `~` or `?`; none without `all`.
-    pub(super) all: Option<char>,
+    pub all: Option<char>,
     /// Whether another record decides in the end.
-    pub(super) redirects: bool,
+    pub redirects: bool,
 }
 
-/// Reads a record of `domain`. The error is the term that is wrong.
-pub(super) fn read(text: &str, domain: &str) -> Result<Record, String> {
+/// Reads a record of `domain`.
+///
+/// # Errors
+/// The term that is wrong, as it is written.
+pub fn read(text: &str, domain: &str) -> Result<Record, String> {
     let mut record = Record::default();
     let mut redirect = None;
     for word in text.split(' ').skip(1).filter(|word| !word.is_empty()) {

@@ -6,6 +6,8 @@
 //! | `injection` | what became of commands slipped in |
 //! | `tls` | versions, suites, key exchange, extensions |
 //! | `certificate` | the certificate and its chain |
+//! | `sessions` | tickets, early data, second handshakes, what survives the upgrade |
+//! | `provoked` | known holes, where consent was given to look for them |
 //! | `host` | what the services of a host say about each other |
 
 mod certificate;
@@ -13,6 +15,8 @@ mod dialogue;
 mod host;
 mod injection;
 mod path;
+mod provoked;
+mod sessions;
 mod tls;
 
 use super::document::{Check, Judged};
@@ -34,6 +38,8 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     dialogue::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
+    sessions::judge(&mut bench);
+    provoked::judge(&mut bench);
     certificate::judge(&mut bench);
     Judged {
         target: facts.target.clone(),

@@ -1,5 +1,6 @@
 //! What was learned is not asked again: many domains share few servers. Whoever asks for something that is being learned waits for it.
-//! Bounded by weight, so that a list of any length fits; the oldest go first.
+//! Bounded by weight, so that a list of any length fits. The oldest go first, but for those that were asked for since they were last looked
+//! at: the few providers behind many domains stay.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -10,10 +11,17 @@ use tokio::sync::OnceCell;
 
 #[derive(Debug)]
 struct Shelf<K, V> {
-    places: HashMap<K, Arc<OnceCell<V>>>,
-    /// In the order they were learned, with their weights.
+    places: HashMap<K, Place<V>>,
+    /// In the order they were learned or spared, with their weights.
     order: VecDeque<(K, usize)>,
     weight: usize,
+}
+
+#[derive(Debug)]
+struct Place<V> {
+    answer: Arc<OnceCell<V>>,
+    /// Whether it was asked for again since it was last looked at.
+    is_wanted: bool,
 }
 
 /// Answers by key.
@@ -47,7 +55,12 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     ) -> (V, bool) {
         let place = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(kept.places.entry(key.clone()).or_default())
+            let place = kept.places.entry(key.clone()).or_insert_with(|| Place {
+                answer: Arc::default(),
+                is_wanted: false,
+            });
+            place.is_wanted |= place.answer.initialized();
+            Arc::clone(&place.answer)
         };
         let mut is_new = false;
         // Where the first one is dropped before it is done, the next who waits goes on.
@@ -72,6 +85,12 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
             let Some((oldest, weight)) = kept.order.pop_front() else {
                 break;
             };
+            // Spared once for each time it was asked for; the mark goes, so this ends.
+            if let Some(place) = kept.places.get_mut(&oldest).filter(|it| it.is_wanted) {
+                place.is_wanted = false;
+                kept.order.push_back((oldest, weight));
+                continue;
+            }
             kept.weight -= weight;
             kept.places.remove(&oldest);
         }
@@ -139,6 +158,19 @@ mod tests {
             cache.get_or_learn(0, |_| 4, || async { 9 }).await,
             (9, true)
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_again_stays() {
+        let cache = Cache::new(10);
+        for key in 1..50 {
+            for key in [0, key] {
+                cache.get_or_learn(key, |_| 4, || async move { key }).await;
+            }
+        }
+        let learn = || async { 9 };
+        assert_eq!(cache.get_or_learn(0, |_| 4, learn).await, (0, false));
+        assert_eq!(cache.get_or_learn(1, |_| 4, learn).await, (9, true));
     }
 
     #[tokio::test]

@@ -49,13 +49,20 @@ enum Key {
 }
 
 /// Beyond so many keys those that hold nobody back are forgotten.
-const MOST: usize = 1 << 16;
+const MOST: usize = 1 << 12;
 
 #[derive(Debug, Default)]
 struct Turns {
     /// When the next one would come if all came evenly (the virtual schedule of a leaky bucket).
     next: HashMap<Key, Instant>,
     doors: HashMap<IpAddr, Arc<Semaphore>>,
+    /// How many keys there may be before it is looked which can go: twice what was left the last time, so that looking costs little.
+    most: [usize; 2],
+}
+
+/// Whether a table that has grown to this is to be looked through.
+fn is_full(length: usize, most: usize) -> bool {
+    length >= most.max(MOST)
 }
 
 /// Gives turns.
@@ -100,9 +107,10 @@ impl Turnstile {
 
     fn door(&self, address: IpAddr) -> Arc<Semaphore> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.doors.len() >= MOST {
+        if is_full(turns.doors.len(), turns.most[0]) {
             // A door somebody waits at is held by more than the map.
             turns.doors.retain(|_, it| Arc::strong_count(it) > 1);
+            turns.most[0] = turns.doors.len() * 2;
         }
         let places = self.manners.per_address.max(1);
         Arc::clone(
@@ -119,8 +127,9 @@ impl Turnstile {
             return Duration::ZERO;
         }
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.next.len() >= MOST {
+        if is_full(turns.next.len(), turns.most[1]) {
             turns.next.retain(|_, at| *at > now);
+            turns.most[1] = turns.next.len() * 2;
         }
         let provider = base_domain(host).map(|it| (Key::Provider(it), self.manners.provider_rate));
         let keys = provider
@@ -288,6 +297,20 @@ mod tests {
         ] {
             assert_eq!(base_domain(host).as_deref(), base, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn doors_nobody_stands_at_are_forgotten() {
+        let stile = Turnstile::new(Manners::default());
+        let waiting = stile.enter(address("127.1.0.1"), "a", 1).await.unwrap();
+        for number in 0..3 * u32::try_from(MOST).unwrap() {
+            let octets = (0x7f02_0000 + number).to_be_bytes();
+            drop(stile.enter(IpAddr::from(octets), "a", 1).await.unwrap());
+        }
+        let turns = stile.turns.lock().unwrap();
+        assert!(turns.doors.len() <= MOST, "{}", turns.doors.len());
+        assert!(turns.doors.contains_key(&address("127.1.0.1")));
+        drop(waiting);
     }
 
     #[tokio::test]

@@ -203,3 +203,105 @@ async fn a_list_that_cannot_be_read_ends_it() {
     .await;
     assert!(matches!(ended, Err(Ended::Reading(_))));
 }
+
+/// What this process holds in memory, in octets. None where the system does not say.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
+    let kilobytes: usize = line.trim().split(' ').next()?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// A world whose services have much to say.
+#[derive(Clone, Default)]
+struct Wordy(Small);
+
+impl World for Wordy {
+    type Looked = Vec<String>;
+
+    async fn look_up(&self, line: &str) -> Result<Vec<String>, String> {
+        Ok(vec![line.to_owned()])
+    }
+
+    fn targets(&self, looked: &Vec<String>) -> Vec<Target> {
+        self.0.targets(looked)
+    }
+
+    fn weight(&self, looked: &Vec<String>) -> usize {
+        self.0.weight(looked)
+    }
+
+    async fn examine(&self, target: &Target) -> Facts {
+        let mut facts = Facts::new(target.clone(), 1, Reach::Connected { milliseconds: 1 });
+        facts.transcript = vec!["S: 250 whatever a server says".repeat(4); 40];
+        facts.connections = 1;
+        let answer = crate::check::facts::HelloAnswer {
+            chain: vec!["QUJD".repeat(1500)],
+            ..crate::check::facts::HelloAnswer::default()
+        };
+        facts.hellos.insert(
+            "tls1.2".to_owned(),
+            crate::check::facts::Seen::Known(answer),
+        );
+        facts
+    }
+
+    fn blank(&self) -> Report {
+        self.0.blank()
+    }
+
+    fn report(&self, _: &Vec<String>, _: &[Arc<Facts>]) -> Report {
+        self.0.blank()
+    }
+}
+
+/// Takes note of memory when so many lines are done.
+struct Scales {
+    first: u64,
+    begin: Option<usize>,
+}
+
+impl Sink for Scales {
+    fn done(&mut self, _: &Value, progress: &Progress) -> io::Result<()> {
+        if progress.summary.lines == self.first {
+            self.begin = resident();
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_list() {
+    let (sender, lines) = mpsc::channel(64);
+    tokio::spawn(async move {
+        for number in 0..20_000 {
+            let line = Ok(format!("host{number}.example.test"));
+            if sender.send(line).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut scales = Scales {
+        first: 4_000,
+        begin: None,
+    };
+    let mut progress = Progress::new();
+    let plan = Plan {
+        lines: 64,
+        ..Plan::default()
+    };
+    run(Wordy::default(), plan, lines, &mut progress, &mut scales)
+        .await
+        .unwrap();
+    assert_eq!(progress.summary.lines, 20_000);
+    let (Some(begin), Some(end)) = (scales.begin, resident()) else {
+        eprintln!("skipped: the system does not say how much memory this takes");
+        return;
+    };
+    // Kept whole, sixteen thousand services would take 160 MiB; other tests of this program take some meanwhile.
+    let grown = end.saturating_sub(begin) >> 20;
+    assert!(
+        grown < 48,
+        "{grown} MiB more after 20,000 lines than after 4,000"
+    );
+}

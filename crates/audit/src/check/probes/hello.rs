@@ -132,6 +132,14 @@ pub(crate) fn retry(target: &Target, random: [u8; 32], groups: &[u16]) -> Offer 
     hello
 }
 
+/// Exactly these suites of TLS 1.3, with every group in use and no share of any: the retry the server asks for names the suite.
+pub(crate) fn exactly_tls13(target: &Target, random: [u8; 32], suites: &[u16]) -> Offer {
+    let mut hello = offer(target, TLS13, random);
+    hello.suites = suites.to_vec();
+    hello.groups = [&HYBRID_GROUPS, hello.groups.as_slice()].concat();
+    hello
+}
+
 /// Modern suites, and no signature but by SHA-1 and MD5 (RFC 9155).
 pub(crate) fn weak_signatures(target: &Target, random: [u8; 32]) -> Offer {
     let mut hello = modern(target, random);
@@ -159,6 +167,19 @@ fn is_ecdsa_scheme(scheme: u16) -> bool {
         scheme,
         0x0203 | 0x0303 | 0x0403 | 0x0503 | 0x0603 | 0x0807 | 0x0808
     )
+}
+
+/// Whatever a server before TLS 1.3 may have, the good suites first: for questions about what comes behind the hello.
+pub(crate) fn widest(target: &Target, random: [u8; 32]) -> Offer {
+    let mut hello = offer(target, TLS12, random);
+    hello.suites = of(|it| is_modern(it) && is_plausible(it));
+    hello
+        .suites
+        .extend(of(|it| is_legacy(it) && is_plausible(it)));
+    hello.suites.truncate(MOST_SUITES - 4);
+    // What servers that speak nothing newer may have, and nothing else.
+    hello.suites.extend([0x002f, 0x0035, 0x000a, 0x0005]);
+    hello
 }
 
 /// A foreign application protocol, which must be refused or passed over (RFC 7301 3.2).
@@ -191,8 +212,16 @@ pub(crate) async fn ask(errand: &Errand, hello: &Offer) -> Seen<HelloAnswer> {
 
 /// Reads the answer to a hello.
 pub(super) async fn answer(talk: &mut Talk, patience: Duration) -> Seen<HelloAnswer> {
+    hear(talk, &mut TlsStream::default(), patience).await
+}
+
+/// The same, for whom the conversation goes on: what was not read stays in the stream.
+pub(super) async fn hear(
+    talk: &mut Talk,
+    stream: &mut TlsStream,
+    patience: Duration,
+) -> Seen<HelloAnswer> {
     let deadline = Instant::now() + patience;
-    let mut stream = TlsStream::default();
     let mut answer = HelloAnswer::default();
     loop {
         match talk.probe.read(deadline).await {

@@ -7,12 +7,16 @@
 //! | [`injection`] | a command slipped in behind STARTTLS |
 //! | [`hello`] | hellos no TLS library would send, answered in clear |
 //! | [`manners`] | odd ways to begin TLS |
+//! | [`sessions`] | tickets, early data, second handshakes: what comes after the first |
+//! | [`intrusive`] | whether known holes are open: with consent only |
 
 pub(crate) mod control;
 pub(crate) mod hello;
 pub(crate) mod injection;
+pub(crate) mod intrusive;
 pub(crate) mod manners;
 pub(crate) mod plain;
+pub(crate) mod sessions;
 
 use std::time::Duration;
 
@@ -156,6 +160,7 @@ pub(crate) fn refusal(greeting: &Greeting) -> Option<String> {
         GreetingKind::Silent => Some(format!("no greeting in {} s", greeting.milliseconds / 1000)),
         GreetingKind::Closed => Some("closed before a greeting".to_owned()),
         GreetingKind::Tls => Some("TLS records where a greeting should be".to_owned()),
+        GreetingKind::Endless => Some(format!("a greeting that does not end: {text}")),
         GreetingKind::Strange => Some(format!("a greeting of another protocol: {text}")),
     }
 }

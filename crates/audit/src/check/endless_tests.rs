@@ -1,0 +1,140 @@
+//! Servers that never come to an end: what they say is cut, time and connections are bounded, and nothing is concluded from it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gatepost_net::client::dial::Dialer;
+use gatepost_trust::verify::Roots;
+
+use super::examine::{Means, Tier, examine};
+use super::facts::{Facts, GreetingKind};
+use super::judge::judge;
+use super::profile::{DEFAULT, Profile};
+use super::target::{Protocol, Role, Start, Target};
+use crate::finding::Status;
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Looks at a server that says this again and again, with a pause in between, after the first words.
+async fn look(
+    protocol: Protocol,
+    first: &'static str,
+    again: &'static str,
+    pause: Duration,
+) -> Facts {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            std::thread::spawn(move || talk(stream, first, again, pause));
+        }
+    });
+    let target = Target {
+        host: "mail.example.test".to_owned(),
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        port,
+        protocol,
+        start: Start::StartTls,
+        role: Role::Mx,
+    };
+    let means = Means {
+        dialer: Arc::new(Dialer::default()),
+        roots: Arc::new(Roots::none()),
+        name: "examiner.example.test".to_owned(),
+        patience: PATIENCE,
+        tier: Tier::Deep,
+        budget: 130,
+        at_once: 8,
+        nonce: "gp0123456789abcdef".to_owned(),
+    };
+    let begun = Instant::now();
+    let facts = examine(&target, &means, 1).await;
+    // One greeting's patience, and room for a busy machine.
+    assert!(begun.elapsed() < PATIENCE * 8, "{:?}", begun.elapsed());
+    facts
+}
+
+fn talk(mut stream: TcpStream, first: &str, again: &str, pause: Duration) -> std::io::Result<()> {
+    stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+    stream.write_all(first.as_bytes())?;
+    if !first.is_empty() {
+        // The rest is the answer to a command.
+        let _ = stream.read(&mut [0; 64])?;
+    }
+    loop {
+        stream.write_all(again.as_bytes())?;
+        std::thread::sleep(pause);
+    }
+}
+
+/// Everything is told in few words, over one connection, and nothing but that the door is open is a pass.
+fn holds(facts: &Facts) {
+    assert_eq!(facts.connections, 1);
+    let kept = serde_json::to_string(facts).unwrap();
+    assert!(kept.len() < 16 * 1024, "{} octets are kept", kept.len());
+    let judged = judge(facts, &Profile::find(DEFAULT).unwrap());
+    for check in &judged.checks {
+        assert!(check.evidence.len() < 2048, "{}", check.rule.id);
+        let is_open = check.rule.id == "NET-001";
+        assert!(
+            is_open || check.status != Status::Pass,
+            "{}: {}",
+            check.rule.id,
+            check.evidence
+        );
+    }
+    let reached = judged
+        .checks
+        .iter()
+        .find(|it| it.rule.id == "NET-003")
+        .unwrap();
+    assert_eq!(reached.status, Status::Inconclusive);
+}
+
+#[tokio::test]
+async fn a_greeting_without_an_end_is_cut() {
+    let flood = look(
+        Protocol::Smtp,
+        "",
+        "220-more and more and more and more\r\n",
+        Duration::ZERO,
+    )
+    .await;
+    let drip = look(
+        Protocol::Smtp,
+        "",
+        "220-more\r\n",
+        Duration::from_millis(50),
+    )
+    .await;
+    let line = look(
+        Protocol::Imap,
+        "",
+        "* OK and on and on and on",
+        Duration::ZERO,
+    )
+    .await;
+    for facts in [flood, drip, line] {
+        let greeting = facts.greeting.known().unwrap();
+        assert_eq!(greeting.kind, GreetingKind::Endless, "{greeting:?}");
+        assert!(greeting.text.chars().count() <= 513);
+        assert!(facts.stopped.as_deref().unwrap().contains("does not end"));
+        holds(&facts);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_is_cut_too() {
+    let facts = look(
+        Protocol::Smtp,
+        "220 mail.example.test ESMTP\r\n",
+        "250-MORE\r\n",
+        Duration::ZERO,
+    )
+    .await;
+    assert!(facts.clear.known().is_none(), "{:?}", facts.clear);
+    let kept = serde_json::to_string(&facts).unwrap();
+    assert!(kept.len() < 16 * 1024, "{} octets are kept", kept.len());
+}
