@@ -64,17 +64,7 @@ pub(crate) fn command() -> Command {
                 .default_value(profile::DEFAULT)
                 .help("By what it is judged"),
         )
-        .arg(
-            word("tier", "TIER", &["light", "default", "deep", "intrusive"])
-                .default_value("default")
-                .help("How deep: 1, 12, 130 or 170 connections at most for each address and port"),
-        )
-        .arg(
-            Arg::new("consent")
-                .long("consent")
-                .action(ArgAction::SetTrue)
-                .help("The servers are mine, or their owner agrees; --tier intrusive wants it"),
-        )
+        .args(tiers())
         .arg(
             Arg::new("connections")
                 .long("connections")
@@ -129,6 +119,18 @@ pub(crate) fn command() -> Command {
             .help("Look at this DKIM key of the domain, SELECTOR._domainkey; repeatable"),
     );
     flags::add(command, &[Topic::Network, Topic::Output])
+}
+
+/// How deep, and the leave to go to the bottom.
+fn tiers() -> [Arg; 2] {
+    let tier = word("tier", "TIER", &["light", "default", "deep", "intrusive"])
+        .default_value("default")
+        .help("How deep: 1, 12, 130 or 170 connections at most for each address and port");
+    let consent = Arg::new("consent")
+        .long("consent")
+        .action(ArgAction::SetTrue)
+        .help("The servers are mine, or their owner agrees; --tier intrusive wants it");
+    [tier, consent]
 }
 
 fn word(name: &'static str, value: &'static str, words: &[&'static str]) -> Arg {
