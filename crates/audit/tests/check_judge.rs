@@ -421,3 +421,63 @@ fn a_login_in_clear_leaves_open_whether_it_survives_the_upgrade() {
     assert_eq!(end(Seen::unknown("421")).unwrap().0, Status::Inconclusive);
     assert_eq!(end(Seen::Unasked), None);
 }
+
+#[test]
+fn known_weaknesses_follow_what_they_rest_on() {
+    let rows = ["DROWN", "FREAK", "LOGJAM", "SWEET32", "BEAST", "CRIME"];
+    let told = |facts: &Facts| {
+        let judged = judged(facts, DEFAULT);
+        rows.map(|it| status(&judged, &format!("VUL-{it}")).map(|it| it.0))
+    };
+    let (pass, fail, unsure) = (Status::Pass, Status::Fail, Status::Inconclusive);
+    let mut facts = sound(Protocol::Smtp, Role::Mx);
+    assert_eq!(
+        told(&facts),
+        [None; 6],
+        "one connection tells nothing of it"
+    );
+    for (name, seen) in [
+        ("ssl2", refused(40)),
+        ("weak", refused(40)),
+        ("legacy", refused(40)),
+        ("tls1.1", refused(70)),
+        ("tls1.2", taken(0xc02b)),
+    ] {
+        facts.hellos.insert(name.to_owned(), seen);
+    }
+    assert_eq!(told(&facts), [Some(pass); 6]);
+    let sound = facts.clone();
+    for name in ["ssl2", "weak", "legacy", "tls1.1", "tls1.2"] {
+        let why = Seen::unknown("421 too many");
+        facts.hellos.insert(name.to_owned(), why);
+    }
+    facts.stopped = Some("421 too many".to_owned());
+    assert_eq!(told(&facts), [Some(unsure); 6]);
+    let answer = |version: u16, suite: u16| HelloAnswer {
+        version: Some(version),
+        suite: Some(suite),
+        ..HelloAnswer::default()
+    };
+    let dhe = HelloAnswer {
+        dh_bits: Some(1024),
+        ..answer(0x0303, 0x0033)
+    };
+    let deflated = HelloAnswer {
+        compression: Some(1),
+        ..answer(0x0303, 0xc02b)
+    };
+    let bad = [
+        answer(0x0002, 0),
+        answer(0x0301, 0x0003),
+        dhe,
+        answer(0x0303, 0x000a),
+        answer(0x0301, 0x002f),
+        deflated,
+    ];
+    for (at, answer) in bad.into_iter().enumerate() {
+        let mut facts = sound.clone();
+        let seen = Seen::Known(answer);
+        facts.hellos.insert("suites-0-1".to_owned(), seen);
+        assert_eq!(told(&facts)[at], Some(fail), "{}", rows[at]);
+    }
+}

@@ -65,17 +65,7 @@ pub(crate) fn command() -> Command {
                 .default_value(profile::DEFAULT)
                 .help("By what it is judged"),
         )
-        .arg(
-            word("tier", "TIER", &["light", "default", "deep", "intrusive"])
-                .default_value("default")
-                .help("How deep: 1, 12, 130 or 170 connections at most for each address and port"),
-        )
-        .arg(
-            Arg::new("consent")
-                .long("consent")
-                .action(ArgAction::SetTrue)
-                .help("The servers are mine, or their owner agrees; --tier intrusive wants it"),
-        )
+        .args(tiers())
         .arg(
             Arg::new("connections")
                 .long("connections")
@@ -131,6 +121,18 @@ fn trust() -> [Arg; 3] {
             .value_name("NAME")
             .help("The name the certificate must be for [default: the host as you wrote it]"),
     ]
+}
+
+/// How deep, and the leave to go to the bottom.
+fn tiers() -> [Arg; 2] {
+    let tier = word("tier", "TIER", &["light", "default", "deep", "intrusive"])
+        .default_value("default")
+        .help("How deep: 1, 12, 130 or 170 connections at most for each address and port");
+    let consent = Arg::new("consent")
+        .long("consent")
+        .action(ArgAction::SetTrue)
+        .help("The servers are mine, or their owner agrees; --tier intrusive wants it");
+    [tier, consent]
 }
 
 fn word(name: &'static str, value: &'static str, words: &[&'static str]) -> Arg {

@@ -7,7 +7,7 @@ use gatepost_wire::tls::{SSL3, TLS10, TLS11, TLS12, TLS13};
 use super::Bench;
 use crate::check::examine::class_of;
 use crate::check::facts::{HelloAnswer, Seen};
-use crate::finding::Severity;
+use crate::finding::{Severity, Status};
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
     if bench.facts.start_tls.known().and_then(|it| it.accepted) == Some(false) {
@@ -369,25 +369,14 @@ fn fallback(bench: &mut Bench<'_>) {
     }
 }
 
-/// Weaknesses that follow from what was seen.
+/// Weaknesses that follow from what was seen: there where it is there, and else told or not told as the check they rest on.
 fn inferred(bench: &mut Bench<'_>) {
     let facts = bench.facts;
     let answers: Vec<&HelloAnswer> = facts.hellos.values().filter_map(Seen::known).collect();
-    if has_version(bench, 0x0002) {
-        bench.fail("VUL-DROWN", "SSL 2 is spoken with this certificate");
-    }
-    if !chosen(bench, "EXP").is_empty() {
-        bench.fail("VUL-FREAK", chosen(bench, "EXP").join(", "));
-    }
-    if answers
-        .iter()
-        .any(|it| it.dh_bits.is_some_and(|bits| bits <= 1024))
-    {
-        bench.fail("VUL-LOGJAM", "a prime of 1024 bits or less");
-    }
-    if !chosen(bench, "3DES").is_empty() {
-        bench.fail("VUL-SWEET32", chosen(bench, "3DES").join(", "));
-    }
+    let named = |class: &str| {
+        let found = chosen(bench, class);
+        (!found.is_empty()).then(|| found.join(", "))
+    };
     let is_cbc = |it: &&&HelloAnswer| {
         let old = it.version.is_some_and(|version| version <= TLS10);
         old && it
@@ -395,11 +384,48 @@ fn inferred(bench: &mut Bench<'_>) {
             .and_then(suites::suite)
             .is_some_and(suites::Suite::is_cbc)
     };
-    if answers.iter().find(is_cbc).is_some() {
-        bench.fail("VUL-BEAST", "CBC in TLS 1.0 or before");
+    let is_compressed = answers.iter().any(|it| it.compression == Some(1));
+    let smallest = answers.iter().filter_map(|it| it.dh_bits).min();
+    let drown = has_version(bench, 0x0002);
+    let drown = drown.then(|| "SSL 2 is spoken with this certificate".to_owned());
+    let (freak, sweet32) = (named("EXP"), named("3DES"));
+    let logjam = smallest.filter(|bits| *bits <= 1024);
+    let logjam = logjam.map(|bits| format!("a prime of {bits} bits"));
+    let beast = answers.iter().find(is_cbc);
+    let beast = beast.map(|_| "CBC in TLS 1.0 or before".to_owned());
+    let crime = is_compressed.then(|| "DEFLATE was chosen".to_owned());
+    // A long prime settles it where the key exchange itself is there.
+    let long = smallest.filter(|bits| *bits > 1024);
+    let rows = [
+        ("VUL-DROWN", "TLS-SSL2", drown),
+        ("VUL-FREAK", "CIPH-EXP", freak),
+        ("VUL-LOGJAM", "CIPH-DHE", logjam),
+        ("VUL-SWEET32", "CIPH-3DES", sweet32),
+        ("VUL-BEAST", "TLS-10", beast),
+        ("VUL-CRIME", "COMP-001", crime),
+    ];
+    for (id, base, found) in rows {
+        match (found, long) {
+            (Some(evidence), _) => bench.fail(id, evidence),
+            (None, Some(bits)) if id == "VUL-LOGJAM" => {
+                bench.pass(id, format!("no prime of less than {bits} bits was seen"));
+            }
+            (None, _) => follow(bench, id, base),
+        }
     }
-    if answers.iter().any(|it| it.compression == Some(1)) {
-        bench.fail("VUL-CRIME", "DEFLATE was chosen");
+}
+
+/// As good, or as uncertain, as the check it rests on. Where that found a fault of its own nothing is said.
+fn follow(bench: &mut Bench<'_>, id: &str, base: &str) {
+    let Some(base) = bench.checks.iter().find(|it| it.rule.id == base) else {
+        return;
+    };
+    let (status, evidence, missing) = (base.status, base.evidence.clone(), base.missing);
+    match status {
+        Status::Pass => bench.pass(id, evidence),
+        Status::Inconclusive => bench.inconclusive(id, evidence, missing),
+        Status::NotApplicable => bench.not_applicable(id, evidence),
+        Status::Fail | Status::Warn | Status::Info => {}
     }
 }
 
