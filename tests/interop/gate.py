@@ -38,9 +38,9 @@ class Gate(Server):
         """On a busy machine lines come late."""
         return super().logged(words, seconds)
 
-    def tls(self):
-        """A TLS context that trusts the gate."""
-        return ssl.create_default_context(cafile=self.ca)
+    def tls(self, trusted=True):
+        """A TLS context that trusts the gate, or the system's authorities only."""
+        return ssl.create_default_context(cafile=self.ca if trusted else None)
 
     def smtp(self, mode="starttls", service=None, source=None):
         """An SMTP connection inside TLS."""

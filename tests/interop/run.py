@@ -21,6 +21,7 @@ import faults  # noqa: F401
 import fetchers  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
+import gate_others  # noqa: F401
 import gate_trouble  # noqa: F401
 import gate_upstreams  # noqa: F401
 import install
