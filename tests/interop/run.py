@@ -19,6 +19,7 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
+import gate_dsn  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
 import gate_others  # noqa: F401
