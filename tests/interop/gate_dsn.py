@@ -70,14 +70,7 @@ class Binary:
             if verb == b"EHLO":
                 talk.say(b"".join(b"250-%s\r\n" % word for word in (b"upstream", b"8BITMIME", *self.keywords)) + b"250 SIZE\r\n")
             elif verb == b"BDAT":
-                left = int(rest.split()[0])
-                while len(talk.buffer) < left:
-                    words = talk.connection.recv(65536)
-                    if not words:
-                        raise OSError("closed")
-                    talk.buffer += words
-                self.taken += talk.buffer[:left]
-                talk.buffer = talk.buffer[left:]
+                self.taken += talk.octets(int(rest.split()[0]))
                 talk.say((self.verdicts.pop(0) if self.verdicts else b"250 2.0.0 taken") + b"\r\n")
             elif verb == b"DATA":
                 talk.say(b"354 go\r\n")
