@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 from gate import Gate, Scripted, imap_play, smtp_play
-from world import HOST, case, check
+from world import HOST, case, check, free_offset
 
 
 class Callers:
@@ -77,7 +78,13 @@ def told(server, before, seconds=60):
 def ended(pid, seconds=30):
     """Waits for the end of a process that is not a child of this one."""
     deadline = time.monotonic() + seconds
-    while os.path.exists(f"/proc/{pid}"):
+    while True:
+        try:
+            # Nobody may have collected it yet.
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
         check(time.monotonic() < deadline, f"process {pid} does not end")
         time.sleep(0.05)
 
@@ -154,27 +161,23 @@ def that_fails(world):
 def by_service_manager(world):
     """Ports that somebody else holds (LISTEN_FDS, as systemd does): a restart refuses nobody, with mailboxes too; who comes between waits."""
     folder = world.new_folder("held")
-    held = [socket.create_server(("127.0.0.1", 0), backlog=1024)]
-    port = held[0].getsockname()[1]
-    offset = port - 25
+    offset = free_offset()
+    held = socket.create_server(("127.0.0.1", 25 + offset), backlog=1024)
     # The protocol wants descriptors from 3 on and the process id of the program itself.
-    script = f"import os, sys; os.dup2({held[0].fileno()}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
+    script = f"import os, sys; os.dup2({held.fileno()}, 3); os.environ.update(LISTEN_FDS='1', LISTEN_PID=str(os.getpid())); os.execv(sys.argv[1], sys.argv[1:])"
     command = [sys.executable, "-c", script, world.binary, "serve", "--data", folder / "data", "--bind", "127.0.0.1", "--port-offset", str(offset), "--ready-file", folder / "ready"]
 
     def start():
-        process = subprocess.Popen(command, pass_fds=[held[0].fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, pass_fds=[held.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while not (folder / "ready").exists():
             check(process.poll() is None and time.monotonic() < deadline, f"not ready: {process.poll()}")
             time.sleep(0.02)
         return process
 
-    if offset > 64_540:
-        held[0].close()
-        return by_service_manager(world)
     process = start()
     try:
-        with Callers(port, farewells=True) as callers:
+        with Callers(25 + offset, farewells=True) as callers:
             for _ in range(2):
                 callers.some_more(20)
                 process.send_signal(signal.SIGTERM)
@@ -184,5 +187,5 @@ def by_service_manager(world):
     finally:
         process.terminate()
         process.wait(timeout=20)
-        held[0].close()
+        held.close()
     print(f"         {callers.answered} connections, {len(callers.faults)} refused", flush=True)

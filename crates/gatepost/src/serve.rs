@@ -155,8 +155,8 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         handshakes: count(values, "limits.handshakes"),
         handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
         clear_login: networks(values, "login.clear_networks"),
-        client_ca: Some(PathBuf::from(values.text("login.client_ca")))
-            .filter(|path| !path.as_os_str().is_empty()),
+        client_ca: path(values, "login.client_ca"),
+        client_crl: client_crl(values)?,
         mechanisms: values
             .list("login.mechanisms")
             .iter()
@@ -170,6 +170,21 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file,
     })
+}
+
+fn path(values: &Values, name: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(values.text(name))).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// What was revoked; only where somebody vouches for clients.
+fn client_crl(values: &Values) -> Result<Option<PathBuf>, Failure> {
+    let revoked = path(values, "login.client_crl");
+    if revoked.is_some() && path(values, "login.client_ca").is_none() {
+        return Err(Failure::usage(
+            "login.client_crl names what authorities have revoked, and there are none: set login.client_ca, too",
+        ));
+    }
+    Ok(revoked)
 }
 
 /// How an upstream is chosen; only where there are several to choose from.
