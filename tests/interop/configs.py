@@ -18,7 +18,7 @@ from pathlib import Path
 import rooms
 from checks import faults, verdicts
 from ours import gatepost, says
-from servers import ADDRESS, PASSWORD, SUBMISSION, Foreign, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
+from servers import ADDRESS, EXIM, PASSWORD, SUBMISSION, Foreign, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
 from world import HOST, Skip, case, check, in_threads, run
 
 # Dovecot trusts a client whose address is its own: these come from another address of this machine.
@@ -290,7 +290,7 @@ class MadeExim(Foreign):
     """Exim with the generated file."""
 
     def __init__(self, world, profile):
-        room = rooms.made("exim", ["exim4-daemon-light"])
+        room = rooms.made(*EXIM)
         super().__init__(world, "made-exim")
         self.ports = {"smtp": free_port(), "submission": free_port(), "submissions": free_port()}
         port = self.ports
@@ -358,7 +358,8 @@ cp userdb /etc/courier/userdb && chmod 700 /etc/courier/userdb && makeuserdb
 mkdir -p /run/courier/authdaemon
 authdaemond start
 for name in imapd imapd-ssl pop3d pop3d-ssl; do /usr/lib/courier/$name start; done
-exec sleep 3600"""
+trap exit TERM
+sleep 3600 & wait"""
         process = self.start(*rooms.command(room, self.folder, script))
         for number in self.ports.values():
             listens(number, process, self.folder / "output")

@@ -155,7 +155,7 @@ def upstream_fails_at_each_step(world, protocol):
             try:
                 line = login(gate, protocol, number)
                 check(line.startswith(GOOD[protocol]), f"no login while all is well: {line}")
-                upstreams[number].heard = b""
+                upstreams[number].heard = bytearray()
                 states[number].update(step=at, fault=fault)
                 line = login(gate, protocol, number)
             except OSError as error:

@@ -2,10 +2,13 @@
 
 import base64
 import imaplib
+import signal
 import ssl
 import subprocess
+import time
 
 from gate import Gate, Scripted, imap_play
+from gate import refused as refused_to_start
 from servers import Pki
 from world import DOMAIN, HOST, Server, case, check
 
@@ -89,6 +92,66 @@ def gate_external(world):
         with Gate(world, f"imaps://localhost:{upstream.port}?ca={users.ca}&client-cert={own},{own}", flags=("--config", config)) as gate:
             connection = connect(gate, certificate(folder, users, "anna", f"email:{USER}"))
             check("AUTH=EXTERNAL" not in connection.capabilities and "AUTH=PLAIN" in connection.capabilities, f"{connection.capabilities}")
+
+
+def revoked_by(folder, authority, *certificates):
+    """The authority's list of what it has revoked."""
+    (folder / "index.txt").write_text("")
+    (folder / "crlnumber").write_text("01\n")
+    (folder / "crl.cnf").write_text(f"[ca]\ndefault_ca = it\n[it]\ndatabase = {folder}/index.txt\ncrlnumber = {folder}/crlnumber\ndefault_md = sha256\n"
+                                    "crl_extensions = ext\n[ext]\nauthorityKeyIdentifier = keyid\n")
+    common = ["openssl", "ca", "-config", folder / "crl.cnf", "-cert", authority.ca, "-keyfile", authority.ca.parent / "ca.key"]
+    for certificate in certificates:
+        subprocess.run([*common, "-revoke", certificate], check=True, capture_output=True)
+    made = subprocess.run([*common, "-gencrl", "-crldays", "1"], check=True, capture_output=True)
+    return made.stdout
+
+
+def gets_in(gate, own):
+    """Whether a certificate is good for a login."""
+    try:
+        log_in(gate, own).logout()
+    except (ssl.SSLError, ConnectionError, imaplib.IMAP4.abort):
+        return False
+    return True
+
+
+@case("gate-external-revoked", "openssl")
+def gate_revoked(world):
+    # [SASL-EXT-02] who is on the list gets no connection, as soon as the list says so.
+    users, folder = Pki(world.new_folder("users")), world.new_folder("external")
+    ann, ben = (certificate(folder, users, name, f"email:{name}@{DOMAIN}") for name in ("ann", "ben"))
+    config, crl = folder / "gatepost.toml", folder / "crl.pem"
+    config.write_text(f'[login]\nclient_crl = "{crl}"\n')
+    refused_to_start(world, ["--config", config], "client_ca")
+    config.write_text(f'[login]\nclient_ca = "{users.ca}"\nclient_crl = "{crl}"\n')
+    crl.write_bytes(revoked_by(folder, users))
+    inside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    inside.load_cert_chain(users.cert, users.key)
+    inside.verify_mode = ssl.CERT_REQUIRED
+    inside.load_verify_locations(users.ca)
+    own = certificate(folder, users, "gate", "DNS:gate.example.test")
+    offer = b"* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=EXTERNAL SASL-IR\r\n"
+    with Scripted(imap_play(capability=offer), tls=inside) as upstream:
+        way = f"imaps://localhost:{upstream.port}?ca={users.ca}&client-cert={own},{own}"
+        with Gate(world, way, flags=("--config", config)) as gate:
+            check(gets_in(gate, ann) and gets_in(gate, ben), "nobody was revoked")
+            open_one = log_in(gate, ann)
+            for content, refused, words in (
+                (revoked_by(folder, users, ann), True, "certificate_loaded"), (b"nothing", True, "client_ca_not_loaded"), (revoked_by(folder, users), False, "certificate_loaded"),
+            ):
+                before = (gate.folder / "server.log").read_text().count(words)
+                crl.write_bytes(content)
+                gate.process.send_signal(signal.SIGHUP)
+                deadline = time.monotonic() + 30
+                while (gate.folder / "server.log").read_text().count(words) == before:
+                    check(time.monotonic() < deadline, f"{words}: {gate.last_words()}")
+                    time.sleep(0.05)
+                check(gets_in(gate, ann) != refused and gets_in(gate, ben), f"{words}: ann gets in: {not refused}?")
+            check(open_one.noop()[0] == "OK", "an open session was ended")
+            open_one.logout()
+            # With a certificate or without: the port is open to others.
+            check("AUTH=PLAIN" in connect(gate).capabilities, "nobody else is served")
 
 
 @case("external-at-mailboxes", "openssl")

@@ -20,8 +20,10 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
+import gate_dsn  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
+import gate_others  # noqa: F401
 import gate_trouble  # noqa: F401
 import gate_upstreams  # noqa: F401
 import install
@@ -37,6 +39,7 @@ import reloads  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
+import takeover  # noqa: F401
 import watching  # noqa: F401
 import web  # noqa: F401
 import world

@@ -329,13 +329,17 @@ def dovecot_lmtp(world):
         check(len(found) == 3, f"{len(found)} messages instead of 3")
 
 
+# The light build takes no PROXY header.
+EXIM = ("exim-heavy", ["exim4-daemon-heavy"])
+
+
 class Exim(Foreign):
-    """Submission with STARTTLS and implicit TLS; delivers into a Maildir."""
+    """Submission with STARTTLS and implicit TLS, and a port for mail from everywhere, behind a PROXY header; delivers into a Maildir."""
 
     def __init__(self, world):
-        room = rooms.made("exim", ["exim4-daemon-light"])
+        room = rooms.made(*EXIM)
         super().__init__(world, "exim")
-        self.ports = {"submission": free_port(), "submissions": free_port()}
+        self.ports = {"submission": free_port(), "submissions": free_port(), "proxied": free_port()}
         self.mail = self.folder / "mail"
         self.mail.mkdir(mode=0o777)
         self.mail.chmod(0o777)
@@ -349,7 +353,8 @@ spool_directory = {spool}
 log_file_path = {spool}/log_%s
 pid_file_path = {spool}/pid
 local_interfaces = 127.0.0.1
-daemon_smtp_ports = {self.ports['submission']} : {self.ports['submissions']}
+daemon_smtp_ports = {self.ports['submission']} : {self.ports['submissions']} : {self.ports['proxied']}
+hosts_proxy = ${{if eq{{$received_port}}{{{self.ports['proxied']}}}{{127.0.0.1}}}}
 tls_on_connect_ports = {self.ports['submissions']}
 tls_advertise_hosts = *
 tls_certificate = {self.pki.cert}
@@ -364,6 +369,7 @@ accept_8bitmime = yes
 begin acl
 rcpt:
   accept authenticated = *
+  accept condition = ${{if eq{{$received_port}}{{{self.ports['proxied']}}}}}
   deny
 data:
   accept
@@ -439,7 +445,8 @@ cp userdb /etc/courier/userdb && chmod 700 /etc/courier/userdb && makeuserdb
 mkdir -p /run/courier/authdaemon
 authdaemond start
 for name in imapd imapd-ssl pop3d pop3d-ssl; do /usr/lib/courier/$name start; done
-exec sleep 3600"""
+trap exit TERM
+sleep 3600 & wait"""
         process = self.start(*rooms.command(room, self.folder, script))
         for number in self.ports.values():
             listens(number, process, self.folder / "output")
@@ -472,6 +479,15 @@ def courier(world):
     all_kinds = kinds()
     with Courier(world, all_kinds) as server:
         fetches_all(world, server, all_kinds)
+
+
+# Devices of the room's own, so that what is said to syslog comes to the test.
+OWN_SYSLOG = """
+mkdir /run/dev && mount -t tmpfs none /run/dev
+cp -a /dev/null /dev/zero /dev/full /dev/random /dev/urandom /run/dev/
+ln -s {socket} /run/dev/log
+mount --move /run/dev /dev
+"""
 
 
 class Cyrus(Foreign):
@@ -514,7 +530,13 @@ SERVICES {{
 EVENTS {{
 }}
 """)
-        script = f"""
+        self.syslog = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.syslog.bind(str(self.folder / "syslog"))
+        (self.folder / "syslog").chmod(0o666)
+        self.told = []
+        # Read at once: who speaks to a full socket waits.
+        threading.Thread(target=self.listen, daemon=True).start()
+        script = f"""{OWN_SYSLOG.format(socket=self.folder / "syslog")}
 cd {self.folder}
 cp imapd.conf cyrus.conf /etc/
 printf %s '{PASSWORD}' | saslpasswd2 -p -c -f {self.folder}/sasldb -u mail.example.test anna
@@ -529,6 +551,17 @@ exec /usr/sbin/cyrmaster -D"""
 
     def login(self, user="anna"):
         return super().login(user)
+
+    def listen(self):
+        while words := self.syslog.recv(65536):
+            self.told.append(words)
+
+    def logged(self, words, seconds=30):
+        """Waits for words in what is said to syslog."""
+        deadline = time.monotonic() + seconds
+        while not any(words in line for line in self.told):
+            check(time.monotonic() < deadline, f"{words!r} is not among {self.told[-20:]}")
+            time.sleep(0.05)
 
 
 @case("servers-cyrus")
@@ -552,7 +585,7 @@ class OpenSmtpd(Foreign):
     def __init__(self, world):
         room = rooms.made("opensmtpd", ["opensmtpd"])
         super().__init__(world, "opensmtpd")
-        self.port = free_port()
+        self.port, self.proxied = free_port(), free_port()
         self.mail = self.folder / "mail"
         self.mail.mkdir()
         shutil.chown(self.mail, "nobody", "nogroup")
@@ -561,6 +594,7 @@ class OpenSmtpd(Foreign):
 table everybody file:{self.folder}/everybody
 smtp max-message-size "20M"
 listen on 127.0.0.1 port {self.port} hostname mail.example.test
+listen on 127.0.0.1 port {self.proxied} hostname mail.example.test proxy-v2
 action "keep" maildir "{self.mail}" virtual <everybody>
 match from any for any action "keep"
 """)

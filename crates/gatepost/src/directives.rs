@@ -198,6 +198,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     ),
     directive("login.client_ca", Kind::Path, "\"\"", "PEM file of the authorities that vouch for clients' certificates; empty: nobody is asked for one",
         "A client that shows one is logged in by EXTERNAL as the mail address in it, without a password, on the ports for users. One that does not verify ends the connection. Name a private authority: those of the web vouch for no users. At a gate the upstream must take EXTERNAL from the gate's own client-cert."),
+    directive("login.client_crl", Kind::Path, "\"\"", "File of what those authorities have revoked (CRLs, PEM or DER); empty: nothing is looked at",
+        "Each authority of a client's chain must have a list here that is in force: who is on it, or on none, gets no connection. Read again when it changes, and on SIGHUP; a file that cannot be read leaves the previous lists in force. Connections that are up go on."),
     directive("login.clear_networks", Kind::Networks, "[]", "DANGER: networks whose clients may log in without TLS",
         "Passwords then travel readable for everyone on the path. For machines on a wire of your own that cannot do TLS."),
     directive("gate.upstreams", Kind::Texts, "[]", "Servers to pass sessions on to, as URLs; empty: the mailboxes are here",

@@ -17,6 +17,7 @@ mod oauth;
 mod password;
 mod reload;
 mod serve;
+mod upgrade;
 mod watch;
 mod whole;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use gatepost_net::network::Network;
-use gatepost_serve::server::{Running, Server, StartError};
+use gatepost_serve::server::successor::takes_over;
+use gatepost_serve::server::{Server, StartError};
 use gatepost_serve::services::SERVICES;
 use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
 use gatepost_serve::upstream::egress;
@@ -18,18 +19,20 @@ use crate::config::Values;
 use crate::directives::DIRECTIVES;
 use crate::exit::Failure;
 use crate::intro::{self, FirstAccount};
-use crate::reload::{self, Source};
-use crate::{account, password};
+use crate::reload::Source;
+use crate::{account, password, upgrade};
 
 /// The account of a server nobody has told anything.
 const DEFAULT_ACCOUNT: &str = "me@gatepost.test";
 
-/// How long sessions get to finish after SIGTERM; together with the rest of the way out less than the 10 s promised.
-const FAREWELL: Duration = Duration::from_secs(7);
-
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let (source, settings) = Source::open(given)?;
-    forget_readiness(settings.ready_file.as_deref())?;
+    // Before it can be replaced.
+    let program = upgrade::program();
+    // The process before this one is ready still.
+    if !takes_over() {
+        forget_readiness(settings.ready_file.as_deref())?;
+    }
     make_folder(&settings.data)?;
     let wanted = wanted_accounts(given)?;
     let mut server = Server::open(settings).map_err(start_failure)?;
@@ -44,43 +47,12 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         let first = ensure_accounts(&server, &wanted, by_default)?;
         server.look().await;
         let running = server.start().map_err(start_failure)?;
-        until_told(running, source, first.as_ref()).await
+        running.announce_ready().map_err(start_failure)?;
+        intro::print(&running, first.as_ref());
+        upgrade::until_told(running, source, &program).await
     })?;
     // What is still on the blocking pool has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    Ok(())
-}
-
-async fn until_told(
-    running: Running,
-    mut source: Source,
-    first: Option<&FirstAccount>,
-) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| {
-        signal(kind).map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
-    };
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    running.announce_ready().map_err(start_failure)?;
-    intro::print(&running, first);
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => {
-                running.reload();
-                source.reload(&running);
-            }
-            () = tokio::time::sleep(reload::LOOK) => {
-                if source.has_changed() {
-                    source.reload(&running);
-                }
-            }
-        }
-    }
-    running.stop(FAREWELL).await;
     Ok(())
 }
 
@@ -183,8 +155,8 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         handshakes: count(values, "limits.handshakes"),
         handshake_time: Duration::from_secs(values.number("limits.handshake_time")),
         clear_login: networks(values, "login.clear_networks"),
-        client_ca: Some(PathBuf::from(values.text("login.client_ca")))
-            .filter(|path| !path.as_os_str().is_empty()),
+        client_ca: path(values, "login.client_ca"),
+        client_crl: client_crl(values)?,
         mechanisms: values
             .list("login.mechanisms")
             .iter()
@@ -198,6 +170,21 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         metrics: values.text("metrics.listen").parse().ok(),
         ready_file,
     })
+}
+
+fn path(values: &Values, name: &str) -> Option<PathBuf> {
+    Some(PathBuf::from(values.text(name))).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// What was revoked; only where somebody vouches for clients.
+fn client_crl(values: &Values) -> Result<Option<PathBuf>, Failure> {
+    let revoked = path(values, "login.client_crl");
+    if revoked.is_some() && path(values, "login.client_ca").is_none() {
+        return Err(Failure::usage(
+            "login.client_crl names what authorities have revoked, and there are none: set login.client_ca, too",
+        ));
+    }
+    Ok(revoked)
 }
 
 /// How an upstream is chosen; only where there are several to choose from.

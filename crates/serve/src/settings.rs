@@ -71,6 +71,8 @@ pub struct Settings {
     pub clear_login: Vec<Network>,
     /// Authorities that vouch for clients' certificates; none: nobody is asked for one.
     pub client_ca: Option<PathBuf>,
+    /// What those authorities have revoked; none: nothing is looked at.
+    pub client_crl: Option<PathBuf>,
     /// The mechanisms allowed for logins.
     pub mechanisms: Vec<Mechanism>,
     /// How session lines look.

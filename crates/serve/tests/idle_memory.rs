@@ -54,6 +54,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         handshake_time: Duration::from_secs(30),
         clear_login: Vec::new(),
         client_ca: None,
+        client_crl: None,
         mechanisms: Mechanism::ALL.to_vec(),
         log: LogFormat::Human,
         metrics: None,

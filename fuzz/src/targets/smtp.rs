@@ -188,13 +188,13 @@ impl Backend<Server> for Keeper {
                 self.stage = Stage::Mail;
                 Answer::Verdict(Ok(()))
             }
-            Ask::Recipient(path) => {
+            Ask::Recipient(rcpt) => {
                 assert!(
                     matches!(self.stage, Stage::Mail | Stage::Recipient),
                     "a recipient at {:?}",
                     self.stage
                 );
-                let verdict = recipient(&path.0.local);
+                let verdict = recipient(&rcpt.forward_path.0.local);
                 if verdict.is_ok() {
                     self.stage = Stage::Recipient;
                 }

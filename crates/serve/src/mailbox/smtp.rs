@@ -129,7 +129,7 @@ impl SmtpBackend {
                 Answer::Account(self.summary.judged(judged))
             }
             Ask::Mail(mail) => Answer::Verdict(self.mail(mail)),
-            Ask::Recipient(path) => Answer::Verdict(self.recipient(path).await),
+            Ask::Recipient(rcpt) => Answer::Verdict(self.recipient(rcpt.forward_path).await),
             Ask::Begin(envelope) => Answer::Verdict(self.begin(&envelope)),
             Ask::Content(octets) => {
                 let verdict = self.content(octets).await;

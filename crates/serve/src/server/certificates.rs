@@ -31,6 +31,8 @@ const JUDGE: Duration = Duration::from_secs(24 * 60 * 60);
 pub(super) struct Certificates {
     source: Source,
     services: BTreeMap<&'static str, Arc<ServiceTls>>,
+    /// Who vouches for clients, and what they have revoked.
+    clients: Option<ClientCa>,
     log: Log,
     metrics: Arc<Metrics>,
 }
@@ -74,20 +76,23 @@ impl Certificates {
         let identities = source.load(&log, &metrics)?;
         let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
         let mut services = BTreeMap::new();
-        let clients = settings.client_ca.as_deref().map(ClientCa::read);
+        let revoked = settings.client_crl.as_deref();
+        let read = |authorities| ClientCa::read(authorities, revoked);
+        let clients = settings.client_ca.as_deref().map(read);
         let clients = clients.transpose().map_err(StartError::ClientCa)?;
         for service in SERVICES.into_iter().chain([EGRESS]) {
             // [SVC-07] only where users log in
             let logs_in = service.protocol != Protocol::Smtp && service != EGRESS;
-            let clients = clients.clone().filter(|_| logs_in);
+            let asked_by = clients.clone().filter(|_| logs_in);
             let options = options(service, plus, settings.strict_names);
-            let tls = ServiceTls::asking(options, &identities, clients);
+            let tls = ServiceTls::asking(options, &identities, asked_by);
             let tls = tls.map_err(|_| StartError::Tls)?;
             services.insert(service.name, Arc::new(tls));
         }
         Ok(Self {
             source,
             services,
+            clients,
             log,
             metrics,
         })
@@ -112,7 +117,7 @@ impl Certificates {
         mut orders: mpsc::Receiver<()>,
         mut stopping: watch::Receiver<bool>,
     ) {
-        let mut stamps = self.source.stamps();
+        let mut stamps = self.stamps();
         let mut judged = Judged::now();
         loop {
             let ordered = tokio::select! {
@@ -125,12 +130,26 @@ impl Certificates {
                 judged = Judged::now();
                 self.renew();
             }
-            let now = self.source.stamps();
+            let now = self.stamps();
             if ordered || due || now != stamps {
                 stamps = now;
                 self.reload();
             }
         }
+    }
+
+    /// When the files were last changed.
+    fn stamps(&self) -> Stamps {
+        let own = self.source.files().into_iter();
+        let own = own.flat_map(|(chain, key)| [chain, key]);
+        let clients = self.clients.iter().flat_map(ClientCa::files);
+        own.chain(clients.map(Path::to_owned))
+            .map(|path| {
+                std::fs::metadata(path)
+                    .and_then(|facts| facts.modified())
+                    .ok()
+            })
+            .collect()
     }
 
     fn renew(&self) {
@@ -147,6 +166,11 @@ impl Certificates {
     /// What is good is taken over by all services; files that are not good leave everything as it is. A certificate that ends
     /// soon or has ended is named in the log each time [CERT-02].
     fn reload(&self) {
+        // Connections that begin after this are judged by the new lists; files that are not good leave the old ones in force.
+        if let Some(Err(error)) = self.clients.as_ref().map(ClientCa::renew) {
+            let text = format!("{error}; the previous authorities and lists stay in force");
+            self.log.notice("client_ca_not_loaded", &text);
+        }
         match self.source.load(&self.log, &self.metrics) {
             Ok(identities) => {
                 for tls in self.services.values() {
@@ -221,19 +245,6 @@ impl Source {
             identities.push(Arc::new(identity));
         }
         Ok(identities)
-    }
-
-    /// When the files were last changed.
-    fn stamps(&self) -> Stamps {
-        self.files()
-            .iter()
-            .flat_map(|(chain, key)| [chain.clone(), key.clone()])
-            .map(|path| {
-                std::fs::metadata(path)
-                    .and_then(|facts| facts.modified())
-                    .ok()
-            })
-            .collect()
     }
 }
 

@@ -243,6 +243,7 @@ fn needing_restart(before: &Settings, wanted: &Settings) -> Vec<&'static str> {
             before.unlimited != wanted.unlimited,
         ),
         ("login.client_ca", before.client_ca != wanted.client_ca),
+        ("login.client_crl", before.client_crl != wanted.client_crl),
         ("login.mechanisms", before.mechanisms != wanted.mechanisms),
         // Ports are opened at the start, and what stands behind an open one cannot go away.
         (

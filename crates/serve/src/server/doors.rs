@@ -1,14 +1,16 @@
 //! What a server needs of the machine before it can accept: sockets and file descriptors.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 
 use gatepost_net::listen;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::error::StartError;
+use super::successor;
 use crate::log::Log;
 use crate::services::{EGRESS, SERVICES, Service};
 use crate::settings::Settings;
@@ -24,9 +26,27 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Takes what the service manager has handed over, by port, and binds the rest. To be called inside a tokio runtime.
+    /// Takes what the service manager, or the process before this one, has handed over, and binds the rest. Sockets of services are
+    /// told apart by port, the others by address. To be called inside a tokio runtime.
     pub(super) fn bind(settings: &Settings) -> Result<Self, StartError> {
-        let mut inherited = inherited()?;
+        let mut inherited = Inherited::take()?;
+        let egress = bind_egress(settings, &mut inherited)?;
+        let mut take_or_bind = |name, address| match inherited.at(address) {
+            Some(socket) => Ok(socket),
+            None => listen::bind(address).map_err(|error| StartError::Bind(name, address, error)),
+        };
+        let metrics = settings.metrics.map(|it| take_or_bind("metrics", it));
+        let metrics = metrics.transpose()?;
+        let bind_web = |address: SocketAddr| {
+            // Mail in clear text stays on this machine.
+            if !address.ip().is_loopback() {
+                return Err(StartError::WebNotLoopback(address));
+            }
+            let socket = take_or_bind("web", address)?;
+            let token = Token::ensure(&settings.data).map_err(StartError::WebToken)?;
+            Ok((socket, token))
+        };
+        let web = settings.web.map(bind_web).transpose()?;
         let mut services = Vec::new();
         for service in SERVICES {
             if !settings.serves(service.protocol) {
@@ -36,35 +56,23 @@ impl Sockets {
                 .port
                 .checked_add(settings.port_offset)
                 .ok_or(StartError::PortOffset(settings.port_offset))?;
-            let sockets = match inherited.remove(&port) {
-                Some(handed_over) => handed_over,
-                None => bind_addresses(service, settings, port)?,
+            let sockets = inherited.on(port);
+            let sockets = if sockets.is_empty() {
+                bind_addresses(service, settings, port)?
+            } else {
+                sockets
             };
             services.push((service, sockets));
         }
-        if let Some(egress) = &settings.egress {
-            let bind = |address: &SocketAddr| {
-                listen::bind(*address)
-                    .map_err(|error| StartError::Bind(EGRESS.name, *address, error))
-            };
-            let sockets: Result<_, _> = egress.listen.iter().map(bind).collect();
-            services.push((EGRESS, sockets?));
+        services.extend(egress);
+        // A socket nobody accepts from would let clients connect and wait for ever. Where another configuration takes over, what it
+        // does not serve any more is closed.
+        match inherited.0.first() {
+            Some((address, _)) if !successor::takes_over() => {
+                return Err(StartError::Unwanted(address.port(), settings.port_offset));
+            }
+            _ => {}
         }
-        // A socket nobody accepts from would let clients connect and wait for ever.
-        if let Some((port, _)) = inherited.pop_first() {
-            return Err(StartError::Unwanted(port, settings.port_offset));
-        }
-        let bind_metrics = |address| {
-            listen::bind(address).map_err(|error| StartError::Bind("metrics", address, error))
-        };
-        let metrics = settings.metrics.map(bind_metrics).transpose()?;
-        let bind_web = |address| {
-            Ok((
-                bind_web(address)?,
-                Token::ensure(&settings.data).map_err(StartError::WebToken)?,
-            ))
-        };
-        let web = settings.web.map(bind_web).transpose()?;
         Ok(Self {
             services,
             metrics,
@@ -79,23 +87,55 @@ impl Sockets {
         let distinct: BTreeSet<IpAddr> = addresses.map(|address| address.ip()).collect();
         distinct.into_iter().collect()
     }
+
+    /// Copies of all of them, for a process that takes over.
+    pub(super) fn copies(&self) -> io::Result<Vec<OwnedFd>> {
+        let services = self.services.iter().flat_map(|(_, sockets)| sockets);
+        let web = self.web.iter().map(|(socket, _)| socket);
+        let all = services.chain(&self.metrics).chain(web);
+        all.map(|it| it.as_fd().try_clone_to_owned()).collect()
+    }
 }
 
-/// Mail in clear text stays on this machine.
-fn bind_web(address: SocketAddr) -> Result<TcpListener, StartError> {
-    if !address.ip().is_loopback() {
-        return Err(StartError::WebNotLoopback(address));
+/// Sockets that were open before this process began, with their addresses.
+struct Inherited(Vec<(SocketAddr, TcpListener)>);
+
+impl Inherited {
+    fn take() -> Result<Self, StartError> {
+        let sockets = listen::inherited().map_err(StartError::Inherited)?;
+        let with_address = |it: TcpListener| Ok((it.local_addr()?, it));
+        let sockets: io::Result<_> = sockets.into_iter().map(with_address).collect();
+        Ok(Self(sockets.map_err(StartError::Inherited)?))
     }
-    listen::bind(address).map_err(|error| StartError::Bind("web", address, error))
+
+    /// The one on this address.
+    fn at(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let place = self.0.iter().position(|(it, _)| *it == address)?;
+        Some(self.0.swap_remove(place).1)
+    }
+
+    /// All on this port.
+    fn on(&mut self, port: u16) -> Vec<TcpListener> {
+        let taken = self.0.extract_if(.., |(address, _)| address.port() == port);
+        taken.map(|(_, socket)| socket).collect()
+    }
 }
 
-fn inherited() -> Result<BTreeMap<u16, Vec<TcpListener>>, StartError> {
-    let mut by_port: BTreeMap<u16, Vec<TcpListener>> = BTreeMap::new();
-    for socket in listen::inherited().map_err(StartError::Inherited)? {
-        let port = socket.local_addr().map_err(StartError::Inherited)?.port();
-        by_port.entry(port).or_default().push(socket);
-    }
-    Ok(by_port)
+fn bind_egress(
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<Option<(Service, Vec<TcpListener>)>, StartError> {
+    let Some(egress) = &settings.egress else {
+        return Ok(None);
+    };
+    let mut bind = |address: &SocketAddr| match inherited.at(*address) {
+        Some(socket) => Ok(socket),
+        None => {
+            listen::bind(*address).map_err(|error| StartError::Bind(EGRESS.name, *address, error))
+        }
+    };
+    let sockets: Result<_, _> = egress.listen.iter().map(&mut bind).collect();
+    Ok(Some((EGRESS, sockets?)))
 }
 
 fn bind_addresses(

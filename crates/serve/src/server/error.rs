@@ -19,7 +19,7 @@ pub enum StartError {
     Upstream(String),
     /// The certificate in this chain file, with its key, cannot be used.
     Certificate(PathBuf, IdentityError),
-    /// The authorities for clients' certificates cannot be used.
+    /// The authorities for clients' certificates, or what they have revoked, cannot be used.
     ClientCa(String),
     /// The local CA cannot be made or read.
     LocalCa(LocalCaError),
@@ -69,7 +69,7 @@ impl fmt::Display for StartError {
             ),
             Self::Upstream(text) => f.write_str(text),
             Self::Certificate(chain, error) => write!(f, "{}: {error}", chain.display()),
-            Self::ClientCa(text) => write!(f, "login.client_ca: {text}"),
+            Self::ClientCa(text) => write!(f, "login.client_ca, login.client_crl: {text}"),
             Self::LocalCa(error) => {
                 write!(f, "the local certificate authority cannot be used: {error}")
             }

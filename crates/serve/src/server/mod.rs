@@ -5,7 +5,8 @@
 //! 2. [`Server::start`] binds all ports and accepts.
 //! 3. [`Running::announce_ready`] tells the ready file and the service manager.
 //! 4. [`Running::change`] takes other settings over, for the sessions to come.
-//! 5. [`Running::stop`] says farewell to all sessions and waits for them.
+//! 5. [`Running::start_successor`] starts the program anew with the ports of this one, and [`Running::hand_over`] leaves them to it.
+//! 6. [`Running::stop`] says farewell to all sessions and waits for them.
 
 mod certificates;
 mod current;
@@ -13,8 +14,10 @@ mod doors;
 mod error;
 mod proxied;
 mod session;
+pub mod successor;
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +44,7 @@ pub(crate) use current::Shared;
 use doors::Sockets;
 pub use error::StartError;
 use session::Listener;
+use successor::Successor;
 
 /// A server whose data and certificates are good, and that does not listen yet.
 #[derive(Debug)]
@@ -74,9 +78,28 @@ pub struct Running {
     certificates: Arc<Certificates>,
     shutdown: watch::Sender<bool>,
     stopping: watch::Receiver<bool>,
+    doors: Doors,
     /// Every session holds the sending half; it is closed when the last one has ended.
     sessions: mpsc::Receiver<()>,
     reload: mpsc::Sender<()>,
+    /// Another process has the ports.
+    handed_over: bool,
+}
+
+/// Where connections come in.
+#[derive(Debug)]
+struct Doors {
+    shut: watch::Sender<bool>,
+    /// Copies of the listening sockets, for a process that takes over.
+    sockets: Vec<OwnedFd>,
+}
+
+impl Doors {
+    /// Takes no more connections; the ports are free when nobody else has them.
+    fn shut(&mut self) {
+        let _ = self.shut.send(true);
+        self.sockets.clear();
+    }
 }
 
 /// A service that is listened for.
@@ -175,6 +198,11 @@ impl Server {
             None => Sockets::bind(&self.settings)?,
         };
         let addresses = sockets.addresses();
+        let (shut, watch_doors) = watch::channel(false);
+        let doors = Doors {
+            shut,
+            sockets: sockets.copies().map_err(StartError::Inherited)?,
+        };
         let mut web_url = None;
         let behind = match self.behind {
             Behind::Gate(gate) => Behind::Gate(gate),
@@ -200,9 +228,17 @@ impl Server {
         current.keep_looking(&stopping);
         current.warn(&shared.log);
         if let Some(listener) = sockets.metrics {
-            tokio::spawn(metrics::serve(listener, Arc::clone(&shared.metrics)));
+            let metrics = Arc::clone(&shared.metrics);
+            let mut shut = watch_doors.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = metrics::serve(listener, metrics) => {}
+                    _ = shut.wait_for(|it| *it) => {}
+                }
+            });
         }
-        let services = accept_all(&shared, &certificates, sockets.services, &stopping, &alive);
+        let watches = (stopping.clone(), watch_doors);
+        let services = accept_all(&shared, &certificates, sockets.services, watches, &alive);
         let (reload, orders) = mpsc::channel(1);
         tokio::spawn(Arc::clone(&certificates).keep_fresh(orders, stopping.clone()));
         Ok(Running {
@@ -213,8 +249,10 @@ impl Server {
             certificates,
             shutdown,
             stopping,
+            doors,
             sessions,
             reload,
+            handed_over: false,
         })
     }
 }
@@ -285,7 +323,7 @@ fn accept_all(
     shared: &Arc<Shared>,
     certificates: &Certificates,
     sockets: Vec<(Service, Vec<TcpListener>)>,
-    stopping: &watch::Receiver<bool>,
+    (stopping, shut): (watch::Receiver<bool>, watch::Receiver<bool>),
     alive: &mpsc::Sender<()>,
 ) -> Vec<Listening> {
     let settings = &shared.settings;
@@ -295,7 +333,7 @@ fn accept_all(
         exempt: [&settings.unlimited[..], &settings.proxies[..]].concat(),
     });
     let context = Context {
-        shutdown: stopping.clone(),
+        shutdown: stopping,
         limits: Limits {
             implicit_handshake: settings.handshake_time,
             starttls_handshake: settings.handshake_time,
@@ -321,7 +359,8 @@ fn accept_all(
             context.clone(),
         ));
         for socket in sockets {
-            tokio::spawn(Arc::clone(&listener).accept(socket, Arc::clone(&door), alive.clone()));
+            let listener = Arc::clone(&listener);
+            tokio::spawn(listener.accept(socket, Arc::clone(&door), alive.clone(), shut.clone()));
         }
     }
     services
@@ -382,7 +421,60 @@ impl Running {
                 &format!("the service manager could not be told: {error}"),
             );
         }
+        if let Err(error) = successor::tell_predecessor() {
+            let text = format!("the process before this one could not be told: {error}");
+            self.shared.log.notice("notify_failed", &text);
+        }
         Ok(())
+    }
+
+    /// Starts `program` with the arguments of this process and its ports, to take over from it. What is wrong is said in the log.
+    pub fn start_successor(&self, program: &Path) -> Option<Successor> {
+        let log = &self.shared.log;
+        // Two processes would write to the same mailboxes.
+        let has_store = match &self.shared.current().behind {
+            Behind::Mailbox(_) => true,
+            Behind::Gate(gate) => gate.accounts().is_some(),
+        };
+        if has_store {
+            log.notice(
+                "upgrade_refused",
+                "accounts and mailboxes here have one process at a time; restart it, with ports that the service manager holds",
+            );
+            return None;
+        }
+        match Successor::start(program, &self.doors.sockets) {
+            Ok(successor) => {
+                let text = format!("process {} is to take over", successor.id());
+                log.notice("upgrade_begun", &text);
+                Some(successor)
+            }
+            Err(error) => {
+                self.keep_ports(&format!("{} cannot be started: {error}", program.display()));
+                None
+            }
+        }
+    }
+
+    /// Says in the log why no other process takes over: this one goes on.
+    pub fn keep_ports(&self, why: &str) {
+        let text = format!("this process goes on: {why}");
+        self.shared.log.notice("upgrade_failed", &text);
+    }
+
+    /// Leaves the ports to a process that is ready, and lets sessions go on until they end by themselves, or `told` does.
+    pub async fn hand_over(&mut self, successor: &Successor, told: impl Future<Output = ()>) {
+        self.doors.shut();
+        let log = &self.shared.log;
+        let text = format!("process {} has taken over", successor.id());
+        log.notice("upgrade_done", &text);
+        self.handed_over = true;
+        // A service manager follows the process that was there first, unless it is told.
+        let _ = gatepost_net::systemd::notify(&format!("MAINPID={}", successor.id()));
+        tokio::select! {
+            _ = self.sessions.recv() => {}
+            () = told => {}
+        }
     }
 
     fn ready_json(&self) -> String {
@@ -425,7 +517,10 @@ impl Running {
     /// Says farewell (421, BYE) to every session, lets what is being stored be finished, and waits for the sessions at the
     /// longest for `patience`.
     pub async fn stop(mut self, patience: Duration) {
-        let _ = gatepost_net::systemd::notify("STOPPING=1");
+        if !self.handed_over {
+            let _ = gatepost_net::systemd::notify("STOPPING=1");
+        }
+        self.doors.shut();
         let _ = self.shutdown.send(true);
         if tokio::time::timeout(patience, self.sessions.recv())
             .await
@@ -436,7 +531,9 @@ impl Running {
                 "some sessions did not end in time and were cut off",
             );
         }
-        if let Some(path) = &self.shared.settings.ready_file {
+        // It is the other process' now.
+        let ready_file = self.shared.settings.ready_file.as_ref();
+        if let Some(path) = ready_file.filter(|_| !self.handed_over) {
             let _ = std::fs::remove_file(path);
         }
         self.shared.log.flush();

@@ -11,7 +11,7 @@ use gatepost_wire::seam::ClearLogin;
 use gatepost_wire::session::Machine;
 use gatepost_wire::{imap, pop3, smtp};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::current::{Current, changes, egress_of};
 use super::{Behind, Shared, proxied};
@@ -68,14 +68,14 @@ impl Listener {
         }
     }
 
-    /// Accepts until the server stops. Every session holds a clone of `alive`.
+    /// Accepts until the doors are shut. Every session holds a clone of `alive`.
     pub(super) async fn accept(
         self: Arc<Self>,
         socket: TcpListener,
         door: Arc<Door>,
         alive: mpsc::Sender<()>,
+        shut: watch::Receiver<bool>,
     ) {
-        let stopping = self.context.shutdown.clone();
         let refused_at = Arc::clone(&self);
         let street = Arc::clone(&door);
         let serve = |stream, client, place| {
@@ -87,7 +87,7 @@ impl Listener {
                 .metrics
                 .event(refused_at.service.name, why.label());
         };
-        listen::accept(socket, door, self.farewell(), stopping, serve, refused).await;
+        listen::accept(socket, door, self.farewell(), shut, serve, refused).await;
     }
 
     /// What a connection that gets no place is told: on ports for implicit TLS nothing, as nothing is said in clear there.

@@ -574,6 +574,8 @@ impl Gate {
             eight_bit: known,
             utf8: known,
             enhanced: known,
+            dsn: known,
+            binary: known,
         };
         for offered in &offered {
             let Offered::Smtp(it) = offered else { continue };
@@ -585,6 +587,8 @@ impl Gate {
             config.offers.eight_bit &= it.eight_bit;
             config.offers.utf8 &= it.utf8;
             config.offers.enhanced &= is(b"ENHANCEDSTATUSCODES");
+            config.offers.dsn &= it.dsn;
+            config.offers.binary &= it.binary && it.chunking;
             let limits = &mut config.limits;
             if let Some(Some(size)) = it.size {
                 limits.message_octets = limits.message_octets.min(size);

@@ -3,10 +3,12 @@
 //! ```text
 //!   Mail ──▶ (open the upstream) ──▶ MAIL ─▶ reply   Recipient ──▶ RCPT ─▶ reply
 //!   Begin ──▶ DATA ─▶ 354        Content ──▶ octets, dots doubled      Commit ──▶ the lone dot ─▶ reply
+//!   Begin (binary)               Content ──▶ BDAT n ─▶ reply           Commit ──▶ BDAT 0 LAST ─▶ reply
 //! ```
 //!
 //! - The session in front parses; nothing of the client's is copied into a command. Content has been freed of framing, bare line
 //!   ends and NUL before it comes here, and is framed anew: the upstream sees one end of the message, ours [SMTP-CHUNK-04].
+//!   Binary content (BINARYMIME) is the exception: any octets, counted on both sides, and never sent by DATA [SMTP-CHUNK-03].
 //! - Nothing is acknowledged before the upstream has done so. If its answer to the end of a message does not come, the client is
 //!   told to try again: a message may then come twice, but none is lost.
 //! - A message that is given up half way ends the connection to the upstream, without a closing alert: there is no other way to
@@ -21,7 +23,7 @@ use gatepost_net::driver::{Answering, Backend, Event};
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk};
 use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::Machine;
-use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
+use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
 use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
 
@@ -71,6 +73,8 @@ enum Stage {
     Begun,
     /// Part of the content.
     Content(Encoder),
+    /// Binary content, between two chunks; what is held goes before the next one.
+    Chunks(Vec<u8>),
 }
 
 impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpGate {
@@ -135,10 +139,7 @@ impl SmtpGate {
         let passed = match ask {
             Ask::Account(ask) => return Answer::Account(self.account(ask).await),
             Ask::Mail(mail) => self.mail(&mail).await,
-            Ask::Recipient(path) => match recipient_command(&path) {
-                Ok(line) => self.command(&line).await,
-                Err(unsayable) => Err(Ended::Reply(refuse(unsayable))),
-            },
+            Ask::Recipient(rcpt) => self.recipient(&rcpt).await,
             Ask::Begin(envelope) => self.begin(&envelope).await,
             Ask::Content(octets) => match self.content(&octets).await {
                 Ok(()) => return Answer::Verdict(Ok(())),
@@ -276,33 +277,33 @@ impl SmtpGate {
         Ok(Passed::new(&reply))
     }
 
-    async fn command(&mut self, line: &str) -> Result<Passed, Ended> {
+    async fn recipient(&mut self, rcpt: &RcptTo) -> Result<Passed, Ended> {
         let lost = Ended::Lost(Trouble::Lost(LegFailure::Closed));
         let upstream = self.upstream.as_mut().ok_or(lost)?;
-        Ok(Passed::new(&upstream.say(line, COMMAND).await?))
+        let line = recipient_command(rcpt, &upstream.capabilities)
+            .map_err(|unsayable| Ended::Reply(refuse(unsayable)))?;
+        Ok(Passed::new(&upstream.say(&line, COMMAND).await?))
     }
 
     async fn begin(&mut self, envelope: &Envelope) -> Result<Passed, Ended> {
         let lost = Ended::Lost(Trouble::Lost(LegFailure::Closed));
         let upstream = self.upstream.as_mut().ok_or(lost)?;
+        // [GW-04]
+        let field = upstream.busy.member().spec().received.then(|| {
+            let now = date::rfc5322(date::now());
+            envelope.trace.render(self.gate.host(), &new_id(), &now)
+        });
+        if envelope.mail.body == Body::BinaryMime {
+            upstream.stage = Stage::Chunks(field.unwrap_or_default());
+            return Ok(Passed::own(250, "2.0.0 Go on"));
+        }
         let reply = upstream.say("DATA", DATA).await?;
         if reply.code != 354 {
             // The transaction is open there still; the next MAIL clears it away.
-            let passed = Passed::new(&reply);
-            return Ok(if passed.is_positive() {
-                Passed::own(
-                    451,
-                    "4.3.0 The server behind this one gave an unknown answer",
-                )
-            } else {
-                passed
-            });
+            return Ok(refusal_of(&reply));
         }
         upstream.stage = Stage::Content(Encoder::for_data(LineEnds::Refuse));
-        if upstream.busy.member().spec().received {
-            // [GW-04]
-            let now = date::rfc5322(date::now());
-            let field = envelope.trace.render(self.gate.host(), &new_id(), &now);
+        if let Some(field) = field {
             upstream.content(&field).await?;
         }
         Ok(Passed::own(250, "2.0.0 Go on"))
@@ -310,20 +311,24 @@ impl SmtpGate {
 
     async fn content(&mut self, octets: &[u8]) -> Result<(), Ended> {
         let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
-        upstream.content(octets).await
+        match upstream.stage {
+            Stage::Chunks(_) => upstream.chunk(octets).await,
+            _ => upstream.content(octets).await,
+        }
     }
 
     /// [SMTP-BASE-15] the upstream's word, or none.
     async fn commit(&mut self) -> Result<Passed, Ended> {
         let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
         upstream.check_silent().await?;
-        let Stage::Content(encoder) = std::mem::replace(&mut upstream.stage, Stage::Idle) else {
-            return Err(Ended::Fault);
-        };
         let mut end = Vec::new();
-        if encoder.finish(&mut end).is_err() {
-            self.upstream = None;
-            return Err(Ended::Fault);
+        match std::mem::replace(&mut upstream.stage, Stage::Idle) {
+            Stage::Content(encoder) if encoder.finish(&mut end).is_ok() => {}
+            Stage::Chunks(held) => end = chunk_of(&[&held], true),
+            _ => {
+                self.upstream = None;
+                return Err(Ended::Fault);
+            }
         }
         upstream.leg.write(&mut end, WRITE).await.map_err(lost)?;
         let reply = upstream.reply(VERDICT).await?;
@@ -387,7 +392,31 @@ fn refuse(unsayable: Unsayable) -> Passed {
         // It was offered, so another upstream has it, or had it a while ago.
         Unsayable::EightBit => Passed::own(451, "4.6.3 8BITMIME is not to be had now"),
         Unsayable::Utf8 => Passed::own(451, "4.6.7 SMTPUTF8 is not to be had now"),
+        Unsayable::Binary => Passed::own(451, "4.6.1 BINARYMIME is not to be had now"),
+        Unsayable::Notifications => Passed::own(451, "4.3.3 DSN is not to be had now"),
     }
+}
+
+/// A reply that does not let content come.
+fn refusal_of(reply: &Reply) -> Passed {
+    let passed = Passed::new(reply);
+    if passed.is_positive() {
+        return Passed::own(
+            451,
+            "4.3.0 The server behind this one gave an unknown answer",
+        );
+    }
+    passed
+}
+
+/// A chunk of these parts, with its command.
+fn chunk_of(parts: &[&[u8]], last: bool) -> Vec<u8> {
+    let octets: usize = parts.iter().map(|it| it.len()).sum();
+    let end = if last { " LAST" } else { "" };
+    let mut output = format!("BDAT {octets}{end}\r\n").into_bytes();
+    output.reserve(octets);
+    parts.iter().for_each(|it| output.extend_from_slice(it));
+    output
 }
 
 impl Upstream {
@@ -442,6 +471,23 @@ impl Upstream {
         }
         self.leg.write(&mut output, WRITE).await.map_err(lost)?;
         self.check_silent().await
+    }
+
+    /// Sends a piece of binary content on. A chunk that is refused ends the transaction, not the connection: the next MAIL clears it
+    /// away [SMTP-CHUNK-02].
+    async fn chunk(&mut self, octets: &[u8]) -> Result<(), Ended> {
+        self.check_silent().await?;
+        let Stage::Chunks(held) = std::mem::replace(&mut self.stage, Stage::Begun) else {
+            return Err(Ended::Fault);
+        };
+        let mut output = chunk_of(&[&held, octets], false);
+        self.leg.write(&mut output, WRITE).await.map_err(lost)?;
+        let reply = self.reply(VERDICT).await?;
+        if reply.code != 250 {
+            return Err(Ended::Reply(refusal_of(&reply)));
+        }
+        self.stage = Stage::Chunks(Vec::new());
+        Ok(())
     }
 
     /// An upstream that answers before the end of a message has given up on it. A refusal is passed on; a grant of half a message is

@@ -6,6 +6,7 @@ use gatepost_store::Options;
 use gatepost_testkit::talk;
 use gatepost_wire::session::Fresh as _;
 use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, Refusal};
+use gatepost_wire::smtp::dsn::OfMail;
 use gatepost_wire::smtp::path::{ForwardPath, Mailbox, ReversePath};
 use gatepost_wire::smtp::received::{Protocol, Trace};
 
@@ -32,6 +33,7 @@ fn from(address: &str) -> MailFrom {
         size: None,
         body: Body::SevenBit,
         smtputf8: false,
+        dsn: OfMail::default(),
     }
 }
 
@@ -71,7 +73,7 @@ async fn begin(
         .map(|address| ForwardPath(mailbox(address)))
         .collect();
     for path in &recipients {
-        verdict(backend, Ask::Recipient(path.clone())).await?;
+        verdict(backend, Ask::Recipient(path.clone().into())).await?;
     }
     verdict(
         backend,
@@ -148,7 +150,11 @@ async fn only_local_recipients() {
         .await
         .unwrap();
     let mut recipient = async |address: &str| {
-        verdict(&mut backend, Ask::Recipient(ForwardPath(mailbox(address)))).await
+        verdict(
+            &mut backend,
+            Ask::Recipient(ForwardPath(mailbox(address)).into()),
+        )
+        .await
     };
     for address in [
         ANN,
@@ -206,7 +212,7 @@ async fn percent_and_bang_are_no_relay() {
     ] {
         let path = ForwardPath(mailbox(address));
         assert_eq!(
-            verdict(&mut backend, Ask::Recipient(path)).await,
+            verdict(&mut backend, Ask::Recipient(path.into())).await,
             Err(Refusal::NoSuchMailbox),
             "{address}"
         );

@@ -4,6 +4,7 @@ use gatepost_net::driver::Backend;
 use gatepost_serve::mailbox::Recorded as _;
 use gatepost_serve::mailbox::smtp::Role;
 use gatepost_wire::smtp::ask::{Answer, Ask, Body, MailFrom, Refusal};
+use gatepost_wire::smtp::dsn::OfMail;
 use gatepost_wire::smtp::path::ReversePath;
 use gatepost_wire::{imap, pop3, smtp};
 
@@ -21,6 +22,7 @@ async fn a_login_before_tls_is_worth_nothing_after_it() {
         size: None,
         body: Body::default(),
         smtputf8: false,
+        dsn: OfMail::default(),
     });
     let answer = backend.answer(mail).await;
     assert_eq!(answer, Answer::Verdict(Err(Refusal::SenderNotAuthorized)));

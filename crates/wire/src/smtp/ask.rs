@@ -6,6 +6,7 @@
 //! A refusal of [`Ask::Mail`], [`Ask::Begin`], [`Ask::Content`] or [`Ask::Commit`] ends the transaction: nothing more is asked about
 //! it, not even [`Ask::Abort`]. A session that ends in the middle of one asks nothing either: dropping the backend forgets it.
 
+use super::dsn;
 use super::path::{ForwardPath, ReversePath};
 use crate::sasl::{AccountAnswer, AccountAsk};
 
@@ -17,10 +18,10 @@ pub enum Ask {
     /// May a transaction with this sender begin? Answer: [`Answer::Verdict`].
     Mail(MailFrom),
     /// Is this recipient served here? Answer: [`Answer::Verdict`].
-    Recipient(ForwardPath),
+    Recipient(RcptTo),
     /// The content is about to come. Answer: [`Answer::Verdict`].
     Begin(Box<Envelope>),
-    /// A piece of the message as it is to be kept: CRLF lines, dot-stuffing undone. At most 64 KiB.
+    /// A piece of the message as it is to be kept: CRLF lines, or any octets with [`Body::BinaryMime`], dot-stuffing undone. At most 64 KiB.
     /// Answer: [`Answer::Verdict`]; after a refusal no more pieces come, and no commit.
     Content(Vec<u8>),
     /// The message is complete: answer [`Answer::Stored`] only when it is on disk [SMTP-BASE-15].
@@ -54,6 +55,26 @@ pub struct MailFrom {
     pub body: Body,
     /// Whether SMTPUTF8 was given (RFC 6531).
     pub smtputf8: bool,
+    /// What the sender wants to be told (RFC 3461); empty where DSN is not offered.
+    pub dsn: dsn::OfMail,
+}
+
+/// The RCPT command, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RcptTo {
+    /// The forward-path.
+    pub forward_path: ForwardPath,
+    /// What the sender wants to be told of this recipient (RFC 3461); empty where DSN is not offered.
+    pub dsn: dsn::OfRecipient,
+}
+
+impl From<ForwardPath> for RcptTo {
+    fn from(forward_path: ForwardPath) -> Self {
+        Self {
+            forward_path,
+            dsn: dsn::OfRecipient::default(),
+        }
+    }
 }
 
 /// The BODY parameter of MAIL.
@@ -64,6 +85,8 @@ pub enum Body {
     SevenBit,
     /// `8BITMIME`.
     EightBitMime,
+    /// `BINARYMIME` (RFC 3030 3): octets of any kind, by BDAT only.
+    BinaryMime,
 }
 
 /// Everything known of a transaction when its content begins.

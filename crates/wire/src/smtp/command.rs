@@ -4,7 +4,8 @@
 //! verb, [`Command::parse`] reads the argument. Control characters are refused everywhere, so a bare LF, a bare CR or a NUL
 //! never separates anything [SMTP-BASE-03] [SMTP-SMUG-03]. Parameters of extensions that are not offered are unknown.
 
-use super::ask::{Body, MailFrom};
+use super::ask::{Body, MailFrom, RcptTo};
+use super::dsn;
 use super::path::{self, ForwardPath, ReversePath};
 use super::table::{Argument, Row, Verb};
 
@@ -26,7 +27,7 @@ pub enum Command {
     /// MAIL.
     Mail(MailFrom),
     /// RCPT.
-    Rcpt(ForwardPath),
+    Rcpt(RcptTo),
     /// DATA.
     Data,
     /// BDAT.
@@ -63,6 +64,10 @@ pub struct Chunk {
 pub struct Tolerance {
     /// A space behind `FROM:` and `TO:`, as some old mail clients send it. For submission only.
     pub quirk_space_before_path: bool,
+    /// DSN is offered: its parameters are known (RFC 3461).
+    pub dsn: bool,
+    /// BINARYMIME is offered (RFC 3030).
+    pub binary: bool,
 }
 
 /// Why a command line was not understood.
@@ -182,32 +187,56 @@ fn mail(argument: &str, tolerance: Tolerance) -> Result<MailFrom, Syntax> {
         size: None,
         body: Body::default(),
         smtputf8: false,
+        dsn: dsn::OfMail::default(),
     };
+    each_parameter(parameters, |keyword, value| {
+        mail_parameter(&mut mail, keyword, value, tolerance)
+    })?;
+    Ok(mail)
+}
+
+/// Calls `take` with the keyword, in upper case, and value of each parameter. None may stand twice.
+fn each_parameter(
+    parameters: &str,
+    mut take: impl FnMut(&str, Option<&str>) -> Result<(), Syntax>,
+) -> Result<(), Syntax> {
     let mut seen = Vec::new();
     for parameter in parameters.split(' ').filter(|word| !word.is_empty()) {
         let (keyword, value) = parameter
             .split_once('=')
             .map_or((parameter, None), |(key, value)| (key, Some(value)));
         let keyword = keyword.to_ascii_uppercase();
-        mail_parameter(&mut mail, &keyword, value)?;
+        take(&keyword, value)?;
         if seen.contains(&keyword) {
             return Err(Syntax::BadParameter);
         }
         seen.push(keyword);
     }
-    Ok(mail)
+    Ok(())
 }
 
-fn mail_parameter(mail: &mut MailFrom, keyword: &str, value: Option<&str>) -> Result<(), Syntax> {
+fn mail_parameter(
+    mail: &mut MailFrom,
+    keyword: &str,
+    value: Option<&str>,
+    tolerance: Tolerance,
+) -> Result<(), Syntax> {
+    // [SMTP-DSN-01]
+    if tolerance.dsn && mail.dsn.take(keyword, value)? {
+        return Ok(());
+    }
     match (keyword, value) {
         ("SIZE", Some(digits)) => mail.size = Some(number(digits).ok_or(Syntax::BadParameter)?),
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("7BIT") => mail.body = Body::SevenBit,
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("8BITMIME") => {
             mail.body = Body::EightBitMime;
         }
-        // Unlike MIME text, binary content is not offered (RFC 3030 3).
+        // [SMTP-CHUNK-03] only where it is offered (RFC 3030 3).
         ("BODY", Some(body)) if body.eq_ignore_ascii_case("BINARYMIME") => {
-            return Err(Syntax::UnknownParameter);
+            if !tolerance.binary {
+                return Err(Syntax::UnknownParameter);
+            }
+            mail.body = Body::BinaryMime;
         }
         // [SMTP-UTF8-01] the parameter has no value.
         ("SMTPUTF8", None) => mail.smtputf8 = true,
@@ -219,15 +248,24 @@ fn mail_parameter(mail: &mut MailFrom, keyword: &str, value: Option<&str>) -> Re
     Ok(())
 }
 
-/// No extension offered has parameters for RCPT.
-fn rcpt(argument: &str, tolerance: Tolerance) -> Result<ForwardPath, Syntax> {
+/// Of the extensions offered only DSN has parameters for RCPT.
+fn rcpt(argument: &str, tolerance: Tolerance) -> Result<RcptTo, Syntax> {
     let (path, parameters) =
         path_and_parameters(argument, "TO:", tolerance).ok_or(Syntax::BadForwardPath)?;
     let path = ForwardPath::parse(path).map_err(|_| Syntax::BadForwardPath)?;
-    if parameters.is_empty() {
-        Ok(path)
-    } else {
-        Err(Syntax::UnknownParameter)
+    let mut rcpt = RcptTo::from(path);
+    each_parameter(parameters, |keyword, value| {
+        match tolerance.dsn && rcpt.dsn.take(keyword, value)? {
+            true => Ok(()),
+            false => Err(Syntax::UnknownParameter),
+        }
+    })?;
+    Ok(rcpt)
+}
+
+impl From<dsn::Malformed> for Syntax {
+    fn from(_: dsn::Malformed) -> Self {
+        Self::BadParameter
     }
 }
 
@@ -368,7 +406,8 @@ mod tests {
                 row,
                 argument,
                 Tolerance {
-                    quirk_space_before_path: true
+                    quirk_space_before_path: true,
+                    ..Tolerance::default()
                 }
             )
             .is_ok()
@@ -415,6 +454,49 @@ mod tests {
         }
         assert_eq!(
             parse("RCPT TO:<a@b.example> NOTIFY=NEVER"),
+            Err(Syntax::UnknownParameter)
+        );
+    }
+
+    // [SMTP-DSN-01] [SMTP-CHUNK-03] known where they are offered, and refused when they break the grammar or stand twice.
+    #[test]
+    fn notifications_and_binary_content_where_they_are_offered() {
+        let offered = Tolerance {
+            dsn: true,
+            binary: true,
+            ..Tolerance::default()
+        };
+        let parse = |line: &str| {
+            let (row, argument) = split(line.as_bytes())?;
+            Command::parse(row, argument, offered)
+        };
+        let Ok(Command::Mail(mail)) =
+            parse("MAIL FROM:<a@b.example> ENVID=x RET=hdrs BODY=BINARYMIME")
+        else {
+            panic!("not taken")
+        };
+        assert_eq!(mail.body, Body::BinaryMime);
+        assert_eq!(mail.dsn.envelope_id.as_deref(), Some("x"));
+        let Ok(Command::Rcpt(rcpt)) =
+            parse("RCPT TO:<a@b.example> notify=never ORCPT=rfc822;c@d.example")
+        else {
+            panic!("not taken")
+        };
+        assert_eq!(rcpt.dsn.notify, Some(dsn::Notify::Never));
+        for bad in [
+            "MAIL FROM:<a@b.example> RET=HDRS RET=HDRS",
+            "MAIL FROM:<a@b.example> RET=ALL",
+            "RCPT TO:<a@b.example> NOTIFY=NEVER,DELAY",
+            "RCPT TO:<a@b.example> NOTIFY=NEVER NOTIFY=NEVER",
+        ] {
+            assert_eq!(parse(bad), Err(Syntax::BadParameter), "{bad}");
+        }
+        assert_eq!(
+            parse("RCPT TO:<a@b.example> RET=FULL"),
+            Err(Syntax::UnknownParameter)
+        );
+        assert_eq!(
+            parse("MAIL FROM:<a@b.example> NOTIFY=NEVER"),
             Err(Syntax::UnknownParameter)
         );
     }

@@ -57,6 +57,8 @@ pub struct ContentCheck {
     /// Octets of the current line so far.
     line: usize,
     after_cr: bool,
+    /// Content by BINARYMIME has no lines: any octet may stand anywhere (RFC 3030 3).
+    binary: bool,
     /// The gravest fault found.
     fault: Option<Fault>,
 }
@@ -70,7 +72,16 @@ impl ContentCheck {
             limit,
             line: 0,
             after_cr: false,
+            binary: false,
             fault: None,
+        }
+    }
+
+    /// The same for content that was announced as binary: it is counted on its whole way and never framed by lines.
+    pub fn of_binary(limit: u64) -> Self {
+        Self {
+            binary: true,
+            ..Self::new(limit)
         }
     }
 
@@ -80,7 +91,9 @@ impl ContentCheck {
         if self.size > self.limit {
             self.note(Fault::TooLarge);
         }
-        self.lines(piece);
+        if !self.binary {
+            self.lines(piece);
+        }
         self.header.push(piece);
         if self.header.received() > RECEIVED_FIELDS {
             self.note(Fault::Loop);
@@ -218,6 +231,18 @@ mod tests {
             None
         );
         assert_eq!(whole(&line(LINE_OCTETS + 1)), Some(Fault::LongLine));
+    }
+
+    // [SMTP-CHUNK-03]
+    #[test]
+    fn binary_content_has_no_lines() {
+        let mut check = ContentCheck::of_binary(99_999);
+        check.push(b"Subject: x\r\n\r\n\0\r\n\n\r");
+        check.push(&vec![b'x'; LINE_OCTETS + 1]);
+        check.end();
+        assert_eq!(check.fault(), None);
+        check.push(&[0; 99_999]);
+        assert_eq!(check.fault(), Some(Fault::TooLarge));
     }
 
     // [SMTP-BASE-14]

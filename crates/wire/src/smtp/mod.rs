@@ -9,6 +9,7 @@
 //! | [`command`] | the command line, from octets to meaning | RFC 5321 4.1.1 |
 //! | [`path`] | reverse-path and forward-path | RFC 5321 4.1.2, RFC 6531 3.3 |
 //! | [`reply`] | replies with their enhanced status codes | RFC 5321 4.2, RFC 2034, RFC 3463 |
+//! | [`dsn`] | what a sender asks to be told of a message's fate | RFC 3461 4, RFC 6533 3 |
 //! | [`data`] | where the data ends, dot-stuffing undone | RFC 5321 4.1.1.4, 4.5.2 |
 //! | [`content`] | what is refused in content | RFC 5321 2.3.8, 4.5.3.1.6, 6.3 |
 //! | [`header`] | what a message's header has, read as it streams by | RFC 5322 3.6 |
@@ -19,6 +20,7 @@ pub mod client;
 pub mod command;
 pub mod content;
 pub mod data;
+pub mod dsn;
 pub mod header;
 pub mod path;
 pub mod received;

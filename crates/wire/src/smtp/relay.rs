@@ -9,9 +9,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::ask::{Body, MailFrom};
+use super::ask::{Body, MailFrom, RcptTo};
 use super::client::{Capabilities, Reply};
-use super::path::{ForwardPath, Mailbox, ReversePath};
+use super::path::{Mailbox, ReversePath};
 use crate::client::is_plain;
 
 /// The most lines of a reply that are passed on, and octets of each.
@@ -150,6 +150,10 @@ pub enum Unsayable {
     EightBit,
     /// It needs SMTPUTF8, which the upstream does not offer.
     Utf8,
+    /// It needs BINARYMIME and CHUNKING, which the upstream does not offer.
+    Binary,
+    /// It needs DSN, which the upstream does not offer.
+    Notifications,
 }
 
 /// MAIL, as it is said to an upstream with these capabilities.
@@ -167,6 +171,11 @@ pub fn mail_command(mail: &MailFrom, capabilities: &Capabilities) -> Result<Stri
     match (mail.body, capabilities.eight_bit) {
         (Body::EightBitMime, true) => line.push_str(" BODY=8BITMIME"),
         (Body::EightBitMime, false) => return Err(Unsayable::EightBit),
+        // [SMTP-CHUNK-03]
+        (Body::BinaryMime, _) if capabilities.binary && capabilities.chunking => {
+            line.push_str(" BODY=BINARYMIME");
+        }
+        (Body::BinaryMime, _) => return Err(Unsayable::Binary),
         (Body::SevenBit, _) => {}
     }
     match (mail.smtputf8, capabilities.utf8) {
@@ -174,15 +183,25 @@ pub fn mail_command(mail: &MailFrom, capabilities: &Capabilities) -> Result<Stri
         (true, false) => return Err(Unsayable::Utf8),
         (false, _) => {}
     }
+    // [SMTP-DSN-01] never to a server that does not offer it.
+    if !mail.dsn.is_empty() && !capabilities.dsn {
+        return Err(Unsayable::Notifications);
+    }
+    mail.dsn.write(&mut line);
     Ok(line)
 }
 
-/// RCPT.
+/// RCPT, as it is said to an upstream with these capabilities.
 ///
 /// # Errors
 /// What cannot be said is not left out in silence.
-pub fn recipient_command(path: &ForwardPath) -> Result<String, Unsayable> {
-    Ok(format!("RCPT TO:<{}>", written(&path.0)?))
+pub fn recipient_command(rcpt: &RcptTo, capabilities: &Capabilities) -> Result<String, Unsayable> {
+    if !rcpt.dsn.is_empty() && !capabilities.dsn {
+        return Err(Unsayable::Notifications);
+    }
+    let mut line = format!("RCPT TO:<{}>", written(&rcpt.forward_path.0)?);
+    rcpt.dsn.write(&mut line);
+    Ok(line)
 }
 
 /// A mailbox as it stands in a command: what does not read back as itself could say more than an address.
@@ -283,6 +302,8 @@ fn xtext(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::smtp::dsn;
+    use crate::smtp::path::ForwardPath;
 
     fn capabilities(keywords: &[&str]) -> Capabilities {
         Capabilities {
@@ -346,9 +367,10 @@ mod tests {
             local: local.into(),
             domain: domain.into(),
         };
-        let path = ForwardPath(mailbox("a", "b.example"));
+        let rcpt = |mailbox| RcptTo::from(ForwardPath(mailbox));
+        let none = Capabilities::default();
         assert_eq!(
-            recipient_command(&path).as_deref(),
+            recipient_command(&rcpt(mailbox("a", "b.example")), &none).as_deref(),
             Ok("RCPT TO:<a@b.example>")
         );
         for bad in [
@@ -358,7 +380,7 @@ mod tests {
             mailbox("other", ""),
         ] {
             assert_eq!(
-                recipient_command(&ForwardPath(bad)),
+                recipient_command(&rcpt(bad), &none),
                 Err(Unsayable::Malformed)
             );
         }
@@ -371,6 +393,7 @@ mod tests {
             size: Some(5),
             body: Body::EightBitMime,
             smtputf8: false,
+            dsn: dsn::OfMail::default(),
         };
         let mut capabilities = Capabilities::default();
         assert_eq!(mail_command(&mail, &capabilities), Err(Unsayable::EightBit));
@@ -389,6 +412,68 @@ mod tests {
             ..mail
         };
         assert_eq!(mail_command(&mail, &capabilities), Err(Unsayable::Utf8));
+    }
+
+    // [SMTP-CHUNK-03]
+    #[test]
+    fn binary_content_needs_both_keywords() {
+        let mail = MailFrom {
+            reverse_path: ReversePath::Null,
+            size: None,
+            body: Body::BinaryMime,
+            smtputf8: false,
+            dsn: dsn::OfMail::default(),
+        };
+        for (binary, chunking) in [(false, false), (true, false), (false, true)] {
+            let capabilities = Capabilities {
+                binary,
+                chunking,
+                ..Capabilities::default()
+            };
+            assert_eq!(mail_command(&mail, &capabilities), Err(Unsayable::Binary));
+        }
+        let capabilities = Capabilities {
+            binary: true,
+            chunking: true,
+            ..Capabilities::default()
+        };
+        assert_eq!(
+            mail_command(&mail, &capabilities).as_deref(),
+            Ok("MAIL FROM:<> BODY=BINARYMIME")
+        );
+    }
+
+    // [SMTP-DSN-01]
+    #[test]
+    fn notifications_are_asked_of_those_who_send_them() {
+        let mut mail = MailFrom {
+            reverse_path: ReversePath::Null,
+            size: None,
+            body: Body::SevenBit,
+            smtputf8: false,
+            dsn: dsn::OfMail::default(),
+        };
+        mail.dsn.take("ENVID", Some("x+20y")).unwrap();
+        let mut rcpt = RcptTo::from(ForwardPath::parse("<a@b.example>").unwrap());
+        rcpt.dsn.take("NOTIFY", Some("NEVER")).unwrap();
+        let mut capabilities = Capabilities::default();
+        assert_eq!(
+            mail_command(&mail, &capabilities),
+            Err(Unsayable::Notifications)
+        );
+        assert_eq!(
+            recipient_command(&rcpt, &capabilities),
+            Err(Unsayable::Notifications)
+        );
+        capabilities.dsn = true;
+        assert_eq!(
+            mail_command(&mail, &capabilities).as_deref(),
+            Ok("MAIL FROM:<> ENVID=x+20y")
+        );
+        assert_eq!(
+            recipient_command(&rcpt, &capabilities).as_deref(),
+            Ok("RCPT TO:<a@b.example> NOTIFY=NEVER")
+        );
     }
 
     #[test]

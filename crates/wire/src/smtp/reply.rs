@@ -64,6 +64,7 @@ pub(super) const RESPONSE_TOO_LONG: Reply =
     reply(500, "5.5.6", "Authentication exchange line is too long");
 pub(super) const NOT_IMPLEMENTED: Reply = reply(502, "5.5.1", "Command not implemented");
 pub(super) const WRONG_ORDER: Reply = reply(503, "5.5.1", "Command out of order");
+pub(super) const BINARY_BY_DATA: Reply = reply(503, "5.5.1", "Binary content comes by BDAT");
 pub(super) const NO_RECIPIENTS: Reply = reply(554, "5.5.1", "No valid recipients");
 // [REPLY-04]
 pub(super) const ALREADY_TLS: Reply = reply(503, "5.5.1", "TLS is already active");

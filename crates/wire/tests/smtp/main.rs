@@ -5,6 +5,7 @@ mod client;
 mod dialogues;
 mod endings;
 mod matrix;
+mod offers;
 mod pipelining;
 mod properties;
 mod secrets;

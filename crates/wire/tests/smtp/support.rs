@@ -7,7 +7,7 @@ use gatepost_testkit::facts;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 use gatepost_wire::seam::{ClearLogin, TlsFacts};
 use gatepost_wire::session::{Fresh as _, Machine, Next, Why};
-use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
+use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 use gatepost_wire::smtp::server::{Config, Fresh, Peer, Server};
 
@@ -26,6 +26,8 @@ pub(crate) struct Mailbox {
     pub(crate) stored: Vec<Stored>,
     /// Every question in a word or two.
     pub(crate) asked: Vec<String>,
+    /// Every recipient asked about.
+    pub(crate) recipients: Vec<RcptTo>,
     mail: bool,
     open: Option<Stored>,
 }
@@ -44,9 +46,10 @@ impl Mailbox {
                 self.mail = verdict.is_ok();
                 Answer::Verdict(verdict)
             }
-            Ask::Recipient(path) => {
+            Ask::Recipient(rcpt) => {
                 assert!(self.mail && self.open.is_none(), "a recipient out of order");
-                Answer::Verdict(judge_recipient(&path))
+                self.recipients.push(rcpt.clone());
+                Answer::Verdict(judge_recipient(&rcpt.forward_path))
             }
             Ask::Begin(envelope) => Answer::Verdict(self.begin(*envelope)),
             Ask::Content(piece) => Answer::Verdict(self.content(piece)),
@@ -93,7 +96,9 @@ impl Mailbox {
 
     fn commit(&mut self) -> Result<Box<str>, Refusal> {
         let message = self.open.take().expect("nothing to keep");
-        assert_only_crlf(&message.content);
+        if message.envelope.mail.body != Body::BinaryMime {
+            assert_only_crlf(&message.content);
+        }
         if message.content.starts_with(b"Subject: quota") {
             return Err(Refusal::MailboxFull);
         }
@@ -122,7 +127,7 @@ fn describe(ask: &Ask) -> String {
         Ask::Content(piece) => format!("Content {}", piece.len()),
         Ask::Begin(envelope) => format!("Begin {}", envelope.recipients.len()),
         Ask::Mail(mail) => format!("Mail {}", local(&mail.reverse_path)),
-        Ask::Recipient(path) => format!("Recipient {}", path.0.local),
+        Ask::Recipient(rcpt) => format!("Recipient {}", rcpt.forward_path.0.local),
         Ask::Account(AccountAsk::ScramKeys { user }) => format!("ScramKeys {user}"),
         Ask::Account(AccountAsk::Login(_)) => "Login".to_owned(),
         Ask::Commit => "Commit".to_owned(),

@@ -23,6 +23,10 @@ pub struct Capabilities {
     pub eight_bit: bool,
     /// SMTPUTF8 (RFC 6531).
     pub utf8: bool,
+    /// BINARYMIME (RFC 3030).
+    pub binary: bool,
+    /// DSN (RFC 3461).
+    pub dsn: bool,
     /// SIZE (RFC 1870): offered, and the limit in octets if there is one.
     pub size: Option<Option<u64>>,
     /// The mechanisms of AUTH that we speak too (RFC 4954).
@@ -63,6 +67,8 @@ impl Capabilities {
             b"CHUNKING" => self.chunking = true,
             b"8BITMIME" => self.eight_bit = true,
             b"SMTPUTF8" => self.utf8 = true,
+            b"BINARYMIME" => self.binary = true,
+            b"DSN" => self.dsn = true,
             b"SIZE" => self.size = Some(words.next().and_then(decimal).filter(|it| *it > 0)),
             b"AUTH" => words.for_each(|word| self.mechanism(word)),
             b"LIMITS" => self.limits = Limits::read(words).unwrap_or_default(),

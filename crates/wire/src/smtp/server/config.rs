@@ -30,6 +30,10 @@ pub struct Config {
 /// Extensions that a listener may have to leave out: a gate offers what its upstream offers too [GW-01]. The others (PIPELINING,
 /// SIZE, CHUNKING, LIMITS) are the session's own business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 pub struct Offers {
     /// 8BITMIME (RFC 6152).
     pub eight_bit: bool,
@@ -37,15 +41,21 @@ pub struct Offers {
     pub utf8: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced: bool,
+    /// DSN (RFC 3461): who offers it promises to send notifications, or to have them sent.
+    pub dsn: bool,
+    /// BINARYMIME (RFC 3030).
+    pub binary: bool,
 }
 
 impl Default for Offers {
-    /// All of them.
+    /// All that mailboxes can keep their word on: notifications are for who relays, and stored messages have lines.
     fn default() -> Self {
         Self {
             eight_bit: true,
             utf8: true,
             enhanced: true,
+            dsn: false,
+            binary: false,
         }
     }
 }

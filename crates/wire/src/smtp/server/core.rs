@@ -107,6 +107,8 @@ impl Core {
     pub(super) fn tolerance(&self) -> Tolerance {
         Tolerance {
             quirk_space_before_path: self.config.role == Role::Submission,
+            dsn: self.config.offers.dsn,
+            binary: self.config.offers.binary,
         }
     }
 
@@ -134,6 +136,8 @@ impl Core {
             ("8BITMIME", offers.eight_bit),
             ("SMTPUTF8", offers.utf8 && offers.eight_bit),
             ("ENHANCEDSTATUSCODES", offers.enhanced),
+            ("DSN", offers.dsn),
+            ("BINARYMIME", offers.binary),
         ];
         let offered = optional.iter().filter(|(_, offered)| *offered);
         keywords.extend(offered.map(|(word, _)| (*word).to_owned()));

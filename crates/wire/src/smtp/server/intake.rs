@@ -8,7 +8,7 @@ use super::core::Core;
 use super::state::{Asked, Drain, Rest, Spoken, State, Transaction, Turn};
 use crate::inbox::Inbox;
 use crate::session::Why;
-use crate::smtp::ask::{Ask, Envelope, Refusal};
+use crate::smtp::ask::{Ask, Body, Envelope, Refusal};
 use crate::smtp::command::Chunk;
 use crate::smtp::content::ContentCheck;
 use crate::smtp::data::DataDecoder;
@@ -70,7 +70,10 @@ impl Intake {
         let limit = core.config.limits.message_octets;
         let intake = Self {
             piece: Vec::new(),
-            check: ContentCheck::new(limit),
+            check: match transaction.mail.body {
+                Body::BinaryMime => ContentCheck::of_binary(limit),
+                Body::SevenBit | Body::EightBitMime => ContentCheck::new(limit),
+            },
             framing,
             read: 0,
             bound: far_over(limit),

@@ -1,7 +1,8 @@
 //! The server's session: RFC 5321 with PIPELINING (2920), SIZE (1870), 8BITMIME (6152), SMTPUTF8 (6531),
-//! ENHANCEDSTATUSCODES (2034), CHUNKING (3030), LIMITS (9422), STARTTLS (3207) and, for submission (6409), AUTH (4954).
+//! ENHANCEDSTATUSCODES (2034), CHUNKING (3030), LIMITS (9422), STARTTLS (3207) and, for submission (6409), AUTH (4954). At a gate
+//! also DSN (3461) and BINARYMIME (3030), where the servers behind have them.
 //!
-//! Left out, and never listed: DSN, BINARYMIME, REQUIRETLS.
+//! Left out, and never listed: REQUIRETLS.
 //!
 //! A session is a [`Machine`]: see there how it is driven. What it guarantees:
 //!

@@ -9,9 +9,9 @@ use super::intake::{self, Intake};
 use super::login;
 use super::state::{After, Asked, Drain, Rest, Spoken, State, Transaction, Turn};
 use crate::session::Why;
-use crate::smtp::ask::{Ask, Body, MailFrom};
+use crate::smtp::ask::{Ask, Body, MailFrom, RcptTo};
 use crate::smtp::command::{self, Chunk, Command, Syntax};
-use crate::smtp::path::{ForwardPath, ReversePath};
+use crate::smtp::path::ReversePath;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::table::{Row, Standing, Verb};
 
@@ -65,7 +65,7 @@ fn on_command(rest: Rest, command: Command, core: &mut Core) -> Turn {
             rest.forget(core, After::Hello)
         }
         Command::Mail(mail) => on_mail(mail, core),
-        Command::Rcpt(path) => on_rcpt(rest, path, core),
+        Command::Rcpt(rcpt) => on_rcpt(rest, rcpt, core),
         Command::Data => on_data(rest, core),
         Command::Rset => rest.forget(core, After::Reply(reply::OK)),
         Command::Noop => core.reply(reply::OK, rest),
@@ -121,7 +121,7 @@ fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
     Turn::Ask(Ask::Mail(mail.clone()), Asked::Mail(mail))
 }
 
-fn on_rcpt(rest: Rest, path: ForwardPath, core: &mut Core) -> Turn {
+fn on_rcpt(rest: Rest, rcpt: RcptTo, core: &mut Core) -> Turn {
     let Rest::Mail(transaction) = rest else {
         return core.bad(reply::WRONG_ORDER, rest);
     };
@@ -129,23 +129,17 @@ fn on_rcpt(rest: Rest, path: ForwardPath, core: &mut Core) -> Turn {
     if transaction.recipients.len() >= core.config.limits.recipients {
         return core.reply(reply::TOO_MANY_RECIPIENTS, Rest::Mail(transaction));
     }
-    if let Err(reply) = check_recipient(&path, &transaction, core) {
+    if let Err(reply) = check_recipient(&rcpt, &transaction, core) {
         return core.reply(reply, refused_one(transaction));
     }
     // [SMTP-BASE-22] whom it serves is the backend's to say; a route or a `%` in the address opens nothing.
-    Turn::Ask(
-        Ask::Recipient(path.clone()),
-        Asked::Recipient(transaction, path),
-    )
+    let path = rcpt.forward_path.clone();
+    Turn::Ask(Ask::Recipient(rcpt), Asked::Recipient(transaction, path))
 }
 
-fn check_recipient(
-    path: &ForwardPath,
-    transaction: &Transaction,
-    core: &Core,
-) -> Result<(), Reply> {
-    let ForwardPath(mailbox) = path;
-    if !transaction.mail.smtputf8 && !mailbox.is_ascii() {
+fn check_recipient(rcpt: &RcptTo, transaction: &Transaction, core: &Core) -> Result<(), Reply> {
+    let mailbox = &rcpt.forward_path.0;
+    if !transaction.mail.smtputf8 && !(mailbox.is_ascii() && rcpt.dsn.is_ascii()) {
         return Err(reply::NEEDS_SMTPUTF8);
     }
     let bare = mailbox.domain.is_empty();
@@ -166,6 +160,10 @@ fn on_data(rest: Rest, core: &mut Core) -> Turn {
         Rest::Mail(transaction) if transaction.recipients.is_empty() => {
             let reply = no_recipients(&transaction);
             core.bad(reply, Rest::Mail(transaction))
+        }
+        // [SMTP-CHUNK-03] what has no lines has no last one (RFC 3030 3).
+        Rest::Mail(transaction) if transaction.mail.body == Body::BinaryMime => {
+            core.bad(reply::BINARY_BY_DATA, Rest::Mail(transaction))
         }
         Rest::Mail(transaction) => Intake::by_data(*transaction, core),
         // [SMTP-CHUNK-01] no DATA behind BDAT.
