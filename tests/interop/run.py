@@ -35,6 +35,7 @@ import reloads  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
+import two_way  # noqa: F401
 import web  # noqa: F401
 import world
 
