@@ -19,6 +19,7 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
+import full  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
 import gate_trouble  # noqa: F401

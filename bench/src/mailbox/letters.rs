@@ -170,7 +170,10 @@ impl Writer {
         while letter.len() < SIZE / 2 {
             letter.extend([&self.text(66), "\n"]);
         }
-        for (word, _) in [(RARE, rare), (FREQUENT, frequent)].iter().filter(|it| it.1) {
+        for (word, _) in [(RARE, rare), (FREQUENT, frequent)]
+            .iter()
+            .filter(|it| it.1)
+        {
             letter.extend(["and so ", word, " went on\n"]);
         }
         while letter.len() < SIZE {
@@ -210,7 +213,12 @@ mod tests {
                 let name = file.expect("file").file_name();
                 let name = name.to_str().expect("name");
                 let from = name.find("W=").expect("size") + 2;
-                let size: u64 = name[from..].split(':').next().expect("size").parse().expect("size");
+                let size: u64 = name[from..]
+                    .split(':')
+                    .next()
+                    .expect("size")
+                    .parse()
+                    .expect("size");
                 size
             })
             .sum();

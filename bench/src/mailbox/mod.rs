@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-use self::letters::{FREQUENT, FREQUENT_EVERY, FREQUENT_SUBJECT, Maildir, RARE, RARE_LETTERS, RARE_SUBJECT};
+use self::letters::{
+    FREQUENT, FREQUENT_EVERY, FREQUENT_SUBJECT, Maildir, RARE, RARE_LETTERS, RARE_SUBJECT,
+};
 use self::session::Session;
 use self::subject::Subject;
 use crate::Bench;
@@ -62,8 +64,14 @@ fn compare(bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault> {
     let mut subjects = Vec::new();
     for (name, subject) in [
         ("gatepost", Subject::gatepost(bench, &mail)),
-        ("dovecot, Maildir", Subject::dovecot(bench, Format::Maildir, &mail)),
-        ("dovecot, sdbox", Subject::dovecot(bench, Format::Sdbox, &mail)),
+        (
+            "dovecot, Maildir",
+            Subject::dovecot(bench, Format::Maildir, &mail),
+        ),
+        (
+            "dovecot, sdbox",
+            Subject::dovecot(bench, Format::Sdbox, &mail),
+        ),
     ] {
         match subject {
             Ok(subject) => subjects.push(subject),
@@ -125,7 +133,9 @@ impl Comparison<'_, '_> {
         for (subject, values) in self.subjects.iter().zip(values) {
             match values.and_then(|values| Sample::new(values).ok_or(Fault::Late(subject.name))) {
                 Ok(sample) => figures.push(self.report.figure(subject.name, what, unit, &sample)),
-                Err(fault) => self.report.skip(&format!("{}, {what}", subject.name), &fault.to_string()),
+                Err(fault) => self
+                    .report
+                    .skip(&format!("{}, {what}", subject.name), &fault.to_string()),
             }
         }
         figures
@@ -152,8 +162,15 @@ impl Comparison<'_, '_> {
     /// How fast the letters came in, and what they take.
     fn brought(&mut self) {
         let of_mail = count(self.large.octets + self.small.octets);
-        self.report.note(&format!("a letter has {:.0} octets on average, all text", self.large.mean()));
-        self.each(("import or copy of both mailboxes", "/s"), 1, |_, subject, _| Ok(subject.filled));
+        self.report.note(&format!(
+            "a letter has {:.0} octets on average, all text",
+            self.large.mean()
+        ));
+        self.each(
+            ("import or copy of both mailboxes", "/s"),
+            1,
+            |_, subject, _| Ok(subject.filled),
+        );
         self.each(("until all is done behind it", "s"), 1, |_, subject, _| {
             Ok(subject.settled.as_secs_f64())
         });
@@ -180,14 +197,21 @@ impl Comparison<'_, '_> {
             select(subject, client)
         });
         if !forgotten {
-            self.report.note("cold is after a start only: the kernel did not let its cache be dropped");
+            self.report
+                .note("cold is after a start only: the kernel did not let its cache be dropped");
         }
         self.within(&cold, COLD_MILLIS);
         // One that does not count, and then every session anew, as clients come.
-        self.each(("SELECT, the first after", "ms"), 1, |_, subject, client| select(subject, client));
-        let warm = self.each(("SELECT, warm", "ms"), runs.saturating_mul(3), |_, subject, client| {
-            select(subject, client)
-        });
+        self.each(
+            ("SELECT, the first after", "ms"),
+            1,
+            |_, subject, client| select(subject, client),
+        );
+        let warm = self.each(
+            ("SELECT, warm", "ms"),
+            runs.saturating_mul(3),
+            |_, subject, client| select(subject, client),
+        );
         self.within(&warm, WARM_MILLIS);
         self.beside(&warm, Goal::None);
     }
@@ -195,53 +219,88 @@ impl Comparison<'_, '_> {
     fn flags(&mut self) {
         let letters = u64::from(self.large.letters);
         let runs = self.bench.plan.runs;
-        let flags = self.each(("FETCH of all flags, messages", "/s"), runs, |_, subject, client| {
-            let mut session = Session::open(subject.imaps, client)?;
-            session.command(&format!("EXAMINE {LARGE}"))?;
-            let answer = session.command("FETCH 1:* (UID FLAGS)")?;
-            exactly(letters, answer.lines)?;
-            Ok(count(letters) / answer.elapsed.as_secs_f64())
-        });
+        let flags = self.each(
+            ("FETCH of all flags, messages", "/s"),
+            runs,
+            |_, subject, client| {
+                let mut session = Session::open(subject.imaps, client)?;
+                session.command(&format!("EXAMINE {LARGE}"))?;
+                let answer = session.command("FETCH 1:* (UID FLAGS)")?;
+                exactly(letters, answer.lines)?;
+                Ok(count(letters) / answer.elapsed.as_secs_f64())
+            },
+        );
         self.beside(&flags, Goal::AtLeast(1.0));
     }
 
     fn bodies(&mut self) {
         let (octets, runs) = (self.small.octets, self.bench.plan.runs);
         let mut cpu = Vec::new();
-        let rate = self.each(("FETCH of all bodies of a tenth", "MB/s"), runs, |_, subject, client| {
-            let mut session = Session::open(subject.imaps, client)?;
-            session.command(&format!("EXAMINE {SMALL}"))?;
-            let (before, mut elapsed) = (process::cpu(subject.pid()), 0.0);
-            for _ in 0..FETCHES {
-                let answer = session.command("FETCH 1:* (UID BODY.PEEK[])")?;
-                exactly(octets, answer.octets)?;
-                elapsed += answer.elapsed.as_secs_f64();
-            }
-            let megabytes = count(octets * u64::from(FETCHES)) / 1e6;
-            let spent = process::cpu(subject.pid()).saturating_sub(before);
-            cpu.push((subject.name, megabytes / spent.as_secs_f64()));
-            Ok(megabytes / elapsed)
-        });
+        let rate = self.each(
+            ("FETCH of all bodies of a tenth", "MB/s"),
+            runs,
+            |_, subject, client| {
+                let mut session = Session::open(subject.imaps, client)?;
+                session.command(&format!("EXAMINE {SMALL}"))?;
+                let (before, mut elapsed) = (process::cpu(subject.pid()), 0.0);
+                for _ in 0..FETCHES {
+                    let answer = session.command("FETCH 1:* (UID BODY.PEEK[])")?;
+                    exactly(octets, answer.octets)?;
+                    elapsed += answer.elapsed.as_secs_f64();
+                }
+                let megabytes = count(octets * u64::from(FETCHES)) / 1e6;
+                let spent = process::cpu(subject.pid()).saturating_sub(before);
+                cpu.push((subject.name, megabytes / spent.as_secs_f64()));
+                Ok(megabytes / elapsed)
+            },
+        );
         self.beside(&rate, Goal::AtLeast(TIMES_BODIES));
-        let of_cpu = self.each(("the same for a second of its CPU", "MB"), 1, |_, subject, _| {
-            let runs = cpu.iter().filter(|(name, _)| *name == subject.name);
-            let runs = runs.map(|(_, value)| *value).collect();
-            Ok(Sample::new(runs).ok_or(Fault::Late("bodies"))?.median())
-        });
+        let of_cpu = self.each(
+            ("the same for a second of its CPU", "MB"),
+            1,
+            |_, subject, _| {
+                let runs = cpu.iter().filter(|(name, _)| *name == subject.name);
+                let runs = runs.map(|(_, value)| *value).collect();
+                Ok(Sample::new(runs).ok_or(Fault::Late("bodies"))?.median())
+            },
+        );
         self.beside(&of_cpu, Goal::AtLeast(TIMES_BODIES));
     }
 
     fn search(&mut self) {
-        let (rare, frequent) = (u64::from(RARE_LETTERS), u64::from(self.large.letters / FREQUENT_EVERY));
+        let (rare, frequent) = (
+            u64::from(RARE_LETTERS),
+            u64::from(self.large.letters / FREQUENT_EVERY),
+        );
         let number = self.large.letters / 2;
         let questions = [
             ("SEARCH BODY, rare", format!("BODY {RARE}"), rare),
-            ("SEARCH BODY, one in ten", format!("BODY {FREQUENT}"), frequent),
+            (
+                "SEARCH BODY, one in ten",
+                format!("BODY {FREQUENT}"),
+                frequent,
+            ),
             ("SEARCH TEXT, rare", format!("TEXT {RARE}"), rare),
-            ("SEARCH TEXT, one in ten", format!("TEXT {FREQUENT}"), frequent),
-            ("SEARCH SUBJECT, rare", format!("SUBJECT {RARE_SUBJECT}"), rare),
-            ("SEARCH SUBJECT, one in ten", format!("SUBJECT {FREQUENT_SUBJECT}"), frequent),
-            ("SEARCH HEADER Message-ID", format!("HEADER Message-ID {number:012}"), 1),
+            (
+                "SEARCH TEXT, one in ten",
+                format!("TEXT {FREQUENT}"),
+                frequent,
+            ),
+            (
+                "SEARCH SUBJECT, rare",
+                format!("SUBJECT {RARE_SUBJECT}"),
+                rare,
+            ),
+            (
+                "SEARCH SUBJECT, one in ten",
+                format!("SUBJECT {FREQUENT_SUBJECT}"),
+                frequent,
+            ),
+            (
+                "SEARCH HEADER Message-ID",
+                format!("HEADER Message-ID {number:012}"),
+                1,
+            ),
         ];
         for (what, question, wanted) in questions {
             // Reading a gigabyte takes Dovecot a minute: once is enough for an order of magnitude.

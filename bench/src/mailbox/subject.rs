@@ -17,6 +17,10 @@ use crate::process;
 const SETTLED: Duration = Duration::from_secs(900);
 /// CPU of a server in a second that is called idle.
 const IDLE: Duration = Duration::from_millis(20);
+/// So many seconds must be idle behind mail that another process brought: gatepost looks for that every five seconds.
+const AFTER_FILLING: u32 = 8;
+/// The same behind mail the server took in itself.
+const AFTER_WORK: u32 = 2;
 /// The kernel forgets what it read from the disk when `3` is written here (proc(5)).
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
@@ -90,7 +94,7 @@ impl Subject {
             settled: Duration::ZERO,
         };
         let begun = Instant::now();
-        subject.settle()?;
+        subject.idle_for(AFTER_FILLING)?;
         subject.settled = begun.elapsed();
         Ok(subject)
     }
@@ -110,8 +114,12 @@ impl Subject {
 
     /// Waits until the server has nothing left to do.
     pub(super) fn settle(&self) -> Result<(), Fault> {
+        self.idle_for(AFTER_WORK)
+    }
+
+    fn idle_for(&self, seconds: u32) -> Result<(), Fault> {
         let (begun, mut quiet) = (Instant::now(), 0);
-        while quiet < 2 {
+        while quiet < seconds {
             let before = process::cpu(self.pid());
             std::thread::sleep(Duration::from_secs(1));
             let spent = process::cpu(self.pid()).saturating_sub(before);
@@ -129,9 +137,7 @@ impl Subject {
         complete("sync", &mut Command::new("sync"))?;
         let forgotten = std::fs::write(DROP_CACHES, "3").is_ok();
         self.running = Some(match &self.kind {
-            Kind::Gatepost { data, .. } => {
-                seed(bench)?.start_in(&bench.machine, data)?.running
-            }
+            Kind::Gatepost { data, .. } => seed(bench)?.start_in(&bench.machine, data)?.running,
             Kind::Dovecot(dovecot) => dovecot.start(bench)?,
         });
         Ok(forgotten)
@@ -178,6 +184,9 @@ fn usage(folder: &Path) -> Result<u64, Fault> {
     let output = command.stderr(Stdio::null()).output();
     let output = output.map_err(Fault::at("running du"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let octets = text.split_whitespace().next().and_then(|word| word.parse().ok());
+    let octets = text
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok());
     octets.ok_or(Fault::Died("du", text.into_owned()))
 }

@@ -25,13 +25,17 @@ const TIMES: f64 = 3.0;
 /// Measures both.
 pub(super) fn measure(all: &mut Comparison<'_, '_>) {
     let runs = all.bench.plan.runs;
-    let appended = all.each(("APPEND by 50 clients, durable", "/s"), runs, |bench, subject, client| {
-        counted(subject, client, || append(bench, subject, client))
-    });
+    let appended = all.each(
+        ("APPEND by 50 clients, durable", "/s"),
+        runs,
+        |bench, subject, client| counted(subject, client, || append(bench, subject, client)),
+    );
     all.beside(&appended, Goal::AtLeast(TIMES));
-    let delivered = all.each(("delivery by 50 clients, durable", "/s"), runs, |bench, subject, client| {
-        counted(subject, client, || deliver(bench, subject))
-    });
+    let delivered = all.each(
+        ("delivery by 50 clients, durable", "/s"),
+        runs,
+        |bench, subject, client| counted(subject, client, || deliver(bench, subject)),
+    );
     all.beside(&delivered, Goal::AtLeast(TIMES));
 }
 
@@ -43,7 +47,9 @@ fn counted(
 ) -> Result<f64, Fault> {
     let count = || {
         let users = accounts();
-        let inboxes = users.iter().map(|user| submission::stored(user, subject.imaps, client));
+        let inboxes = users
+            .iter()
+            .map(|user| submission::stored(user, subject.imaps, client));
         inboxes.sum::<Result<u64, Fault>>()
     };
     let before = count()?;
@@ -72,7 +78,10 @@ fn append(
     let ready = |index| {
         let mut talk = Talk::encrypted(talk::source(index), subject.imaps, client)?;
         talk.imap("* OK")?;
-        talk.imap_command(&format!("a LOGIN {} {PASSWORD}\r\n", account(index)), "a OK")?;
+        talk.imap_command(
+            &format!("a LOGIN {} {PASSWORD}\r\n", account(index)),
+            "a OK",
+        )?;
         Ok((talk, account(index)))
     };
     let step = |(talk, user): &mut (Talk, String)| {
