@@ -10,7 +10,7 @@ use gatepost_wire::imap::ask::{Datum, InternalDate, Item, Row, Rows, Section, Se
 
 use super::mime::envelope::envelope;
 use super::mime::scan::{scan, shallow};
-use super::mime::section::{binary, binary_size, section};
+use super::mime::section::{binary, binary_size, section, whole};
 use super::mime::structure::structure;
 use super::mime::{HEADER_LIMIT, Part, Source};
 use super::preview::preview;
@@ -170,6 +170,11 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
             let (part, source) = content.tree(true, message.size)?;
             Datum::BodyStructure(Box::new(structure(part, source, *extended)?))
         }
+        Item::Section(Section {
+            part,
+            text: SectionText::All,
+            partial,
+        }) if part.is_empty() => whole(&mut content.source, message.size, *partial)?,
         Item::Section(wanted) => {
             let (part, source) = content.tree(needs_tree(item), message.size)?;
             section(part, source, wanted)?
