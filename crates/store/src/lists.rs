@@ -248,13 +248,13 @@ fn bring_up_to_date(
     }
     gone.sort_unstable();
     changed.sort_unstable();
-    let last = list.uids.last().copied().unwrap_or_default();
+    let newest = list.uids.last().copied().unwrap_or_default();
     let first_unseen = first_unseen(db, &list, &gone, &changed)?;
     let mut uids = Arc::unwrap_or_clone(list.uids);
     if !gone.is_empty() {
         uids.retain(|uid| gone.binary_search(uid).is_err());
     }
-    uids.extend(changed.iter().map(|it| it.0).filter(|uid| *uid > last));
+    uids.extend(changed.iter().map(|it| it.0).filter(|uid| *uid > newest));
     let fits = uids.len() == mailbox.messages as usize;
     Ok(fits.then(|| List {
         uids: Arc::new(uids),
