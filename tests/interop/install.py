@@ -29,6 +29,7 @@ PROGRAMS = {
     "mmdebstrap": "mmdebstrap",
     "offlineimap": "offlineimap3",
     "aerc": "aerc",
+    "tshark": "tshark",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
 WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd"]}

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-import attacks  # noqa: F401  (registers its cases)
+import attacks
+import canaries  # noqa: F401  (registers its cases)
 import checks  # noqa: F401
 import client_files  # noqa: F401
 import clients  # noqa: F401
@@ -37,6 +38,7 @@ import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
 import two_way  # noqa: F401
+import watching  # noqa: F401
 import web  # noqa: F401
 import world
 

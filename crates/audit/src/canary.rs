@@ -2,6 +2,47 @@
 //!
 //! [RECV-04] What a field says is what the host said that wrote it: a hint, not a proof. Fields below the first one that is not one's own can be forged; a chain that looks
 //! good proves nothing about hosts one does not trust, a chain that looks bad is worth a look.
+//!
+//! | module | holds |
+//! |---|---|
+//! | this one | the hops of a mail |
+//! | [`baseline`] | what a server offers, held against what it offered before |
+//! | [`ends`] | both ends' view of what was said before TLS |
+
+pub mod baseline;
+pub mod ends;
+
+use crate::finding::Severity;
+use crate::rules;
+
+/// What should not be, by a rule of `watch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The rule.
+    pub id: &'static str,
+    /// How bad it is here.
+    pub severity: Severity,
+    /// What was seen. May hold words of strangers.
+    pub evidence: String,
+}
+
+impl Trouble {
+    /// By a rule, as bad as the rule says.
+    #[must_use]
+    pub fn new(id: &'static str, evidence: String) -> Self {
+        Self {
+            id,
+            severity: rules::find(id).map_or(Severity::High, |it| it.severity),
+            evidence,
+        }
+    }
+
+    /// What the rule says.
+    #[must_use]
+    pub fn text(&self) -> &'static str {
+        rules::find(self.id).map_or("", |it| it.text)
+    }
+}
 
 /// How a hop went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,16 +187,12 @@ fn channel(from: Option<&str>, by: Option<&str>, with: Option<&str>, comments: &
     let from_itself = comments.contains("[127.0.0.1]")
         || comments.contains("[::1]")
         || comments.contains("[IPV6:::1]");
-    if from.is_none()
-        || is_local(from)
-        || is_own
-        || from_itself
-        || matches!(with.as_str(), "LOCAL" | "LMTP")
-    {
+    if from.is_none() || is_local(from) || is_own || from_itself || with == "LOCAL" {
         return Channel::Local;
     }
     match with.trim_end_matches('A') {
         "SMTP" | "ESMTP" | "UTF8SMTP" | "HTTP" => Channel::Clear,
+        // LMTP has no S here, so it was in clear; but most of it stays on one machine, and not every server writes an address.
         _ => Channel::Unknown,
     }
 }
@@ -197,6 +234,8 @@ mod tests {
                 Channel::Local,
             ),
             ("by b with LMTP id 1", Channel::Local),
+            ("from mx.example by box with LMTP id 1", Channel::Unknown),
+            ("from mx.example by box with LMTPS id 1", Channel::Encrypted),
             ("from a by b with pigeons id 1", Channel::Unknown),
             ("", Channel::Local),
         ] {

@@ -263,3 +263,38 @@ fn a_journal_is_read_on_from_its_cursor() {
     assert_eq!(following.next(), "c");
     following.stop();
 }
+
+#[test]
+fn who_uses_the_decoy() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+        .args(["canary", "honey", "make", "--domain", "example.org"])
+        .args(["--from", "192.0.2.7", "--to", "honey"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(make.status.success(), "{make:?}");
+    let facts = std::fs::read(folder.path().join("honey/honey.json")).unwrap();
+    let facts: Value = serde_json::from_slice(&facts).unwrap();
+    let name = facts["name"].as_str().unwrap();
+    let tried = |from: &str| {
+        format!(
+            "Nov 26 18:00:00 mx dovecot: imap-login: Disconnected: (auth failed, 1 attempts in 2 secs): user=<{name}>, method=PLAIN, rip={from}, lip=198.51.100.1, TLS, session=<abc>\n"
+        )
+    };
+    let log = folder.path().join("log");
+    let watch_for = |lines: &str| {
+        std::fs::write(&log, lines).unwrap();
+        let output = watch(&["--honey", "honey", "--log", "log"], folder.path());
+        let text = String::from_utf8(output.stdout).unwrap();
+        let found = text.lines().any(|it| it.contains("\"W109\""));
+        (output.status.code().unwrap(), found)
+    };
+    // Shown by ourselves, and then used by somebody.
+    assert_eq!(watch_for(&tried("192.0.2.7")), (0, false));
+    let both = tried("192.0.2.7") + &tried("203.0.113.9");
+    assert_eq!(watch_for(&both), (1, true));
+    // A folder that is none.
+    let output = watch(&["--honey", ".", "--log", "log"], folder.path());
+    assert_ne!(output.status.code(), Some(0));
+}

@@ -293,7 +293,7 @@ impl Conversation {
             Verdict::Tls(protocol) => {
                 notes.facts.protocol = Some(protocol);
                 notes.facts.is_implicit = true;
-                if !implicit {
+                if self.service.is_some_and(|it| !it.is_implicit) {
                     notes.find(
                         "W403",
                         first,

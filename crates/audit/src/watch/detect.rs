@@ -150,9 +150,35 @@ fn by_tls(early: &Early<'_>) -> Verdict {
             Verdict::Tls(service.protocol)
         }
         Some(_) => Verdict::Wait,
-        None => Verdict::Other,
+        None => by_alpn(early.client),
     }
 }
+
+/// On other ports the client's own word is needed: its hello names one protocol, and that is one of mail. (SMTP has no such name.)
+fn by_alpn(client: &[u8]) -> Verdict {
+    let named = ALPN
+        .iter()
+        .find(|(extension, _)| memchr::memmem::find(client, extension).is_some());
+    if let Some((_, protocol)) = named {
+        return Verdict::Tls(*protocol);
+    }
+    let [22, 3, _, high, low, rest @ ..] = client else {
+        return Verdict::Other;
+    };
+    // The extension may stand behind a large key share.
+    if rest.len() < usize::from(u16::from_be_bytes([*high, *low])) {
+        Verdict::Wait
+    } else {
+        Verdict::Other
+    }
+}
+
+/// RFC 7301 section 3.1: the extension whole, of a list of one name.
+const ALPN: [(&[u8], Protocol); 3] = [
+    (b"\0\x10\0\x07\0\x05\x04imap", Protocol::Imap),
+    (b"\0\x10\0\x07\0\x05\x04pop3", Protocol::Pop3),
+    (b"\0\x10\0\x0e\0\x0c\x0bmanagesieve", Protocol::Sieve),
+];
 
 /// The server spoke first.
 fn by_banner(early: &Early<'_>) -> Option<Verdict> {

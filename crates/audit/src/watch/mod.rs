@@ -33,6 +33,7 @@ pub mod fingerprint;
 pub mod flow;
 pub mod fragments;
 pub mod history;
+pub mod honey;
 pub mod imap;
 pub mod ip;
 pub mod lines;
@@ -59,6 +60,7 @@ use file::Packet;
 use flow::{Context, Flow};
 use fragments::Fragments;
 use history::History;
+use honey::Honey;
 use ip::{Datagram, Segment};
 use link::Payload;
 use notes::{Facts, Note, Notes, Side, Upgrade};
@@ -115,6 +117,7 @@ pub struct Watcher {
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
     history: History,
+    honey: Option<Honey>,
     /// The fingerprint of a client's last hello to a server, both as keyed hashes: there is one for every pair that was seen.
     hellos: HashMap<u64, u64>,
     hasher: RandomState,
@@ -143,6 +146,7 @@ impl Watcher {
             events: Vec::new(),
             failures: HashMap::new(),
             history: History::default(),
+            honey: None,
             hellos: HashMap::new(),
             hasher: RandomState::new(),
             ending: Vec::new(),
@@ -164,6 +168,11 @@ impl Watcher {
     /// What servers offered in runs before this one.
     pub fn remember(&mut self, history: History) {
         self.history = history;
+    }
+
+    /// Tells who uses this decoy in clear.
+    pub fn seek(&mut self, honey: Honey) {
+        self.honey = Some(honey);
     }
 
     /// What is known of servers now.
@@ -376,8 +385,18 @@ impl Watcher {
         let pair = (flow.client.0, flow.server.0);
         let (id, at) = (note.id, note.at);
         flow.found.push(id);
+        let client = address(flow.client.0);
+        let login = note.login.as_deref();
+        let is_decoy = login.zip(self.honey.as_ref());
+        let is_decoy = is_decoy.is_some_and(|(login, honey)| honey.is_used(login, client));
         self.events
             .push(Event::Finding(Box::new(Finding::of(flow, note))));
+        if is_decoy {
+            let used = Note::new("W109", at, "the decoy was used");
+            flow.found.push(used.id);
+            self.events
+                .push(Event::Finding(Box::new(Finding::of(flow, used))));
+        }
         if matches!(id, "W301" | "W302" | "W303") {
             if self.failures.len() >= MOST_FAILURES {
                 self.failures
@@ -399,13 +418,7 @@ impl Watcher {
             let evidence =
                 format!("TLS failed in session {session}, then the same client went on in clear");
             flow.found.push("W309");
-            let note = Note {
-                id: "W309",
-                severity: None,
-                at,
-                evidence: evidence.into(),
-                login: None,
-            };
+            let note = Note::new("W309", at, evidence);
             self.events
                 .push(Event::Finding(Box::new(Finding::of(flow, note))));
         }

@@ -127,6 +127,19 @@ pub struct Note {
     pub login: Option<Box<Login>>,
 }
 
+impl Note {
+    /// As grave as its rule, and about no login.
+    pub(super) fn new(id: &'static str, at: At, evidence: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            id,
+            severity: None,
+            at,
+            evidence: evidence.into(),
+            login: None,
+        }
+    }
+}
+
 /// What is told of a session when it is over.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
@@ -179,13 +192,7 @@ pub struct Notes<'a> {
 impl Notes<'_> {
     /// Writes a finding.
     pub fn find(&mut self, id: &'static str, at: At, evidence: impl Into<Cow<'static, str>>) {
-        self.found.push(Note {
-            id,
-            severity: None,
-            at,
-            evidence: evidence.into(),
-            login: None,
-        });
+        self.found.push(Note::new(id, at, evidence));
     }
 
     /// Writes a finding that is more or less grave here than its rule.
@@ -197,11 +204,8 @@ impl Notes<'_> {
         evidence: impl Into<Cow<'static, str>>,
     ) {
         self.found.push(Note {
-            id,
             severity: Some(severity),
-            at,
-            evidence: evidence.into(),
-            login: None,
+            ..Note::new(id, at, evidence)
         });
     }
 

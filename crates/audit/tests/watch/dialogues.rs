@@ -1,8 +1,10 @@
 //! What is said in clear, and what is made of it.
 
+use gatepost_audit::watch::honey::Honey;
+use gatepost_audit::watch::privacy::Privacy;
 use gatepost_testkit::capture::{Capture, Speaker};
 
-use super::support::{play, watch, watch_dialogue};
+use super::support::{connection, play, watch, watch_dialogue, watch_file, watcher};
 
 const GREETED: &str = "
     S: 220 mx.example.org ESMTP
@@ -576,4 +578,25 @@ fn evidence_is_a_packet_and_an_offset() {
     let told = watch_dialogue(25, &[GREETED, MAIL].join("\n"));
     let found = told.find("W201");
     assert_eq!((found.packet, found.offset, found.side), (7, 25, "client"));
+}
+
+#[test]
+fn a_decoy_that_is_used_in_clear() {
+    let login =
+        "S: * OK [CAPABILITY IMAP4rev1] ready\nC: a LOGIN decoy77@example.org pencil\nS: a NO no";
+    let seek = |name: &str, own: &[&str]| {
+        let own: Vec<_> = own.iter().map(|it| it.parse().unwrap()).collect();
+        let mut watcher = watcher();
+        watcher.seek(Honey::new(name, &own, &Privacy::new([3; 32], false)).unwrap());
+        watch_file(&connection(143, login).to_pcap(), watcher).ids()
+    };
+    assert!(seek("decoy77@example.org", &[]).contains(&"W109"));
+    assert!(seek("decoy77@example.org", &["192.0.2.200"]).contains(&"W109"));
+    // Shown by ourselves; and another one.
+    let told = seek("decoy77@example.org", &["192.0.2.1"]);
+    assert!(
+        told.contains(&"W102") && !told.contains(&"W109"),
+        "{told:?}"
+    );
+    assert!(!seek("decoy78@example.org", &[]).contains(&"W109"));
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use gatepost_audit::watch::compare::Point;
 use gatepost_audit::watch::event::Event;
+use gatepost_audit::watch::honey::Honey;
 use gatepost_audit::watch::log::LogWatcher;
 use gatepost_audit::watch::privacy::Privacy;
 use gatepost_testkit::capture::{Call, Capture, Speaker};
@@ -44,7 +45,10 @@ impl Sample {
                     .collect()
             }
             Self::Log(lines) => {
-                let mut log = LogWatcher::new(Privacy::new([3; 32], false));
+                let privacy = Privacy::new([3; 32], false);
+                let honey = Honey::new("decoy77@example.org", &[], &privacy);
+                let mut log = LogWatcher::new(privacy);
+                log.seek(honey.unwrap());
                 log.push(lines.as_bytes());
                 log.finish();
                 let events = log.take_events().into_iter();
@@ -268,6 +272,11 @@ fn others() -> Vec<(&'static str, Sample, Sample)> {
         "W108",
         Sample::Log("Nov 26 18:00:00 mx dovecot: managesieve-login: Login: user=<anna>, method=PLAIN, rip=192.0.2.7, lip=198.51.100.1, session=<a>\n"),
         Sample::Log("Nov 26 18:00:00 mx dovecot: managesieve-login: Login: user=<anna>, method=PLAIN, rip=192.0.2.7, lip=198.51.100.1, TLS, session=<a>\n"),
+    ));
+    samples.push((
+        "W109",
+        Sample::Log("Nov 26 18:00:00 mx dovecot: imap-login: Login: user=<decoy77@example.org>, method=PLAIN, rip=192.0.2.7, lip=198.51.100.1, TLS, session=<a>\n"),
+        Sample::Log("Nov 26 18:00:00 mx dovecot: imap-login: Login: user=<decoy78@example.org>, method=PLAIN, rip=192.0.2.7, lip=198.51.100.1, TLS, session=<a>\n"),
     ));
     samples.push(("W106", one_sided("235 ok\r\n"), one_sided("535 no\r\n")));
     samples.push(("W309", twice(1_000_000), twice(301_000_000)));

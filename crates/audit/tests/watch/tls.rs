@@ -694,3 +694,36 @@ fn a_stapled_answer_is_believed_to_whom_it_is_due() {
     };
     assert_eq!(watch(&upgraded(&chained.record())).ids(), ["W509"]);
 }
+
+/// TLS from the beginning on a port of no service: mail where the client's hello names it, and nothing else.
+#[test]
+fn tls_at_once_elsewhere_is_mail_by_its_alpn() {
+    let told = |port: u16, alpn: &[&str]| {
+        let hello = gatepost_wire::tls::Offer {
+            alpn: alpn.iter().map(|it| it.as_bytes().to_vec()).collect(),
+            server_name: Some("imap".to_owned()),
+            ..gatepost_wire::tls::Offer::new(0x0304, [1; 32])
+        };
+        let mut capture = Capture::new();
+        let mut call = capture.call(port);
+        let record = hello.record();
+        let (first, second) = record.split_at(60);
+        for piece in [first, second] {
+            capture.say(&mut call, Speaker::Client, piece);
+        }
+        let answer = server_hello(0x0303, 0xc02f, [5; 8], 0);
+        capture.say(&mut call, Speaker::Server, &answer);
+        let told = watch(&capture);
+        let protocols: Vec<_> = told.sessions.iter().map(|it| it.protocol.word()).collect();
+        (protocols, told.ids().contains(&"W403"))
+    };
+    assert_eq!(told(50_993, &["imap"]), (vec!["imap"], false));
+    assert_eq!(told(50_995, &["pop3"]), (vec!["pop3"], false));
+    assert_eq!(told(50_419, &["managesieve"]), (vec!["managesieve"], false));
+    for other in [&["h2", "http/1.1"][..], &["imap", "h2"], &[]] {
+        assert_eq!(told(50_443, other), (vec![], false), "{other:?}");
+    }
+    // A port of mail keeps its own.
+    assert_eq!(told(143, &["imap"]), (vec!["imap"], true));
+    assert_eq!(told(993, &[]), (vec!["imap"], false));
+}

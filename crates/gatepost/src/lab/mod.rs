@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use rustls::ServerConfig;
 use serde_json::{Value, json};
 
+pub(crate) use self::session::VIEW;
 use self::session::Went;
 use self::wrong::{Authorities, KINDS, Kind};
 use crate::exit::Failure;
@@ -151,9 +152,14 @@ fn introduction(servers: &[Server], domain: &str, ca: &Path) -> String {
         );
     }
     let _ = writeln!(text, "For the last two, in the DNS and on the web:");
+    // The record belongs to the port: a sender that is led to another one than 25 looks there.
+    let port = servers
+        .iter()
+        .find(|it| it.kind == Kind::BadTlsa)
+        .map_or(25, |it| it.address.port());
     let _ = writeln!(
         text,
-        "  _25._tcp.bad-tlsa.{domain}. IN TLSA 3 1 1 {}",
+        "  _{port}._tcp.bad-tlsa.{domain}. IN TLSA 3 1 1 {}",
         "00".repeat(32)
     );
     let _ = writeln!(

@@ -21,6 +21,7 @@ pub(crate) fn command() -> Command {
              gatepost watch --log /var/log/mail.log --rotated     all there is, the compressed ones too\n  \
              gatepost watch --log /var/log/mail.log --resume at   what came since the last run\n  \
              gatepost watch --log journal --follow                as it grows, until Ctrl-C\n  \
+             gatepost watch --honey honey --log /var/log/mail.log  who uses the decoy of gatepost canary honey?\n  \
              gatepost watch --evidence shown.pcap capture.pcap   a capture without what was said\n\n\
              Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage, 3 a source could not be read.",
         )
@@ -113,7 +114,7 @@ fn reports() -> [Arg; 7] {
     ]
 }
 
-fn judgement() -> [Arg; 4] {
+fn judgement() -> [Arg; 5] {
     [
         path(
             "state",
@@ -123,6 +124,11 @@ fn judgement() -> [Arg; 4] {
             "compare",
             "A capture of the same sessions at another point: tell what differs before TLS",
         ),
+        path(
+            "honey",
+            "Tell every use of the decoy that gatepost canary honey keeps in this folder",
+        )
+        .value_name("DIR"),
         path(
             "ca-file",
             "Trust the authorities in this file besides those of the system",

@@ -19,23 +19,59 @@ use clap::ArgMatches;
 use gatepost_audit::finding::Severity;
 use gatepost_audit::watch::certificates::Judge;
 use gatepost_audit::watch::history::History;
+use gatepost_audit::watch::honey::Honey;
+use gatepost_audit::watch::log::LogWatcher;
 use gatepost_audit::watch::privacy::Privacy;
 use gatepost_audit::watch::{Counters, Watcher};
 use gatepost_trust::verify::Roots;
 
 use self::output::Output;
 use self::stop::Stop;
+use crate::canary;
 use crate::exit::Failure;
 use crate::whole;
 
 pub(crate) use cli::command;
+
+/// How users are told of, and the one that is looked for.
+struct Users {
+    privacy: Privacy,
+    honey: Option<Honey>,
+}
+
+impl Users {
+    fn read(given: &ArgMatches) -> Result<Self, Failure> {
+        let privacy = privacy(given)?;
+        let honey = given
+            .get_one::<PathBuf>("honey")
+            .map(|folder| canary::read_honey(folder, &privacy))
+            .transpose()?;
+        Ok(Self { privacy, honey })
+    }
+
+    fn watcher(&self, judge: Judge) -> Watcher {
+        let mut watcher = Watcher::new(self.privacy.clone(), judge);
+        if let Some(honey) = &self.honey {
+            watcher.seek(honey.clone());
+        }
+        watcher
+    }
+
+    fn log_watcher(&self) -> LogWatcher {
+        let mut watcher = LogWatcher::new(self.privacy.clone());
+        if let Some(honey) = &self.honey {
+            watcher.seek(honey.clone());
+        }
+        watcher
+    }
+}
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let fail_on = given
         .get_one::<String>("fail-on")
         .and_then(|word| Severity::parse(word))
         .unwrap_or(Severity::Low);
-    let privacy = privacy(given)?;
+    let users = Users::read(given)?;
     if given.get_flag("follow") && given.contains_id("log") && given.contains_id("file") {
         return Err(Failure::usage(
             "--follow goes on with captures or with logs, not with both in one run",
@@ -44,8 +80,8 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let mut output = Output::new(given.get_flag("json"), given.contains_id("html"));
     let mut troubles = Vec::new();
     let stop = Stop::after(given.get_one::<u64>("seconds").copied(), lasts(given));
-    let counters = watch_packets(given, &privacy, &stop, &mut output, &mut troubles)?;
-    troubles.extend(logs::read_all(given, &privacy, &stop, &mut output));
+    let counters = watch_packets(given, &users, &stop, &mut output, &mut troubles)?;
+    troubles.extend(logs::read_all(given, &users, &stop, &mut output));
     output.finish(&counters)?;
     write_reports(given, &output, &counters)?;
     if output.summary.worst().is_some_and(|it| it >= fail_on) {
@@ -68,12 +104,12 @@ fn lasts(given: &ArgMatches) -> bool {
 /// Captures and an interface.
 fn watch_packets(
     given: &ArgMatches,
-    privacy: &Privacy,
+    users: &Users,
     stop: &Stop,
     output: &mut Output,
     troubles: &mut Vec<Failure>,
 ) -> Result<Counters, Failure> {
-    let mut watcher = Watcher::new(privacy.clone(), judge(given)?);
+    let mut watcher = users.watcher(judge(given)?);
     if given.get_flag("ignore-vlan") {
         watcher.ignore_vlan();
     }
@@ -83,7 +119,7 @@ fn watch_packets(
     }
     let mut packets = packets::Packets::new(given, watcher);
     if let Some(path) = given.get_one::<PathBuf>("compare") {
-        packets.compare_with(path, privacy.clone())?;
+        packets.compare_with(path, users.privacy.clone())?;
     }
     if let Some(interface) = given.get_one::<String>("interface") {
         live::watch(interface, given, stop, &mut packets, output)?;

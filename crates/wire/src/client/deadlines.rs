@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::{Patience, Stage};
+
 /// How long a session waits in each state. Bytes that trickle in do not move a deadline; where a body streams, each portion does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deadlines {
@@ -47,6 +49,21 @@ impl Deadlines {
         command: Duration::from_secs(120),
         ..Self::RELAY
     };
+
+    /// How long to wait at this stage.
+    pub(crate) fn patience(&self, stage: Stage) -> Patience {
+        let time = match stage {
+            Stage::Greeting => self.greeting,
+            Stage::Capabilities | Stage::StartTls => self.hello,
+            Stage::Login => self.login,
+            Stage::Command => self.command,
+            Stage::Content => self.verdict,
+            Stage::Body => self.block,
+            Stage::Idle => self.idle,
+            Stage::Farewell => self.farewell,
+        };
+        Patience { stage, time }
+    }
 }
 
 impl Default for Deadlines {

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use self::quick::{Entry, Heads, Program};
 use self::ratings::Ratings;
 use super::event::{Ends, Event, Finding, Outcome, Session};
+use super::honey::{Honey, Use};
 use super::login::{Ending, Login, Mechanism, Shown};
 use super::notes::{Protocol, Upgrade};
 use super::privacy::Privacy;
@@ -49,6 +50,7 @@ pub struct LogWatcher {
     postfix: postfix::Postfix,
     heads: Heads,
     counters: Counters,
+    honey: Option<Honey>,
     /// A line whose end has not come.
     begun: Vec<u8>,
     /// Every line goes the long way, and nothing is remembered of heads: for tests that compare.
@@ -97,9 +99,15 @@ impl LogWatcher {
             postfix: postfix::Postfix::default(),
             heads: Heads::default(),
             counters: Counters::default(),
+            honey: None,
             begun: Vec::new(),
             is_thorough: false,
         }
+    }
+
+    /// Tells who uses this decoy, also inside TLS.
+    pub fn seek(&mut self, honey: Honey) {
+        self.honey = Some(honey);
     }
 
     /// The lines that follow are of another file, by its place in the list of files.
@@ -167,6 +175,10 @@ impl LogWatcher {
         };
         if !is_known {
             self.counters.unknown += 1;
+        }
+        // After the line was read, for then the time is known.
+        if let Some(used) = self.honey.as_ref().and_then(|it| it.find(line)) {
+            self.teller.decoy(&used, is_known);
         }
     }
 
@@ -291,6 +303,22 @@ impl Teller {
         })));
     }
 
+    /// A decoy that was used, in a line of a format that is read or of another one. A client on the machine itself counts: it may
+    /// speak for others.
+    fn decoy(&mut self, used: &Use, is_known: bool) {
+        self.events.push(Event::Finding(Box::new(Finding {
+            line: self.line,
+            ends: used.client.map(|it| Logged::ends_of(Some(it), None)),
+            ..Finding::of_file(
+                "W109",
+                "the decoy was used".to_owned(),
+                self.file,
+                0,
+                if is_known { self.time } else { 0 },
+            )
+        })));
+    }
+
     /// A login without TLS.
     fn login(&mut self, session: &mut Logged, mechanism: &str, user: &str, ending: Ending) {
         let mechanism = Mechanism::find(mechanism.as_bytes());
@@ -371,13 +399,17 @@ impl Logged {
     }
 
     fn ends(&self) -> Ends {
+        Self::ends_of(self.client, self.server)
+    }
+
+    fn ends_of(client: Option<IpAddr>, server: Option<(IpAddr, u16)>) -> Ends {
         let number = |it: IpAddr| match it {
             IpAddr::V4(it) => u128::from(it.to_ipv6_mapped()),
             IpAddr::V6(it) => u128::from(it),
         };
         Ends {
-            client: (self.client.map_or(0, number), 0),
-            server: self.server.map_or((0, 0), |it| (number(it.0), it.1)),
+            client: (client.map_or(0, number), 0),
+            server: server.map_or((0, 0), |it| (number(it.0), it.1)),
         }
     }
 }
@@ -397,7 +429,7 @@ fn behind<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
 fn bracketed(text: &str) -> Option<IpAddr> {
     let (_, rest) = cut(text, b'[')?;
     let (inner, _) = cut(rest, b']')?;
-    inner.trim_start_matches("IPv6:").parse().ok()
+    inner.strip_prefix("IPv6:").unwrap_or(inner).parse().ok()
 }
 
 #[cfg(test)]

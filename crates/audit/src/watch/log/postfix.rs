@@ -260,7 +260,7 @@ fn said(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
     let trust =
         cut(text, b' ').and_then(|it| it.1.strip_prefix("TLS connection established from "));
     if let Some(rest) = trust {
-        let (version, suite) = version_and_suite(behind(rest, ": ").unwrap_or_default());
+        let (version, suite) = version_and_suite(behind_peer(rest));
         let outcome = if open.is_wrapped {
             Outcome::Encrypted
         } else {
@@ -315,6 +315,18 @@ fn trouble(open: &mut Open, text: &str, teller: &mut Teller) -> bool {
     true
 }
 
+/// What stands behind `name[192.0.2.1]: `.
+fn behind_peer(text: &str) -> &str {
+    let mut rest = text;
+    while let Some((_, after)) = cut(rest, b':') {
+        if let Some(said) = after.strip_prefix(' ') {
+            return said;
+        }
+        rest = after;
+    }
+    ""
+}
+
 /// `TLSv1.3 with cipher TLS_AES_256_GCM_SHA384 (256/256 bits)`.
 fn version_and_suite(text: &str) -> (&str, &str) {
     let (version, rest) = cut(text, b' ').unwrap_or((text, ""));
@@ -327,9 +339,16 @@ fn word<'a>(text: &'a str, key: &str) -> Option<&'a str> {
     behind(text, key)?.split([',', ' ']).next()
 }
 
+/// How often STARTTLS was said: `starttls=1`, or `starttls=0/1` where it was not carried out.
+fn counted(text: &str) -> &str {
+    text.split(' ')
+        .find_map(|it| it.strip_prefix("starttls="))
+        .unwrap_or_default()
+}
+
 fn close(mut open: Open, text: &str, teller: &mut Teller) {
     // `starttls=1` was carried out, `starttls=0/1` was refused or failed.
-    let counted = behind(text, " starttls=").map_or("", |it| cut(it, b' ').map_or(it, |it| it.0));
+    let counted = counted(text);
     let came_up = counted
         .split('/')
         .next()

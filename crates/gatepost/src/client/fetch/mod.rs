@@ -13,6 +13,8 @@ mod state;
 mod store;
 mod want;
 
+use std::path::Path;
+
 use clap::ArgMatches;
 use serde_json::json as document;
 
@@ -74,17 +76,50 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     }
     let want = Want::read(given, &url)?;
     settings.refuse_hopeless_login(&url)?;
+    end(&settings, session(&settings, &url, &want)?)
+}
+
+/// Fetches what has these words in its Message-ID into a folder, a file each, as `fetch` would: how the server was reached. By POP3 it is all
+/// there is.
+pub(crate) fn into_folder(
+    settings: &Settings,
+    url: &Url,
+    folder: &Path,
+    words: &str,
+    delete: bool,
+) -> Result<String, Failure> {
+    let ended = session(settings, url, &Want::of_message(url, folder, words, delete))?;
+    match ended.result {
+        Ok(()) => Ok(ended.reached.line()),
+        Err(trouble) => Err(trouble.into_failure(&ended.place)),
+    }
+}
+
+/// How a session ended.
+struct Ended {
+    place: String,
+    reached: Reached,
+    tally: Tally,
+    result: Result<(), Trouble>,
+}
+
+fn session(settings: &Settings, url: &Url, want: &Want) -> Result<Ended, Failure> {
     let user = settings.user.clone().or_else(|| url.user.clone());
     let user = user.unwrap_or_default();
     reach::block_on(async {
         match url.protocol {
-            Protocol::Pop3 => by_pop3(&settings, &url, &want, user).await,
-            _ => by_imap(&settings, &url, &want, user).await,
+            Protocol::Pop3 => by_pop3(settings, url, want, user).await,
+            _ => by_imap(settings, url, want, user).await,
         }
     })
 }
 
-async fn by_imap(settings: &Settings, url: &Url, want: &Want, user: String) -> Result<(), Failure> {
+async fn by_imap(
+    settings: &Settings,
+    url: &Url,
+    want: &Want,
+    user: String,
+) -> Result<Ended, Failure> {
     let mut open: Open<gatepost_wire::imap::client::Client> =
         reach::open(settings, url, "", SCHEMA).await?;
     let mut run = imap::Run::new(settings, url, want, user);
@@ -94,36 +129,39 @@ async fn by_imap(settings: &Settings, url: &Url, want: &Want, user: String) -> R
             "the server does not tell what arrives (no IDLE); run gatepost fetch again to see",
         );
     }
-    end(
-        settings,
-        &open.place.clone(),
-        open.reached(),
-        run.tally,
+    Ok(Ended {
+        place: open.place.clone(),
+        reached: open.reached(),
+        tally: run.tally,
         result,
-    )
+    })
 }
 
-async fn by_pop3(settings: &Settings, url: &Url, want: &Want, user: String) -> Result<(), Failure> {
+async fn by_pop3(
+    settings: &Settings,
+    url: &Url,
+    want: &Want,
+    user: String,
+) -> Result<Ended, Failure> {
     let mut open: Open<gatepost_wire::pop3::client::Client> =
         reach::open(settings, url, "", SCHEMA).await?;
     let mut run = pop3::Run::new(settings, url, want, &user);
     let result = run.run(&mut open, &user).await;
-    end(
-        settings,
-        &open.place.clone(),
-        open.reached(),
-        run.tally,
+    Ok(Ended {
+        place: open.place.clone(),
+        reached: open.reached(),
+        tally: run.tally,
         result,
-    )
+    })
 }
 
-fn end(
-    settings: &Settings,
-    place: &str,
-    mut reached: Reached,
-    tally: Tally,
-    result: Result<(), Trouble>,
-) -> Result<(), Failure> {
+fn end(settings: &Settings, ended: Ended) -> Result<(), Failure> {
+    let Ended {
+        place,
+        mut reached,
+        tally,
+        result,
+    } = ended;
     reached.mechanism = tally.mechanism;
     if settings.json {
         let mut result_document = reached.as_json(SCHEMA);
@@ -148,7 +186,7 @@ fn end(
             tally.octets
         );
     }
-    result.map_err(|trouble| trouble.into_failure(place))
+    result.map_err(|trouble| trouble.into_failure(&place))
 }
 
 /// A message on standard output, a line of JSON. One that could not be written does not count.

@@ -1,6 +1,6 @@
 //! What is to be fetched, and where to: decided before anything is connected.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
 
@@ -29,6 +29,19 @@ pub(crate) struct Want {
 }
 
 impl Want {
+    /// The message with these words in its Message-ID, into a folder, a file each. POP3 cannot be asked for it.
+    pub(crate) fn of_message(url: &Url, folder: &Path, words: &str, delete: bool) -> Self {
+        Self {
+            mailbox: url.mailbox.clone().unwrap_or_else(|| "INBOX".to_owned()),
+            search: format!("HEADER Message-ID \"{words}\""),
+            format: Format::Eml,
+            folder: Some(folder.to_owned()),
+            limit: None,
+            idle: false,
+            delete,
+        }
+    }
+
     /// Reads the arguments.
     pub(crate) fn read(given: &ArgMatches, url: &Url) -> Result<Self, Failure> {
         let text = |name: &str| given.get_one::<String>(name).cloned();

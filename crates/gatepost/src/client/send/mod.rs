@@ -52,6 +52,28 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
+/// Hands in a finished message from and to one address, as `send` would: how the server was reached.
+pub(crate) fn hand_in(
+    settings: &Settings,
+    url: &Url,
+    address: &str,
+    message: &[u8],
+) -> Result<String, Failure> {
+    let plan = Plan::to_oneself(address, message)?;
+    let (reached, fates) = reach::block_on(deliver::deliver(settings, url, &plan))?;
+    match exit_code(&fates) {
+        0 => Ok(reached.line()),
+        1 => Err(Failure::finding(refused(&fates))),
+        _ => Err(Failure::local(refused(&fates))),
+    }
+}
+
+/// What the server said, and the summary.
+fn refused(fates: &[Fate]) -> String {
+    let lines: Vec<String> = fates.iter().map(Fate::line).collect();
+    format!("{}\n{}", summary(fates), lines.join("\n"))
+}
+
 /// Where the message is handed in.
 fn server(given: &ArgMatches, settings: &mut Settings, plan: &Plan) -> Result<Url, Failure> {
     if let Some(url) = given.get_one::<String>("server") {

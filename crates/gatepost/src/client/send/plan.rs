@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use clap::ArgMatches;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 
+use super::super::reach::HELLO;
 use super::super::settings::Settings;
 use super::address::Address;
 use super::compose::{Draft, Message, refuse_controls};
@@ -32,6 +33,19 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// A finished message from and to one address.
+    pub(crate) fn to_oneself(address: &str, message: &[u8]) -> Result<Self, Failure> {
+        let wrong = |problem| Failure::usage(format!("--address: {problem}"));
+        let from = Address::parse(address).map_err(wrong)?;
+        Ok(Self {
+            message: Message::ready(message).0,
+            reverse_path: ReversePath::Mailbox(from.mailbox.clone()),
+            recipients: vec![ForwardPath(from.mailbox.clone())],
+            from: Some(from),
+            hello: HELLO.to_owned(),
+        })
+    }
+
     /// Reads arguments and input.
     pub(crate) fn read(given: &ArgMatches, settings: &Settings) -> Result<Self, Failure> {
         let from = sender(given, "from")?;

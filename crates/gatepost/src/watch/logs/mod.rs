@@ -14,21 +14,20 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use gatepost_audit::watch::log::LogWatcher;
-use gatepost_audit::watch::privacy::Privacy;
 
 use self::journal::Journal;
 use self::places::Places;
 use self::tail::Tail;
 use super::output::Output;
 use super::stop::Stop;
-use super::{cannot_read, input};
+use super::{Users, cannot_read, input};
 use crate::exit::Failure;
 use crate::whole::replace;
 
 /// How long to wait for more of a log that grows.
 const PAUSE: Duration = Duration::from_millis(300);
 /// Octets read at a time.
-const PORTION: usize = 1 << 18;
+const PORTION: usize = 1 << 16;
 
 /// A log that is read.
 struct Log {
@@ -49,7 +48,7 @@ enum Source {
 /// Reads all logs that were asked for. What went wrong is given back; the other logs are read all the same.
 pub(super) fn read_all(
     given: &ArgMatches,
-    privacy: &Privacy,
+    users: &Users,
     stop: &Stop,
     output: &mut Output,
 ) -> Vec<Failure> {
@@ -74,10 +73,10 @@ pub(super) fn read_all(
         troubles: Vec::new(),
     };
     if given.get_flag("follow") {
-        run.follow(&named, privacy, stop);
+        run.follow(&named, users, stop);
     } else {
         for path in named {
-            run.read(path, privacy);
+            run.read(path, users);
         }
     }
     let mut troubles = run.troubles;
@@ -99,8 +98,8 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// One log to its end.
-    fn read(&mut self, path: &Path, privacy: &Privacy) {
-        let mut log = match self.open(path, privacy) {
+    fn read(&mut self, path: &Path, users: &Users) {
+        let mut log = match self.open(path, users) {
             Ok(log) => log,
             Err(failure) => return self.troubles.push(failure),
         };
@@ -111,10 +110,10 @@ impl Run<'_> {
     }
 
     /// All of them in turn, until asked to stop.
-    fn follow(&mut self, named: &[&PathBuf], privacy: &Privacy, stop: &Stop) {
+    fn follow(&mut self, named: &[&PathBuf], users: &Users, stop: &Stop) {
         let mut logs = Vec::new();
         for path in named {
-            match self.open(path, privacy) {
+            match self.open(path, users) {
                 Ok(log) => logs.push(log),
                 Err(failure) => self.troubles.push(failure),
             }
@@ -142,8 +141,8 @@ impl Run<'_> {
         }
     }
 
-    fn open(&mut self, path: &Path, privacy: &Privacy) -> Result<Log, Failure> {
-        let mut watcher = LogWatcher::new(privacy.clone());
+    fn open(&mut self, path: &Path, users: &Users) -> Result<Log, Failure> {
+        let mut watcher = users.log_watcher();
         watcher.begin_file(self.output.add_file(path.display().to_string()));
         let source = if let Some(journal) = Journal::named(path, self.places) {
             Source::Journal(journal)

@@ -51,7 +51,7 @@ pub use reader::Portion;
 pub use response::{Data, Fetched, Kind, Listed, Status};
 pub use value::Value;
 
-use crate::client::{Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage};
+use crate::client::{Deadlines, Failure, Link, Mode, Recorder, Seed, Stage};
 use crate::sasl::client::Exchange;
 use crate::seam::{Channel, Leftover, TlsFacts, UnverifiedLogin};
 use crate::session::{Fresh as FreshSession, Machine, Next, Why};
@@ -349,7 +349,7 @@ impl Client {
         if self.proceed()? {
             return Ok(None);
         }
-        let patience = self.patience();
+        let patience = self.config.deadlines.patience(self.stage());
         match self.link.wait(now, patience) {
             // The server need not answer a farewell.
             Err(_) if matches!(self.state, State::Farewell) => {
@@ -373,21 +373,5 @@ impl Client {
             State::Running(run) => run.stage(),
             _ => Stage::Idle,
         }
-    }
-
-    fn patience(&self) -> Patience {
-        let deadlines = &self.config.deadlines;
-        let stage = self.stage();
-        let time = match stage {
-            Stage::Greeting => deadlines.greeting,
-            Stage::Capabilities | Stage::StartTls => deadlines.hello,
-            Stage::Login => deadlines.login,
-            Stage::Command => deadlines.command,
-            Stage::Body => deadlines.block,
-            Stage::Content => deadlines.verdict,
-            Stage::Idle => deadlines.idle,
-            Stage::Farewell => deadlines.farewell,
-        };
-        Patience { stage, time }
     }
 }

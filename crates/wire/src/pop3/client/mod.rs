@@ -43,7 +43,7 @@ use std::time::Instant;
 
 pub use ask::{Answer, Ask, Capabilities, Command, Data, Done};
 
-use crate::client::{Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Seed, Stage};
+use crate::client::{Breach, Deadlines, Failure, Link, Mode, Recorder, Seed, Stage};
 use crate::sasl::client::Exchange;
 use crate::seam::{Channel, Leftover, TlsFacts, UnverifiedLogin};
 use crate::secret::Secret;
@@ -342,7 +342,7 @@ impl Client {
                 return Ok(None);
             }
         }
-        let patience = self.patience();
+        let patience = self.config.deadlines.patience(self.stage());
         match self.link.wait(now, patience) {
             // Nothing depends on the answer to QUIT if nothing was marked.
             Err(_) if matches!(self.state, State::Open) && self.run.may_just_leave() => {
@@ -361,21 +361,6 @@ impl Client {
             State::Exchange(_) | State::Cancelled(_) | State::User(_) | State::Pass => Stage::Login,
             _ => self.run.stage(),
         }
-    }
-
-    fn patience(&self) -> Patience {
-        let deadlines = &self.config.deadlines;
-        let stage = self.stage();
-        let time = match stage {
-            Stage::Greeting => deadlines.greeting,
-            Stage::Capabilities | Stage::StartTls => deadlines.hello,
-            Stage::Login => deadlines.login,
-            Stage::Command | Stage::Content => deadlines.command,
-            Stage::Body => deadlines.block,
-            Stage::Idle => deadlines.idle,
-            Stage::Farewell => deadlines.farewell,
-        };
-        Patience { stage, time }
     }
 
     /// Reads the next line or block, and says whether it is enough to wait anew; none when nothing has come.

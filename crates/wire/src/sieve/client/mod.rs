@@ -39,8 +39,7 @@ use std::time::Instant;
 pub use ask::{Answer, Ask, Capabilities, Data, Script};
 
 use crate::client::{
-    Breach, Deadlines, Failure, Link, Mode, Patience, Recorder, Refused, Seed, Stage, is_plain,
-    verb,
+    Breach, Deadlines, Failure, Link, Mode, Recorder, Refused, Seed, Stage, is_plain, verb,
 };
 use crate::imap::client::reader::{Bounds, Event, Piece, Reader};
 use crate::imap::client::value::{Cursor, Value};
@@ -313,7 +312,7 @@ impl Client {
                 return Ok(None);
             }
         }
-        let patience = self.patience();
+        let patience = self.config.deadlines.patience(self.stage());
         match self.link.wait(now, patience) {
             // The server need not answer a farewell.
             Err(_) if matches!(self.state, State::Farewell) => {
@@ -333,20 +332,6 @@ impl Client {
             State::Farewell => Stage::Farewell,
             _ => Stage::Idle,
         }
-    }
-
-    fn patience(&self) -> Patience {
-        let deadlines = &self.config.deadlines;
-        let stage = self.stage();
-        let time = match stage {
-            Stage::Greeting => deadlines.greeting,
-            Stage::StartTls => deadlines.hello,
-            Stage::Login => deadlines.login,
-            Stage::Idle => deadlines.idle,
-            Stage::Farewell => deadlines.farewell,
-            _ => deadlines.command,
-        };
-        Patience { stage, time }
     }
 
     fn on_line(&mut self, pieces: &[Piece], stage: Stage) -> Result<(), Failure> {

@@ -367,18 +367,12 @@ impl Client {
 
     fn patience(&self) -> Patience {
         let deadlines = &self.config.deadlines;
-        let stage = self.stage();
-        let time = match stage {
-            Stage::Greeting => deadlines.greeting,
-            Stage::Capabilities | Stage::StartTls => deadlines.hello,
-            Stage::Login => deadlines.login,
-            Stage::Content if self.flow.awaits_go() => deadlines.data,
-            Stage::Content => deadlines.verdict,
-            Stage::Idle => deadlines.idle,
-            Stage::Farewell => deadlines.farewell,
-            Stage::Command | Stage::Body => deadlines.command,
-        };
-        Patience { stage, time }
+        let patience = deadlines.patience(self.stage());
+        if patience.stage == Stage::Content && self.flow.awaits_go() {
+            let time = deadlines.data;
+            return Patience { time, ..patience };
+        }
+        patience
     }
 
     fn on_reply(&mut self, reply: Reply) -> Result<(), Failure> {

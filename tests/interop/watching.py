@@ -1,0 +1,150 @@
+"""What `watch` tells of real sessions is what happened: live, from the capture of another program, and beside what tshark sees in that."""
+
+import collections
+import imaplib
+import json
+import poplib
+import signal
+import smtplib
+import ssl
+import subprocess
+import time
+
+from ours import gatepost
+from servers import ADDRESS, PASSWORD, Dovecot, Postfix
+from world import Skip, case, check
+
+# What the sessions below are, by protocol and outcome.
+EXPECTED = {
+    ("imap", "Clear"): 2, ("imap", "upgraded"): 1, ("imap", "Encrypted"): 1,
+    ("pop3", "Clear"): 1, ("pop3", "upgraded"): 1, ("pop3", "Encrypted"): 1,
+    ("smtp", "Clear"): 1, ("smtp", "upgraded"): 1,
+}
+# Logins in clear: LOGIN and AUTHENTICATE of IMAP, PASS, AUTH; and a mail in clear although TLS was offered.
+FOUND = {"W101": 1, "W102": 2, "W103": 1, "W201": 1}
+
+
+def trusting(*servers):
+    """A client's settings that trust the servers."""
+    context = ssl.create_default_context()
+    for server in servers:
+        context.load_verify_locations(server.pki.ca)
+    return context
+
+
+def talk(world, dovecot, postfix):
+    """One session of each kind."""
+    tls, imap, pop3 = trusting(dovecot, postfix), dovecot.ports["imap"], dovecot.ports["pop3"]
+    with imaplib.IMAP4("localhost", imap) as session:
+        session.login(ADDRESS, PASSWORD)
+    with imaplib.IMAP4("localhost", imap) as session:
+        session.authenticate("PLAIN", lambda _: f"\0{ADDRESS}\0{PASSWORD}".encode())
+    with imaplib.IMAP4("localhost", imap) as session:
+        session.starttls(tls)
+        session.login(ADDRESS, PASSWORD)
+    # On ports like these, TLS from the beginning is known as mail by the client's ALPN alone, which few clients send.
+    for name in ("imaps", "pop3s"):
+        gatepost(world, "fetch", f"{name}://localhost:{dovecot.ports[name]}", "--to", world.new_folder("fetched"), *dovecot.login())
+    for upgrades in (False, True):
+        session = poplib.POP3("localhost", pop3)
+        if upgrades:
+            session.stls(tls)
+        leave_pop3(session)
+    for upgrades in (False, True):
+        with smtplib.SMTP("localhost", postfix.ports["clear"]) as session:
+            if upgrades:
+                session.starttls(context=tls)
+            send(session)
+
+
+def quieten(postfix):
+    """Waits for the end of the sessions by which it was seen that Postfix listens."""
+    deadline = time.monotonic() + 20
+    while postfix.log.read_text().count(": disconnect from ") < len(postfix.ports):
+        check(time.monotonic() < deadline, "Postfix does not end its sessions")
+        time.sleep(0.05)
+
+
+def leave_pop3(session):
+    session.user(ADDRESS)
+    session.pass_(PASSWORD)
+    session.quit()
+
+
+def send(session):
+    session.login(ADDRESS, PASSWORD)
+    session.sendmail(ADDRESS, [ADDRESS], "Subject: watched\r\n\r\nA letter.\r\n")
+
+
+class Listening:
+    """A program that listens until it is stopped."""
+
+    def __init__(self, ready, *command):
+        self.process = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.said = b""
+        while ready not in self.said:
+            line = self.process.stderr.readline()
+            self.said += line
+            if not line:
+                raise Skip(f"{command[0]} cannot listen: {self.said.decode(errors='replace')[-200:]}")
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        output, _ = self.process.communicate(timeout=60)
+        return output.decode()
+
+
+def told(text):
+    """Sessions by protocol and outcome, findings by id."""
+    objects = [json.loads(line) for line in text.splitlines()]
+    sessions = collections.Counter((it["protocol"], it["outcome"]) for it in objects if it["kind"] == "session")
+    findings = collections.Counter(it["id"] for it in objects if it["kind"] == "finding")
+    return sessions, findings
+
+
+def check_told(text, where):
+    """What was told is what happened, and no password is in it."""
+    sessions, findings = told(text)
+    check(sessions == EXPECTED, f"{where}: sessions {dict(sessions)}")
+    for name, count in FOUND.items():
+        check(findings[name] == count, f"{where}: {findings[name]} times {name} instead of {count}: {dict(findings)}")
+    check(PASSWORD not in text and ADDRESS not in text, f"{where}: a secret is told")
+
+
+def fields(capture, ports, query, *names):
+    """Lines of tshark: the streams whose packets match, with these fields. It is told which ports are of which protocol."""
+    decoded = [word for port, protocol in ports.items() for word in ("-d", f"tcp.port=={port},{protocol}")]
+    chosen = [word for name in ("tcp.stream", *names) for word in ("-e", name)]
+    done = subprocess.run(["tshark", "-n", "-r", capture, *decoded, "-Y", query, "-T", "fields", *chosen], capture_output=True, timeout=120)
+    check(done.returncode == 0, f"tshark: {done.stderr[-300:].decode(errors='replace')}")
+    return [line.split("\t") for line in done.stdout.decode().splitlines()]
+
+
+@case("watch-live-and-tshark", "postfix", "dovecot", "tshark", "dumpcap")
+def watch_live(world):
+    clear = {"clear": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no"}
+    with Dovecot(world, lambda ports: "disable_plaintext_auth = no\nssl = yes\n") as dovecot, Postfix(world, dovecot, clear) as postfix:
+        imap, pop3 = ([dovecot.ports[name] for name in names] for names in (("imap", "imaps"), ("pop3", "pop3s")))
+        smtp = postfix.ports["clear"]
+        ports = [*imap, *pop3, smtp]
+        quieten(postfix)
+        capture = world.new_folder("capture") / "all.pcapng"
+        only = " or ".join(f"tcp port {port}" for port in ports)
+        recorder = Listening(b"File: ", "dumpcap", "-q", "-i", "lo", "-f", only, "-w", capture)
+        flags = [word for port in ports for word in ("--port", port)]
+        live = Listening(b"watching lo", world.binary, "watch", "-i", "lo", "--json", *flags)
+        talk(world, dovecot, postfix)
+        # What was sent last has been seen when the recorder has it: it is asked for packets every second.
+        time.sleep(1.5)
+        recorder.stop()
+        check_told(live.stop(), "live")
+        done = gatepost(world, "watch", "--json", capture, expect=1)
+        check_told(done.stdout.decode(), "file")
+
+        # Recall beside tshark: what it finds, we found.
+        named = {imap[0]: "imap", pop3[0]: "pop", smtp: "smtp", imap[1]: "tls", pop3[1]: "tls"}
+        hellos = {line[0] for line in fields(capture, named, "tls.handshake.type == 2")}
+        check(len(hellos) == 5, f"tshark sees TLS in {len(hellos)} sessions, we in 5")
+        logins = 'imap.request.command == "LOGIN" or imap.request.command == "AUTHENTICATE" or pop.request.command == "PASS" or smtp.req.command == "AUTH"'
+        seen = {line[0] for line in fields(capture, named, f"({logins}) and not tls")}
+        check(len(seen) == 4, f"tshark sees logins in clear in {len(seen)} sessions, we in 4")
