@@ -51,7 +51,8 @@ impl Dovecot {
         let users = accounts()
             .iter()
             .map(|user| format!("{user}:{{PLAIN}}{PASSWORD}\n"))
-            .collect::<String>();
+            .collect::<Vec<_>>()
+            .concat();
         write(&dir.join("users"), &users)?;
         let dovecot = Self {
             format,

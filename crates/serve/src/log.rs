@@ -270,7 +270,7 @@ impl<W: Write> Out<W> {
             self.lost = 0;
         }
         let rest = octets.get(written.max(added)..).unwrap_or_default();
-        self.lost += rest.iter().filter(|octet| **octet == b'\n').count();
+        self.lost += memchr::memchr_iter(b'\n', rest).count();
         if written > 0 {
             self.torn = octets.get(written - 1) != Some(&b'\n');
         }
