@@ -16,6 +16,7 @@ use rustls::ClientConfig;
 
 use self::letters::{
     FREQUENT, FREQUENT_EVERY, FREQUENT_SUBJECT, Maildir, RARE, RARE_LETTERS, RARE_SUBJECT,
+    message_id,
 };
 use self::session::Session;
 use self::subject::Subject;
@@ -298,7 +299,7 @@ impl Comparison<'_, '_> {
             ),
             (
                 "SEARCH HEADER Message-ID",
-                format!("HEADER Message-ID {number:012}"),
+                format!("HEADER Message-ID {}", message_id(number)),
                 1,
             ),
         ];
