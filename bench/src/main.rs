@@ -18,6 +18,7 @@ mod identity;
 mod idle;
 mod load;
 mod machine;
+mod mailbox;
 mod peer;
 mod process;
 mod report;
@@ -62,6 +63,8 @@ enum What {
     Idle,
     /// Durable submissions per second.
     Submission,
+    /// The mailbox beside Dovecot's: opening, flags, bodies, search, moving, writing, disk.
+    Mailbox,
     /// Time from exec to ready.
     Start,
     /// DNSSEC validation and DANE decisions.
@@ -100,6 +103,9 @@ pub(crate) struct Plan {
     /// Idle IMAP sessions to open on Dovecot, which spends a process on each.
     #[arg(long, global = true, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
     peer_sessions: u32,
+    /// Messages of the large mailbox; the small one has a tenth.
+    #[arg(long, global = true, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    messages: u32,
     /// Idle sessions from one loopback address, so that a limit by address is not what is measured.
     #[arg(long, global = true, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     per_address: u32,
@@ -199,6 +205,9 @@ fn run(what: &What, bench: &Bench<'_>, report: &mut Report) -> Result<(), Fault>
     }
     if wanted(What::Submission) {
         submission::measure(bench, report);
+    }
+    if wanted(What::Mailbox) {
+        mailbox::measure(bench, report);
     }
     if wanted(What::Start) {
         start::measure(bench, report);

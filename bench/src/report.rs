@@ -31,6 +31,13 @@ pub(crate) struct Figure {
     runs: Vec<f64>,
 }
 
+impl Figure {
+    /// Whether it is this server's.
+    pub(crate) fn is_of(&self, subject: &str) -> bool {
+        self.subject == subject
+    }
+}
+
 /// How a ratio should stand to a figure of design.md.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -145,7 +145,7 @@ fn postfix_run(bench: &Bench<'_>, run: u32, connections: u32) -> Result<Run, Fau
     Ok(Run { outcome, delivered })
 }
 
-fn none_lost(acknowledged: u64, found: u64) -> Result<(), Fault> {
+pub(crate) fn none_lost(acknowledged: u64, found: u64) -> Result<(), Fault> {
     if found == acknowledged {
         Ok(())
     } else {
@@ -157,7 +157,7 @@ fn none_lost(acknowledged: u64, found: u64) -> Result<(), Fault> {
 }
 
 /// Messages in a user's INBOX, by STATUS (RFC 9051 6.3.11).
-fn stored(user: &str, imaps: u16, client: &Arc<ClientConfig>) -> Result<u64, Fault> {
+pub(crate) fn stored(user: &str, imaps: u16, client: &Arc<ClientConfig>) -> Result<u64, Fault> {
     let mut talk = Talk::encrypted(Ipv4Addr::LOCALHOST, imaps, client)?;
     talk.imap("* OK")?;
     talk.imap_command(&format!("a LOGIN {user} {PASSWORD}\r\n"), "a OK")?;
@@ -202,6 +202,25 @@ pub(crate) fn submit(
         time,
         connections,
         |index| Sender::open(index, port, &client),
+        step,
+    )
+}
+
+/// Load for some time by LMTP in clear.
+pub(crate) fn hand_over(
+    server: u32,
+    port: u16,
+    connections: u32,
+    time: Duration,
+) -> Result<Outcome, Fault> {
+    let number = AtomicU64::new(0);
+    let filler = filler();
+    let step = |sender: &mut Sender| sender.send(number.fetch_add(1, Ordering::Relaxed), &filler);
+    load::run(
+        server,
+        time,
+        connections,
+        |index| Sender::open_lmtp(index, port),
         step,
     )
 }
@@ -256,6 +275,18 @@ impl Sender {
         })
     }
 
+    /// Connects in clear, for LMTP (RFC 2033): with one recipient a message has one reply, as in SMTP.
+    fn open_lmtp(index: u32, port: u16) -> Result<Self, Fault> {
+        let mut talk = Talk::clear(talk::source(index), port)?;
+        talk.smtp("220")?;
+        talk.smtp_command("LHLO client.gatepost.test\r\n", "250")?;
+        Ok(Self {
+            talk,
+            recipient: account(index),
+            pipelining: true,
+        })
+    }
+
     /// One message, from MAIL to the 250 behind the dot.
     fn send(&mut self, number: u64, filler: &str) -> Result<(), Fault> {
         let user = &self.recipient;
@@ -281,7 +312,7 @@ impl Sender {
 }
 
 /// A message of `SIZE` bytes and the dot behind it.
-fn message(user: &str, number: u64, filler: &str) -> String {
+pub(crate) fn message(user: &str, number: u64, filler: &str) -> String {
     let header = format!(
         "From: <{user}>\r\nTo: <{user}>\r\nSubject: benchmark {number}\r\nDate: Mon, 23 Nov 2026 12:00:00 +0000\r\n\
          Message-ID: <{number:020}@bench.gatepost.test>\r\n\r\n"
@@ -291,7 +322,7 @@ fn message(user: &str, number: u64, filler: &str) -> String {
 }
 
 /// Lines of text, `SIZE` bytes in all; no line begins with a dot wherever it is cut.
-fn filler() -> String {
+pub(crate) fn filler() -> String {
     let line = "The quick brown fox jumps over the lazy dog, and the gatepost keeps it dry.\r\n";
     let mut text = line.repeat(SIZE / line.len() + 1);
     text.truncate(SIZE - 2);

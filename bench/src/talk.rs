@@ -13,8 +13,8 @@ use crate::fault::Fault;
 
 /// No server under test may be silent for longer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// No reply line of an honest server is longer.
-const LONGEST_LINE: u64 = 64 * 1024;
+/// No reply line of an honest server is longer: 100,000 numbers behind SEARCH are 700 KB.
+const LONGEST_LINE: u64 = 16 * 1024 * 1024;
 
 /// One conversation.
 #[derive(Debug)]
@@ -58,6 +58,16 @@ impl Talk {
         Ok(Self {
             wire: BufReader::new(Wire::Encrypted(Box::new(StreamOwned::new(tls, tcp)))),
         })
+    }
+
+    /// Lets the server be silent for longer.
+    pub(crate) fn be_patient(&mut self, patience: Duration) -> Result<(), Fault> {
+        let tcp = match self.wire.get_ref() {
+            Wire::Clear(tcp) => tcp,
+            Wire::Encrypted(tls) => &tls.sock,
+        };
+        tcp.set_read_timeout(Some(patience))
+            .map_err(Fault::at("setting a deadline"))
     }
 
     /// What TLS negotiated: version, suite, group. Empty in clear.

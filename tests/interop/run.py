@@ -20,6 +20,7 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
+import full  # noqa: F401
 import gate_dsn  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
@@ -40,6 +41,7 @@ import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
 import takeover  # noqa: F401
+import two_way  # noqa: F401
 import watching  # noqa: F401
 import web  # noqa: F401
 import world

@@ -3,6 +3,7 @@
 
 pub(crate) mod bare;
 pub(crate) mod dovecot;
+pub(crate) mod dovecot_store;
 pub(crate) mod gatepost;
 pub(crate) mod nginx;
 pub(crate) mod postfix;

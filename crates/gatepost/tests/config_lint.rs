@@ -183,6 +183,27 @@ fn a_key_that_does_not_fit_is_found() {
         ["CF-CERT-WARN", "PF-LEVEL-MAY"]
     );
     assert_eq!(lint_pair("gone.pem", "gone.key"), ["PF-LEVEL-MAY"]);
+    own_certificate(&path);
+}
+
+/// [CERT-03] our own configuration's certificate must cover the server's name.
+fn own_certificate(path: &dyn Fn(&str) -> String) {
+    for (host, wanted) in [
+        ("MAIL.example.org", None),
+        ("other.example.org", Some("CF-CERT")),
+    ] {
+        let text = format!(
+            "[server]\nhost = \"{host}\"\n[tls]\nchains = [\"{}\"]\nkeys = [\"{}\"]\n",
+            path("two.pem"),
+            path("two.key")
+        );
+        std::fs::write(path("gatepost.toml"), text).unwrap();
+        let output = lint(&[&path("gatepost.toml"), "--json"]);
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let found = told["findings"].as_array().unwrap();
+        let ids: Vec<&str> = found.iter().map(|it| it["id"].as_str().unwrap()).collect();
+        assert_eq!(ids, wanted.into_iter().collect::<Vec<_>>(), "{host}");
+    }
 }
 
 /// As many lines as are read at all.

@@ -1,7 +1,7 @@
 //! One structured line per session end, and a few lines about the server itself.
 //!
 //! Lines go to standard error from a thread of their own: a slow terminal holds no session back. When the thread falls
-//! behind, lines are dropped and counted, and the count is written as soon as there is room. No line ever holds a password,
+//! behind, or the disk is full, lines are dropped and counted, and the count is written as soon as there is room. No line ever holds a password,
 //! a token or a message's content; see `docs/logs-and-metrics.md` for the fields.
 
 use std::io::Write;
@@ -203,8 +203,13 @@ impl Log {
 }
 
 /// The writing thread: the first line wakes it, what comes within [`GATHER`] is written with it.
-fn write_lines(waiting: &Receiver<Entry>, dropped: &AtomicU64, mut out: impl Write) {
+fn write_lines(waiting: &Receiver<Entry>, dropped: &AtomicU64, out: impl Write) {
     let mut text = String::new();
+    let mut out = Out {
+        to: out,
+        lost: 0,
+        torn: false,
+    };
     while let Ok(first) = waiting.recv() {
         let mut flushed = take(first, &mut text);
         if flushed.is_none() {
@@ -219,11 +224,55 @@ fn write_lines(waiting: &Receiver<Entry>, dropped: &AtomicU64, mut out: impl Wri
                 "{lost} log lines were dropped: the log's reader is too slow\n"
             ));
         }
-        // Nobody left to tell when standard error is closed.
-        let _ = out.write_all(text.as_bytes());
+        out.write(&text);
         text.clear();
         if let Some(done) = flushed {
             let _ = done.send(());
+        }
+    }
+}
+
+/// Where lines go in the end. A file on a full disk takes some or none: what it did not take is gone, for there may never be room
+/// and memory must not grow meanwhile, but it is counted.
+struct Out<W> {
+    to: W,
+    lost: usize,
+    /// The last line there has no end.
+    torn: bool,
+}
+
+impl<W: Write> Out<W> {
+    /// Writes whole lines, behind a word about those that could not be written before.
+    fn write(&mut self, text: &str) {
+        let mut whole = String::new();
+        if self.torn {
+            whole.push('\n');
+        }
+        if self.lost > 0 {
+            whole.push_str(&format!(
+                "{} log lines were lost: they could not be written\n",
+                self.lost
+            ));
+        }
+        let added = whole.len();
+        whole.push_str(text);
+        let octets = whole.as_bytes();
+        let mut written = 0;
+        while let Some(rest) = octets.get(written..).filter(|rest| !rest.is_empty()) {
+            match self.to.write(rest) {
+                Ok(0) => break,
+                Ok(count) => written += count,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        if written >= added {
+            self.lost = 0;
+        }
+        let rest = octets.get(written.max(added)..).unwrap_or_default();
+        self.lost += memchr::memchr_iter(b'\n', rest).count();
+        if written > 0 {
+            self.torn = octets.get(written - 1) != Some(&b'\n');
         }
     }
 }
@@ -334,6 +383,51 @@ mod tests {
         for (number, line) in text.lines().enumerate() {
             assert!(line.ends_with(&format!("test: line {number}.")), "{line}");
         }
+    }
+
+    /// Takes so many octets, then says that the disk is full.
+    struct Full {
+        room: usize,
+        has: Vec<u8>,
+    }
+    impl Write for Full {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            let taken = octets.len().min(self.room);
+            if taken == 0 {
+                return Err(std::io::ErrorKind::StorageFull.into());
+            }
+            self.room -= taken;
+            self.has.extend_from_slice(&octets[..taken]);
+            Ok(taken)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_a_full_disk_did_not_take_are_counted_and_the_next_one_stands_alone() {
+        let full = Full {
+            room: 14,
+            has: Vec::new(),
+        };
+        let mut out = Out {
+            to: full,
+            lost: 0,
+            torn: false,
+        };
+        out.write("first one\nsecond one\nthird one\n");
+        out.write("fourth one\n");
+        // Not even the word about what was lost has room.
+        out.to.room = 5;
+        out.write("fifth one\n");
+        out.to.room = 1000;
+        out.write("sixth one\n");
+        out.write("seventh one\n");
+        assert_eq!(
+            String::from_utf8(out.to.has).unwrap(),
+            "first one\nseco\n3 lo\n4 log lines were lost: they could not be written\nsixth one\nseventh one\n"
+        );
     }
 
     #[test]

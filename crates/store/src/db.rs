@@ -14,7 +14,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 use crate::Error;
 
 /// What makes a database of one version into the next; the first makes it from nothing.
-const STEPS: &[&str] = &[include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+];
 
 /// How long a write waits for another process's transaction.
 const BUSY: Duration = Duration::from_secs(10);

@@ -37,6 +37,7 @@ mod error;
 mod flags;
 mod incoming;
 mod listen;
+mod lists;
 mod name;
 mod ops;
 mod pieces;
@@ -62,6 +63,6 @@ pub use search::keeper::Octets;
 pub use search::{Grams, Hint};
 pub use store::Store;
 pub use types::{
-    Account, AccountId, AccountInfo, BodyRef, Credential, Delivery, EmailId, MailboxId, Message,
-    Options, Placed,
+    Account, AccountId, AccountInfo, BodyRef, Credential, Delivery, EmailId, Facts, MailboxId,
+    Message, Options, Placed,
 };

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use gatepost_wire::imap::ask::{Changed, Changes, Mailbox, ModSeq, Quota, Selected, Status, Uid};
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::db::open_reader;
-use crate::rows::{MESSAGE, MailboxRow, message, signed, special_use, unsigned};
-use crate::{AccountId, Error, MailboxId, Message, flags, name};
+use crate::lists::{List, Lists};
+use crate::rows::{FACTS, MESSAGE, MailboxRow, facts, message, signed, special_use, unsigned};
+use crate::{AccountId, Error, Facts, MailboxId, Message, flags, name};
 
 /// The reading connections: opened when needed, so many at most, then callers wait.
 #[derive(Debug)]
@@ -100,38 +101,39 @@ impl Drop for Lent<'_> {
     }
 }
 
+/// A mailbox that was opened.
+pub(crate) struct Opened {
+    pub(crate) mailbox: MailboxId,
+    pub(crate) selected: Selected,
+    /// A list that took long to read and is worth writing down.
+    pub(crate) to_write: Option<List>,
+}
+
 /// See [`crate::Store::select`].
 pub(crate) fn select(
     db: &Connection,
+    lists: &Lists,
     account: AccountId,
     name: &str,
-) -> Result<(MailboxId, Selected), Error> {
+) -> Result<Opened, Error> {
     let mailbox =
         MailboxRow::by_name(db, account, &name::canonical(name))?.ok_or(Error::NoSuchMailbox)?;
-    // Bounded: the number could be damaged.
-    let mut uids = Vec::with_capacity((mailbox.messages as usize).min(1 << 20));
-    let mut first_unseen = None;
-    let mut query =
-        db.prepare_cached("SELECT uid, flags FROM messages WHERE mailbox = ?1 ORDER BY uid")?;
-    let mut rows = query.query([mailbox.id.0])?;
-    while let Some(row) = rows.next()? {
-        let uid: Uid = row.get(0)?;
-        if first_unseen.is_none() && row.get::<_, i64>(1)? & flags::SEEN == 0 {
-            first_unseen = Some(uid);
-        }
-        uids.push(uid);
-    }
+    let (list, is_new) = lists.read(db, &mailbox)?;
     let selected = Selected {
-        uids,
+        uids: list.uids.to_vec(),
         uidvalidity: mailbox.uidvalidity,
         uidnext: mailbox.uidnext,
         highest_modseq: mailbox.modseq,
-        first_unseen,
+        first_unseen: list.first_unseen,
         keywords: flags::in_use(db, mailbox.id)?,
         mailbox_id: mailbox.mailbox_id(),
         read_only: false,
     };
-    Ok((mailbox.id, selected))
+    Ok(Opened {
+        mailbox: mailbox.id,
+        selected,
+        to_write: is_new.then_some(list),
+    })
 }
 
 /// See [`crate::Store::changes`].
@@ -178,6 +180,25 @@ pub(crate) fn messages(
     mailbox: MailboxId,
     uids: &[Uid],
 ) -> Result<Vec<Message>, Error> {
+    of_uids(db, mailbox, uids, (MESSAGE, message))
+}
+
+/// See [`crate::Store::facts`].
+pub(crate) fn facts_of(
+    db: &Connection,
+    mailbox: MailboxId,
+    uids: &[Uid],
+) -> Result<Vec<Facts>, Error> {
+    of_uids(db, mailbox, uids, (FACTS, facts))
+}
+
+/// The rows of these UIDs that are there, ascending.
+fn of_uids<T>(
+    db: &Connection,
+    mailbox: MailboxId,
+    uids: &[Uid],
+    (columns, read): (&str, fn(&Row<'_>) -> rusqlite::Result<T>),
+) -> Result<Vec<T>, Error> {
     MailboxRow::by_id(db, mailbox)?;
     let mut wanted = uids.to_vec();
     wanted.sort_unstable();
@@ -188,21 +209,21 @@ pub(crate) fn messages(
     // A row skipped in a scan costs about an eighth of a row looked up by itself.
     if (last - first) as usize / wanted.len() < 8 {
         let mut query = db.prepare_cached(&format!(
-            "{MESSAGE} AND m.uid BETWEEN ?2 AND ?3 ORDER BY m.uid"
+            "{columns} AND m.uid BETWEEN ?2 AND ?3 ORDER BY m.uid"
         ))?;
         let mut rows = query.query((mailbox.0, first, last))?;
         let mut found = Vec::with_capacity(wanted.len());
         while let Some(row) = rows.next()? {
             if wanted.binary_search(&row.get(0)?).is_ok() {
-                found.push(message(row)?);
+                found.push(read(row)?);
             }
         }
         return Ok(found);
     }
-    let mut query = db.prepare_cached(&format!("{MESSAGE} AND m.uid = ?2"))?;
+    let mut query = db.prepare_cached(&format!("{columns} AND m.uid = ?2"))?;
     let found = wanted
         .iter()
-        .map(|uid| query.query_row((mailbox.0, uid), message).optional());
+        .map(|uid| query.query_row((mailbox.0, uid), read).optional());
     Ok(found
         .filter_map(Result::transpose)
         .collect::<Result<_, _>>()?)

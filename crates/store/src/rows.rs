@@ -3,7 +3,7 @@
 use gatepost_wire::imap::ask::{InternalDate, SpecialUse, Status};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::{AccountId, BodyRef, EmailId, Error, MailboxId, Message, flags};
+use crate::{AccountId, BodyRef, EmailId, Error, Facts, MailboxId, Message, flags};
 
 /// A mailbox's row.
 #[derive(Debug, Clone)]
@@ -116,6 +116,26 @@ pub(crate) fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
             position: unsigned(row, 9)?,
             size,
         },
+    })
+}
+
+/// The columns [`facts`] reads.
+pub(crate) const FACTS: &str =
+    "SELECT m.uid, m.flags, m.keywords, m.modseq, m.date, m.zone, m.saved, m.size
+    FROM messages m WHERE m.mailbox = ?1";
+
+/// A row of [`FACTS`].
+pub(crate) fn facts(row: &Row<'_>) -> rusqlite::Result<Facts> {
+    Ok(Facts {
+        uid: row.get(0)?,
+        flags: flags::decode(row.get(1)?, row.get_ref(2)?.as_str()?),
+        modseq: unsigned(row, 3)?,
+        date: InternalDate {
+            unix: row.get(4)?,
+            offset_minutes: row.get(5)?,
+        },
+        saved: row.get(6)?,
+        size: unsigned(row, 7)?,
     })
 }
 

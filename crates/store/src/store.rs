@@ -16,6 +16,7 @@ use gatepost_wire::secret::Secret;
 use crate::db::{Turn, make_folder, open_writer, server_secret, take_lock};
 use crate::incoming::{Sealed, Spool};
 use crate::listen::Listeners;
+use crate::lists::{self, Lists};
 use crate::ops::{self, Work};
 use crate::pieces::{self, MOST_COPIED, PIECE, Uids};
 use crate::read::{self, Readers};
@@ -24,8 +25,8 @@ use crate::search::{self, Grams, Hint};
 use crate::segments::{self, Bodies, Segments};
 use crate::writer::{self, Jobs, Writer, job};
 use crate::{
-    AccountId, Accounts, BodyRef, Delivery, Error, Fault, Incoming, MailboxId, Message, Options,
-    Placed, Subscription,
+    AccountId, Accounts, BodyRef, Delivery, Error, Facts, Fault, Incoming, MailboxId, Message,
+    Options, Placed, Subscription,
 };
 
 /// The mail store of one data folder. Clones share it; it closes when the last one is dropped, after what is queued is done.
@@ -41,6 +42,7 @@ struct Inner {
     accounts: Accounts,
     readers: Arc<Readers>,
     bodies: Arc<Bodies>,
+    lists: Lists,
     listeners: Arc<Listeners>,
     spool: Arc<Spool>,
     secret: Secret<[u8; 32]>,
@@ -119,6 +121,7 @@ impl Store {
             accounts,
             readers,
             bodies,
+            lists: Lists::default(),
             listeners,
             spool,
             secret,
@@ -231,7 +234,22 @@ impl Store {
 
     /// Opens a mailbox by name.
     pub fn select(&self, account: AccountId, name: &str) -> Result<(MailboxId, Selected), Error> {
-        self.inner.readers.ask(|db| read::select(db, account, name))
+        let Inner {
+            readers,
+            lists,
+            jobs,
+            ..
+        } = &*self.inner;
+        let read::Opened {
+            mailbox,
+            selected,
+            to_write,
+        } = readers.ask(|db| read::select(db, lists, account, name))?;
+        if let (Some(list), Some(jobs)) = (to_write, jobs) {
+            // Should it fail, the next start reads the rows again.
+            jobs.send(job(0, move |work| lists::write(work.db, &list), drop));
+        }
+        Ok((mailbox, selected))
     }
 
     /// What changed in a mailbox after a modification sequence. [`Error::Gone`] when the mailbox was deleted.
@@ -246,6 +264,13 @@ impl Store {
         self.inner
             .readers
             .ask(|db| read::messages(db, mailbox, uids))
+    }
+
+    /// The same, of the rows alone.
+    pub fn facts(&self, mailbox: MailboxId, uids: &[Uid]) -> Result<Vec<Facts>, Error> {
+        self.inner
+            .readers
+            .ask(|db| read::facts_of(db, mailbox, uids))
     }
 
     /// The first `limit` messages with UIDs above `after`, ascending: for going through a mailbox piece by piece.

@@ -97,6 +97,23 @@ pub struct Message {
     pub body: BodyRef,
 }
 
+/// What stands in a message's row alone: cheaper to ask for than a [`Message`], for clients that compare all flags of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Its UID.
+    pub uid: Uid,
+    /// Its flags.
+    pub flags: Flags,
+    /// Its modification sequence.
+    pub modseq: ModSeq,
+    /// INTERNALDATE.
+    pub date: InternalDate,
+    /// SAVEDATE, as in [`Message`].
+    pub saved: i64,
+    /// Its size in octets.
+    pub size: u64,
+}
+
 /// Where a message's octets are. Stays good as long as any copy of the message is kept; after that, reading answers
 /// [`crate::Error::Gone`] or still the octets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

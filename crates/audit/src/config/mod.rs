@@ -50,6 +50,8 @@ pub struct Pair {
     pub chain: String,
     /// The file with the key; the same one where both stand in it.
     pub key: String,
+    /// The name it must cover, where the configuration says one.
+    pub host: Option<String>,
     /// The line that names the certificate.
     pub evidence: String,
     /// Where it stands.
@@ -293,6 +295,7 @@ impl Report {
         self.pairs.push(Pair {
             chain: chain.to_owned(),
             key: key.to_owned(),
+            host: None,
             evidence: setting.shown(),
             place: Place {
                 file: file.unwrap_or_default(),

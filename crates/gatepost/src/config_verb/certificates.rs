@@ -1,4 +1,5 @@
-//! The certificates and keys a configuration names, where they can be looked at: do they fit, are they in date, who may read the key.
+//! The certificates and keys a configuration names, where they can be looked at: do they fit, are they in date, do they cover the server's
+//! name, who may read the key. [CERT-03]
 //!
 //! A file that is not there, or that may not be read, is no finding: the configuration may be that of another machine.
 
@@ -19,7 +20,7 @@ pub(super) fn judge(outcome: &mut Outcome) {
             continue;
         }
         let paths = (Path::new(&pair.chain), Path::new(&pair.key));
-        match Identity::load(paths.0, paths.1, None, SystemTime::now()) {
+        match Identity::load(paths.0, paths.1, pair.host.as_deref(), SystemTime::now()) {
             Err(IdentityError::Unreadable(..)) => {}
             Err(error) => outcome
                 .findings

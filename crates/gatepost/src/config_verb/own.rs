@@ -1,6 +1,6 @@
 //! Lint of Gatepost's own configuration: what `serve` would refuse, and what it would do but should not be asked to.
 
-use gatepost_audit::config::{Document, Outcome};
+use gatepost_audit::config::{Document, Outcome, Pair};
 use gatepost_audit::finding::{Finding, Place};
 use gatepost_audit::rules;
 
@@ -26,7 +26,7 @@ pub(crate) fn looks_like(document: &Document) -> bool {
 
 /// Judges it. Nothing is corrected: what `serve` refuses it refuses with a word about what to write.
 pub(crate) fn lint(documents: Vec<Document>) -> Outcome {
-    let mut findings = Vec::new();
+    let (mut findings, mut pairs) = (Vec::new(), Vec::new());
     for document in &documents {
         let mut values = Values::defaults();
         if let Err(problems) = values.read_file(&document.text) {
@@ -50,14 +50,39 @@ pub(crate) fn lint(documents: Vec<Document>) -> Outcome {
                 ));
             }
             judge(&values, document, &mut findings);
+            pairs.extend(pairs_of(&values, document));
         }
     }
     findings.sort_by_key(|it: &Finding| (it.place.line, it.place.column));
     Outcome {
         findings,
         documents,
+        pairs,
         ..Outcome::default()
     }
+}
+
+/// The certificates it names. The first is the default one, which must cover the server's own name, as `serve` wants it.
+fn pairs_of(values: &Values, document: &Document) -> Vec<Pair> {
+    let line = match values.entry("tls.chains") {
+        Some((_, Origin::File(line))) => *line,
+        _ => 1,
+    };
+    let (chains, keys) = (values.list("tls.chains"), values.list("tls.keys"));
+    let pairs = chains.iter().zip(keys).enumerate();
+    pairs
+        .map(|(index, (chain, key))| Pair {
+            chain: chain.clone(),
+            key: key.clone(),
+            host: (index == 0).then(|| values.text("server.host").to_lowercase()),
+            evidence: format!("tls.chains: {chain}"),
+            place: Place {
+                file: document.name.clone(),
+                line,
+                column: 1,
+            },
+        })
+        .collect()
 }
 
 fn finding(

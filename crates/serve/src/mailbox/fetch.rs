@@ -6,11 +6,11 @@
 use std::io;
 
 use gatepost_store::{Error, Fault, MailboxId, Message, Store};
-use gatepost_wire::imap::ask::{Datum, Item, Row, Rows, Section, SectionText, Uid};
+use gatepost_wire::imap::ask::{Datum, InternalDate, Item, Row, Rows, Section, SectionText, Uid};
 
 use super::mime::envelope::envelope;
 use super::mime::scan::{scan, shallow};
-use super::mime::section::{binary, binary_size, section};
+use super::mime::section::{binary, binary_size, section, whole};
 use super::mime::structure::structure;
 use super::mime::{HEADER_LIMIT, Part, Source};
 use super::preview::preview;
@@ -19,6 +19,8 @@ use super::preview::preview;
 const INLINE_LIMIT: usize = 256 * 1024;
 /// Rows in one answer.
 const ROWS_LIMIT: usize = 1_024;
+/// Rows looked up at a time, where messages are read: an answer of large ones ends soon, and what was looked up beyond is lost.
+const LOOKED_UP: usize = 32;
 /// What a part or an envelope counts as beside what stands in its lists: roughly the memory it takes.
 const PART_WEIGHT: usize = 512;
 /// What an address of an envelope counts as.
@@ -51,29 +53,60 @@ pub fn rows(
     items: &[Item],
 ) -> Result<Rows, Error> {
     let asked = uids.get(..ROWS_LIMIT).unwrap_or(uids);
-    let mut sorted = asked.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let found = store.messages(mailbox, &sorted)?;
+    if items.iter().all(Item::is_in_row) {
+        return rows_alone(store, mailbox, asked, items);
+    }
     let (mut rows, mut weight) = (Rows::default(), 0);
-    for uid in asked {
-        rows.answered += 1;
-        let Ok(at) = found.binary_search_by_key(uid, |message| message.uid) else {
-            continue;
-        };
-        let Some(message) = found.get(at) else {
-            continue;
-        };
-        let Some(row) = row(store, message, items)? else {
-            continue;
-        };
-        weight += row.data.iter().map(self::weight).sum::<usize>();
-        rows.rows.push(row);
-        if weight > INLINE_LIMIT {
-            break;
+    for asked in asked.chunks(LOOKED_UP) {
+        let found = store.messages(mailbox, asked)?;
+        for uid in asked {
+            rows.answered += 1;
+            let Ok(at) = found.binary_search_by_key(uid, |message| message.uid) else {
+                continue;
+            };
+            let Some(message) = found.get(at) else {
+                continue;
+            };
+            let Some(row) = row(store, message, items)? else {
+                continue;
+            };
+            weight += row.data.iter().map(self::weight).sum::<usize>();
+            rows.rows.push(row);
+            if weight > INLINE_LIMIT {
+                return Ok(rows);
+            }
         }
     }
     Ok(rows)
+}
+
+/// The same when nothing is asked for but what stands in the rows: clients ask for the flags of whole mailboxes.
+fn rows_alone(
+    store: &Store,
+    mailbox: MailboxId,
+    asked: &[Uid],
+    items: &[Item],
+) -> Result<Rows, Error> {
+    let found = store.facts(mailbox, asked)?;
+    let row = |uid: &Uid| {
+        let at = found.binary_search_by_key(uid, |it| it.uid).ok()?;
+        let facts = found.get(at)?;
+        let data = items
+            .iter()
+            .filter_map(|item| in_row(item, facts.date, facts.saved, facts.size))
+            .collect();
+        Some(Row {
+            uid: facts.uid,
+            flags: facts.flags.clone(),
+            modseq: facts.modseq,
+            newly_seen: false,
+            data,
+        })
+    };
+    Ok(Rows {
+        rows: asked.iter().filter_map(row).collect(),
+        answered: asked.len(),
+    })
 }
 
 /// One message's data; none when it vanished meanwhile.
@@ -102,19 +135,26 @@ fn row(store: &Store, message: &Message, items: &[Item]) -> Result<Option<Row>, 
     }))
 }
 
-fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Result<Datum> {
-    Ok(match item {
+/// What a message's row tells by itself.
+fn in_row(item: &Item, date: InternalDate, saved: i64, size: u64) -> Option<Datum> {
+    Some(match item {
         Item::Flags | Item::ModSeq => Datum::InRow,
-        Item::InternalDate => Datum::Date(message.date),
-        Item::Size => Datum::Number(message.size),
+        Item::InternalDate => Datum::Date(date),
+        Item::Size => Datum::Number(size),
+        Item::SaveDate => Datum::Date(InternalDate {
+            unix: saved,
+            offset_minutes: 0,
+        }),
+        _ => return None,
+    })
+}
+
+fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Result<Datum> {
+    if let Some(datum) = in_row(item, message.date, message.saved, message.size) {
+        return Ok(datum);
+    }
+    Ok(match item {
         Item::EmailId => Datum::ObjectId(message.email_id.to_string().into()),
-        Item::SaveDate => {
-            let saved = gatepost_wire::imap::ask::InternalDate {
-                unix: message.saved,
-                offset_minutes: 0,
-            };
-            Datum::Date(saved)
-        }
         Item::Preview => {
             let (part, source) = content.tree(true, message.size)?;
             Datum::Bytes(preview(part, source)?.into_bytes())
@@ -130,6 +170,11 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
             let (part, source) = content.tree(true, message.size)?;
             Datum::BodyStructure(Box::new(structure(part, source, *extended)?))
         }
+        Item::Section(Section {
+            part,
+            text: SectionText::All,
+            partial,
+        }) if part.is_empty() => whole(&mut content.source, message.size, *partial)?,
         Item::Section(wanted) => {
             let (part, source) = content.tree(needs_tree(item), message.size)?;
             section(part, source, wanted)?
@@ -145,6 +190,7 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
             let (part, source) = content.tree(needs_tree(item), message.size)?;
             binary_size(part, source, numbers)?
         }
+        Item::Flags | Item::ModSeq | Item::InternalDate | Item::Size | Item::SaveDate => Datum::Nil,
     })
 }
 
@@ -246,7 +292,7 @@ pub struct Stored<'a> {
     pub failure: Option<Error>,
 }
 
-/// How much is read from the store at least.
+/// How much is read from the store at least. The store verifies 64 KiB at a time, so a message that is not larger is read whole.
 const READ_AHEAD: usize = 8 * 1024;
 /// How much is read at the most.
 const READ_LIMIT: usize = 64 * 1024;
@@ -275,7 +321,13 @@ impl<'a> Stored<'a> {
     }
 
     fn refill(&mut self, offset: u64, length: usize) -> io::Result<()> {
-        let length = u32::try_from(length.clamp(READ_AHEAD, READ_LIMIT)).unwrap_or(u32::MAX);
+        let whole = self.message.size <= READ_LIMIT as u64;
+        let (offset, length) = if whole {
+            (0, READ_LIMIT)
+        } else {
+            (offset, length.clamp(READ_AHEAD, READ_LIMIT))
+        };
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
         match self.store.read(&self.message.body, offset, length) {
             Ok(octets) => {
                 self.kept = octets;

@@ -70,7 +70,7 @@ fn text_of(part: &Part, source: &mut dyn Source) -> io::Result<String> {
         octets.len() < LOOKED_AT
     })?;
     octets.truncate(LOOKED_AT);
-    Ok(decode_charset(charset, &octets))
+    Ok(decode_charset(charset, &octets).into_owned())
 }
 
 /// White space becomes one space, what cannot be seen goes; lines that quote another message are left out.

@@ -4,8 +4,8 @@
 //!   Mail ──▶ Recipient … ──▶ Begin ──▶ Content … ──▶ Commit: one stored body, one entry in each recipient's INBOX
 //! ```
 //! The fields this server adds come first: Return-Path, Received, and on submission Date and Message-ID where they are missing
-//! [SUBM-04], for which the header is held back until its end has been seen (or `HELD_LIMIT` octets). Nothing is relayed: a
-//! recipient who is not local is refused.
+//! [SUBM-04], for which the header is held back until its end has been seen (or `HELD_LIMIT` octets). What is changed or examined must
+//! name whole domains [SUBM-02]. Nothing is relayed: a recipient who is not local is refused.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -236,7 +236,7 @@ impl SmtpBackend {
                     transaction.content = Some(content);
                     return Ok(());
                 }
-                self.shared.may_be_from(held, self.summary.login.as_ref())?;
+                self.shared.examine(held, self.summary.login.as_ref())?;
                 content.release(&self.shared.config.host)
             }
         };
@@ -249,7 +249,7 @@ impl SmtpBackend {
         let transaction = self.transaction.take().ok_or(Refusal::Fault)?;
         let mut content = transaction.content.ok_or(Refusal::Fault)?;
         if let Some(held) = &content.held {
-            self.shared.may_be_from(held, self.summary.login.as_ref())?;
+            self.shared.examine(held, self.summary.login.as_ref())?;
             let octets = content.release(&self.shared.config.host);
             content = content.write(&self.shared, octets).await?;
         }
@@ -272,6 +272,17 @@ impl SmtpBackend {
 }
 
 impl Shared {
+    /// What must be right in a submitted message's header.
+    fn examine(&self, held: &Held, login: Option<&Login>) -> Result<(), Refusal> {
+        self.may_be_from(held, login)?;
+        // [SUBM-02] an address that only its author's machine can complete must not get our fields. What is passed on as it is may hold it.
+        let touched = self.config.own_from_only || held.lacks_fields();
+        if touched && !are_qualified(&held.octets) {
+            return Err(Refusal::HeaderNotQualified);
+        }
+        Ok(())
+    }
+
     /// [SUBM-04] the From field of a submitted message, where it has to be the login's own. A header too long to be held is not
     /// judged but refused: what was not read is not the login's.
     fn may_be_from(&self, held: &Held, login: Option<&Login>) -> Result<(), Refusal> {
@@ -308,6 +319,25 @@ fn is_from(header: &[u8], account: &str) -> bool {
     mailboxes.peek().is_some() && mailboxes.all(|it| it.address.as_deref().is_some_and(own))
 }
 
+/// Whether every address of this header has a domain of at least two labels, or an address literal. An entry without an address
+/// (`To: root`) has none; a group without members is no address.
+fn are_qualified(header: &[u8]) -> bool {
+    let parser = MessageParser::new().with_address_headers();
+    let Some(header) = parser.parse_headers(header) else {
+        return true;
+    };
+    let qualified = |text: &str| {
+        let domain = text.rsplit_once('@').map(|(_, domain)| domain.trim());
+        domain.is_some_and(|domain| domain.starts_with('[') || domain.contains('.'))
+    };
+    header.headers().iter().all(|field| match &field.value {
+        HeaderValue::Address(addresses) => addresses
+            .iter()
+            .all(|it| it.address.as_deref().is_some_and(qualified)),
+        _ => true,
+    })
+}
+
 impl Content {
     async fn write(self, shared: &Shared, octets: Vec<u8>) -> Result<Self, Refusal> {
         let Self {
@@ -329,22 +359,21 @@ impl Content {
 
     /// What was held back, with the fields that are missing before it.
     fn release(&mut self, host: &str) -> Vec<u8> {
-        let Some(Held { octets, scan }) = self.held.take() else {
+        let Some(held) = self.held.take() else {
             return Vec::new();
         };
         let mut text = Vec::new();
-        // Where the header's end was not seen, the fields may still come: then nothing is added.
-        if scan.ended() || octets.len() <= HELD_LIMIT {
-            if !scan.has_date() {
+        if held.lacks_fields() {
+            if !held.scan.has_date() {
                 text.extend_from_slice(
                     format!("Date: {}\r\n", date::rfc5322(date::now())).as_bytes(),
                 );
             }
-            if !scan.has_message_id() {
+            if !held.scan.has_message_id() {
                 text.extend_from_slice(format!("Message-ID: <{}@{host}>\r\n", self.id).as_bytes());
             }
         }
-        text.extend_from_slice(&octets);
+        text.extend_from_slice(&held.octets);
         text
     }
 }
@@ -353,6 +382,12 @@ impl Held {
     fn take(&mut self, octets: &[u8]) {
         self.scan.push(octets);
         self.octets.extend_from_slice(octets);
+    }
+
+    /// Whether Date or Message-ID is to be added. Where the header's end was not seen, they may still come: then nothing is.
+    fn lacks_fields(&self) -> bool {
+        (self.scan.ended() || self.octets.len() <= HELD_LIMIT)
+            && !(self.scan.has_date() && self.scan.has_message_id())
     }
 
     fn is_over(&self) -> bool {

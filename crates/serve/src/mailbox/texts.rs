@@ -4,6 +4,7 @@
 //! encoding, character set), or a header field of an embedded message. Texts are given in lower case and piece by piece, so memory does
 //! not grow with the message. The search and the index take the same pieces: what a search would find, the index knows.
 
+use std::borrow::Cow;
 use std::io;
 
 use gatepost_store::{Error, Fault, Grams, Octets};
@@ -244,13 +245,18 @@ pub(super) fn decoded_case(field: &Field<'_>) -> String {
         .into_owned()
 }
 
-pub(super) fn decode_charset(charset: &[u8], octets: &[u8]) -> String {
-    // Much mail says nothing, or US-ASCII, and is UTF-8.
-    let unsaid = charset.is_empty() || charset.eq_ignore_ascii_case(b"us-ascii");
-    match (std::str::from_utf8(octets), charset_decoder(charset)) {
-        (Ok(text), _) if unsaid => text.to_owned(),
-        (_, Some(decoder)) => decoder(octets),
-        (_, None) => String::from_utf8_lossy(octets).into_owned(),
+/// Octets in a character set as text.
+pub(super) fn decode_charset<'a>(charset: &[u8], octets: &'a [u8]) -> Cow<'a, str> {
+    // Much mail says nothing, or US-ASCII, and is UTF-8. Most of it says UTF-8 and is: nothing is to be done but to see that.
+    let is_utf8 = ["", "us-ascii", "utf-8"]
+        .iter()
+        .any(|name| charset.eq_ignore_ascii_case(name.as_bytes()));
+    if is_utf8 && let Ok(text) = std::str::from_utf8(octets) {
+        return text.into();
+    }
+    match charset_decoder(charset) {
+        Some(decoder) => decoder(octets).into(),
+        None => String::from_utf8_lossy(octets),
     }
 }
 

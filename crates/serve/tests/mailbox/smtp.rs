@@ -375,6 +375,52 @@ async fn the_from_field_can_be_held_to_the_login() {
     assert_eq!(world.texts(BOB, "INBOX").len(), 3);
 }
 
+/// [SUBM-02] what is touched names whole domains; what is not is passed on as it is.
+#[tokio::test]
+async fn submission_wants_whole_domains_where_it_touches_the_header() {
+    let world = World::new();
+    let mut backend = world.smtp(Role::Submission, Some(ANN)).await;
+    let whole = "Date: Mon, 23 Nov 2026 12:00:00 +0000\r\nMessage-ID: <a@b>\r\n";
+    let from = "From: ann@example.org\r\n";
+    for (header, good) in [
+        ("To: bob@example.org\r\n", true),
+        (
+            "To: Bob <bob@[192.0.2.1]>, undisclosed-recipients:;\r\n",
+            true,
+        ),
+        ("Cc: bob@mail\r\n", false),
+        ("To: root\r\n", false),
+        ("Reply-To: Bob <bob@localhost>\r\n", false),
+        ("Sender: team: bob@example.org, eve;\r\n", false),
+        ("Subject: root@localhost\r\n", true),
+    ] {
+        for (added, touched) in [("", true), (whole, false)] {
+            let message = format!("{from}{header}{added}\r\nbody");
+            let sent = send(&mut backend, ANN, &[BOB], &[&message]).await;
+            let expected = (touched && !good).then_some(Refusal::HeaderNotQualified);
+            assert_eq!(sent.err(), expected, "{message}");
+        }
+    }
+    // Whose From is looked at is touched too.
+    let world = World::with(Wish {
+        own_from_only: true,
+        ..Wish::default()
+    });
+    let mut backend = world.smtp(Role::Submission, Some(ANN)).await;
+    let message = format!("{from}To: root\r\n{whole}\r\nbody");
+    assert_eq!(
+        send(&mut backend, ANN, &[BOB], &[&message]).await,
+        Err(Refusal::HeaderNotQualified)
+    );
+    // Another server's mail is not ours to judge.
+    let mut mx = world.smtp(Role::Mx, None).await;
+    assert!(
+        send(&mut mx, ANN, &[BOB], &["To: root\r\n\r\n"])
+            .await
+            .is_ok()
+    );
+}
+
 /// [SUBM-04] Date and Message-ID
 #[tokio::test]
 async fn submission_adds_what_is_missing() {

@@ -119,6 +119,8 @@ pub enum Refusal {
     Loop,
     /// The content breaks a rule (a NUL, a header line over the limit): 554 5.6.0.
     BadContent,
+    /// An address in the header of a submission has no fully qualified domain: 554 5.6.0.
+    HeaderNotQualified,
     /// Submission from this account is going too fast: 450 4.7.1.
     TooFast,
     /// A fault of ours: 451 4.3.0.

@@ -255,9 +255,10 @@ fn rcpt(argument: &str, tolerance: Tolerance) -> Result<RcptTo, Syntax> {
     let path = ForwardPath::parse(path).map_err(|_| Syntax::BadForwardPath)?;
     let mut rcpt = RcptTo::from(path);
     each_parameter(parameters, |keyword, value| {
-        match tolerance.dsn && rcpt.dsn.take(keyword, value)? {
-            true => Ok(()),
-            false => Err(Syntax::UnknownParameter),
+        if tolerance.dsn && rcpt.dsn.take(keyword, value)? {
+            Ok(())
+        } else {
+            Err(Syntax::UnknownParameter)
         }
     })?;
     Ok(rcpt)

@@ -175,6 +175,12 @@ impl From<Refusal> for Reply {
             Refusal::TooLarge => MESSAGE_TOO_LARGE,
             Refusal::Loop => LOOP,
             Refusal::BadContent => reply(554, "5.6.0", "The message breaks a rule of its format"),
+            // [SUBM-02] RFC 6409 4.2: 554 for improper domains.
+            Refusal::HeaderNotQualified => reply(
+                554,
+                "5.6.0",
+                "An address in the header has no fully qualified domain",
+            ),
             Refusal::TooFast => reply(
                 450,
                 "4.7.1",

@@ -37,6 +37,14 @@ pub fn section(root: &Part, source: &mut dyn Source, wanted: &Section) -> io::Re
     }
 }
 
+/// Answers BODY[] of a message of `size` octets, for which no border in it matters.
+///
+/// # Errors
+/// When the message cannot be read.
+pub fn whole(source: &mut dyn Source, size: u64, partial: Option<(u32, u32)>) -> io::Result<Datum> {
+    stored(source, cut(0..size, partial))
+}
+
 /// Answers BINARY[…].
 ///
 /// # Errors

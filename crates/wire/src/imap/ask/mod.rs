@@ -363,6 +363,16 @@ pub enum Item {
     },
 }
 
+impl Item {
+    /// Whether it tells of a message what stands in its row: flags, dates, numbers. Such rows are small, and many are asked for at once.
+    pub fn is_in_row(&self) -> bool {
+        matches!(
+            self,
+            Self::Flags | Self::InternalDate | Self::Size | Self::ModSeq | Self::SaveDate
+        )
+    }
+}
+
 /// A section of a message (RFC 9051 6.4.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {

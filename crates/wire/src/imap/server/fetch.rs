@@ -23,6 +23,8 @@ use crate::imap::ask::{self, Ask, Datum, Item, Row, Rows, SectionText, Uid};
 
 /// How many messages are asked for at once.
 const BATCH: usize = 256;
+/// The same of small rows.
+const SMALL_BATCH: usize = 1_024;
 /// The largest piece of a stored message asked for at once, in octets.
 const PIECE: u64 = 64 * 1024;
 /// When this much output waits, it is written before anything else is done.
@@ -323,6 +325,8 @@ pub(super) struct Fetch {
     answered: usize,
     plan: Plan,
     items: Arc<[Item]>,
+    /// How many messages are asked for at once.
+    batch: usize,
     rows: VecDeque<Row>,
     row: Option<Writing>,
     /// What is told depends on it: MODSEQ whenever flags are (RFC 7162 3.2), the UID.
@@ -365,12 +369,18 @@ pub(super) struct Torn;
 impl Fetch {
     pub(super) fn new(uids: Vec<Uid>, mut plan: Plan, enabled: Enabled, read_only: bool) -> Self {
         plan.mark_seen &= !read_only;
-        let items = std::mem::take(&mut plan.items).into();
+        let items: Arc<[Item]> = std::mem::take(&mut plan.items).into();
+        let batch = if items.iter().all(Item::is_in_row) {
+            SMALL_BATCH
+        } else {
+            BATCH
+        };
         Self {
             uids,
             answered: 0,
             plan,
             items,
+            batch,
             rows: VecDeque::new(),
             row: None,
             enabled,
@@ -404,7 +414,7 @@ impl Fetch {
                 return Step::Done;
             }
             let uids = left
-                .get(..BATCH.min(left.len()))
+                .get(..self.batch.min(left.len()))
                 .unwrap_or_default()
                 .to_vec();
             return Step::Ask(Ask::Fetch {
@@ -472,7 +482,7 @@ impl Fetch {
 
     /// Takes rows.
     pub(super) fn rows(&mut self, rows: Rows) -> Result<(), Torn> {
-        let asked = BATCH.min(self.uids.len() - self.answered);
+        let asked = self.batch.min(self.uids.len() - self.answered);
         if rows.answered == 0 || rows.answered > asked || rows.rows.len() > rows.answered {
             return Err(Torn);
         }

@@ -139,7 +139,8 @@ fn on_rcpt(rest: Rest, rcpt: RcptTo, core: &mut Core) -> Turn {
 
 fn check_recipient(rcpt: &RcptTo, transaction: &Transaction, core: &Core) -> Result<(), Reply> {
     let mailbox = &rcpt.forward_path.0;
-    if !transaction.mail.smtputf8 && !(mailbox.is_ascii() && rcpt.dsn.is_ascii()) {
+    let is_ascii = mailbox.is_ascii() && rcpt.dsn.is_ascii();
+    if !is_ascii && !transaction.mail.smtputf8 {
         return Err(reply::NEEDS_SMTPUTF8);
     }
     let bare = mailbox.domain.is_empty();
