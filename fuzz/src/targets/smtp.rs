@@ -83,12 +83,15 @@ pub fn command(data: &[u8]) {
     let Ok((row, argument)) = split(data) else {
         return;
     };
-    for quirk_space_before_path in [false, true] {
+    // As strict as can be, and as much allowed as can be.
+    for allows in [false, true] {
         match Command::parse(
             row,
             argument,
             Tolerance {
-                quirk_space_before_path,
+                quirk_space_before_path: allows,
+                dsn: allows,
+                binary: allows,
             },
         ) {
             Ok(command) => {

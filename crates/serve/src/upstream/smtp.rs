@@ -415,7 +415,9 @@ fn chunk_of(parts: &[&[u8]], last: bool) -> Vec<u8> {
     let end = if last { " LAST" } else { "" };
     let mut output = format!("BDAT {octets}{end}\r\n").into_bytes();
     output.reserve(octets);
-    parts.iter().for_each(|it| output.extend_from_slice(it));
+    for part in parts {
+        output.extend_from_slice(part);
+    }
     output
 }
 

@@ -241,7 +241,7 @@ mod tests {
         check.push(&vec![b'x'; LINE_OCTETS + 1]);
         check.end();
         assert_eq!(check.fault(), None);
-        check.push(&[0; 99_999]);
+        check.push(&vec![0; 99_999]);
         assert_eq!(check.fault(), Some(Fault::TooLarge));
     }
 

@@ -426,8 +426,8 @@ mod tests {
         };
         for (binary, chunking) in [(false, false), (true, false), (false, true)] {
             let capabilities = Capabilities {
-                binary,
                 chunking,
+                binary,
                 ..Capabilities::default()
             };
             assert_eq!(mail_command(&mail, &capabilities), Err(Unsayable::Binary));
