@@ -136,6 +136,11 @@ def examine(world, port, folder):
     return found, json.loads(facts.read_text())["services"][0]
 
 
+def beside(*words):
+    """Another examiner, while we look too."""
+    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+
 def certificate(facts):
     """The certificate as we keep it."""
     chains = [it["known"]["chain"] for it in [facts["handshake"], *facts["hellos"].values()] if "known" in it]
@@ -147,10 +152,9 @@ def of_nmap(world):
     folder = world.new_folder("nmap")
     with Speaker(rsa(folder), everything) as server:
         port = server.port
-        scan = subprocess.run(["nmap", "-sT", "-Pn", "-n", "-p", str(port), "--script", "+ssl-enum-ciphers,+ssl-cert", "127.0.0.1", "-oX", "-"],
-                              capture_output=True, timeout=120, check=True).stdout
-        scripts = {it.get("id"): it for it in ElementTree.fromstring(scan).iter("script")}
+        scan = beside("nmap", "-sT", "-Pn", "-n", "-p", str(port), "--script", "+ssl-enum-ciphers,+ssl-cert", "127.0.0.1", "-oX", "-")
         found, facts = examine(world, port, folder)
+        scripts = {it.get("id"): it for it in ElementTree.fromstring(scan.communicate(timeout=240)[0]).iter("script")}
         tables = {it.get("key"): it for it in scripts["ssl-enum-ciphers"].findall("table")}
         check({it.removeprefix("TLSv") for it in tables} == spoken(found), f"nmap found {sorted(tables)}, we {sorted(spoken(found))}")
         theirs = {it.text for table in tables.values() for it in table.iter("elem") if it.get("key") == "name"}
@@ -175,10 +179,11 @@ def of_testssl(world):
     with Speaker(rsa(folder), everything) as server:
         port = server.port
         out = folder / "testssl.json"
-        subprocess.run(["testssl", "--quiet", "--color", "0", "--warnings", "batch", "-p", "-H", "-I", "-R", "--jsonfile", out, "--ip",
-                        "127.0.0.1", "--nodns", "none", f"localhost:{port}"], capture_output=True, timeout=240, stdin=subprocess.DEVNULL)
-        theirs = {it["id"]: it["finding"] for it in json.loads(out.read_text())}
+        scan = beside("testssl", "--quiet", "--color", "0", "--warnings", "batch", "-p", "-H", "-I", "-R", "--jsonfile", out, "--ip", "127.0.0.1",
+                      "--nodns", "none", f"localhost:{port}")
         found, _ = examine(world, port, folder)
+        scan.communicate(timeout=240)
+        theirs = {it["id"]: it["finding"] for it in json.loads(out.read_text())}
         names = {"SSLv2": "ssl2", "SSLv3": "ssl3", "TLS1": "1.0", "TLS1_1": "1.1", "TLS1_2": "1.2", "TLS1_3": "1.3"}
         versions = {name for key, name in names.items() if theirs[key].startswith("offered")}
         check(versions == spoken(found), f"testssl found {sorted(versions)}, we {sorted(spoken(found))}")
