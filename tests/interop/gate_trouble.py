@@ -251,12 +251,13 @@ def gate_gone(world):
     with Scripted(imap_play(after=lambda talk: ended.wait(30))) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
         connection = gate.imap()
         ended.set()
+        # Before another word is said: with words unread the upstream's end would be a broken one.
+        check(gate.logged("upstream_closed"), gate.last_words())
         try:
             connection.noop()
             check(False, "a session goes on without its upstream")
         except (imaplib.IMAP4.abort, OSError):
             pass
-        check(gate.logged("upstream_closed"), gate.last_words())
     with Dovecot(world) as dovecot:
         # The first is not there: the second is used, and nobody notices.
         dead = free_port()
