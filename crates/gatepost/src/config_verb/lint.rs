@@ -115,7 +115,11 @@ pub(crate) fn judge(
         None => documents.first().is_some_and(own::looks_like),
     };
     if of_gatepost {
-        return Ok(own::lint(documents));
+        let mut outcome = own::lint(documents);
+        if file != "-" {
+            certificates::judge(&mut outcome);
+        }
+        return Ok(outcome);
     }
     let kind = kind
         .and_then(Kind::parse)
