@@ -285,7 +285,7 @@ pub(crate) fn interop(root: &Path, args: &[String]) -> Tally {
             binary.to_string_lossy().into_owned(),
         ])
         .args(args)
-        .minutes(12)
+        .minutes(20)
         .run()
 }
 
