@@ -403,6 +403,31 @@ fn second_handshakes_pass_fail_or_cannot_be_told() {
     }
 }
 
+/// A server that refuses TLS 1.2 by closing: two looks had the same, so there is nothing to renegotiate, and no ticket of it.
+#[test]
+fn a_version_that_is_not_spoken_leaves_nothing_open() {
+    let told = |hello: Seen<HelloAnswer>| {
+        let mut facts = sound(Protocol::Imap, Role::Access);
+        facts.hellos.clear();
+        facts.hellos.insert("tls1.2".to_owned(), hello);
+        let closed = Seen::unknown("closed in the handshake");
+        facts.provoked.insert("renegotiation".to_owned(), closed);
+        let closed = Seen::unknown("closed in the handshake");
+        facts.tickets.insert("tls1.2".to_owned(), closed);
+        facts.tickets.insert("tls1.3".to_owned(), Seen::Known(None));
+        let judged = judged(&facts, DEFAULT);
+        ["REN-002", "TKT-001"].map(|id| status(&judged, id).unwrap().0)
+    };
+    assert_eq!(
+        told(Seen::Known(HelloAnswer::default())),
+        [Status::NotApplicable, Status::Pass]
+    );
+    // Not known, or spoken: then it stays open.
+    for hello in [Seen::unknown("silent"), taken(0xc02b)] {
+        assert_eq!(told(hello), [Status::Inconclusive; 2]);
+    }
+}
+
 #[test]
 fn a_login_in_clear_leaves_open_whether_it_survives_the_upgrade() {
     let end = |seen: Seen<bool>| {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::Bench;
-use crate::check::facts::Provocation;
+use super::{Bench, tls};
+use crate::check::facts::{Provocation, Seen};
 
 /// Id, and the name of the probe.
 const ROWS: [(&str, &str); 7] = [
@@ -16,12 +16,21 @@ const ROWS: [(&str, &str); 7] = [
     ("VRFY-001", "names"),
 ];
 
+/// What is asked in TLS 1.2 only.
+const OF_TLS12: [&str; 2] = ["REN-002", "REN-003"];
+
 pub(super) fn judge(bench: &mut Bench<'_>) {
     let facts = bench.facts;
     for (id, name) in ROWS {
         let Some(seen) = facts.provoked.get(name) else {
             continue;
         };
+        // Some servers refuse a version by closing, which is an answer where another look had the same.
+        let is_refused = matches!(seen, Seen::Unknown { .. }) && tls::lacks_tls12(bench);
+        if is_refused && OF_TLS12.contains(&id) {
+            bench.not_applicable(id, "TLS 1.2 is not spoken");
+            continue;
+        }
         match bench.answer(id, seen) {
             Some(Provocation::Absent { why }) => bench.not_applicable(id, why.clone()),
             Some(Provocation::Refused { how }) => bench.pass(id, how.clone()),

@@ -1,6 +1,6 @@
 //! Sessions: how long tickets hold, early data, and whether a login in clear could survive the upgrade.
 
-use super::Bench;
+use super::{Bench, tls};
 use crate::check::facts::{Seen, Ticket};
 use crate::check::target::Protocol;
 use crate::finding::Severity;
@@ -25,7 +25,11 @@ fn tickets(bench: &mut Bench<'_>) {
         bench.fail("TKT-001", told(bench));
         return;
     }
-    for seen in facts.tickets.values() {
+    let lacks_tls12 = tls::lacks_tls12(bench);
+    for (version, seen) in &facts.tickets {
+        if lacks_tls12 && version == "tls1.2" {
+            continue;
+        }
         if bench.answer("TKT-001", seen).is_none() {
             return;
         }

@@ -40,6 +40,12 @@ fn has_version(bench: &Bench<'_>, version: u16) -> bool {
             .is_some_and(|it| it.version == label)
 }
 
+/// Whether a hello of TLS 1.2 was refused, and no other look found it spoken.
+pub(super) fn lacks_tls12(bench: &Bench<'_>) -> bool {
+    let hello = bench.facts.hellos.get("tls1.2");
+    hello.is_some_and(|it| it.known().is_some()) && !has_version(bench, TLS12)
+}
+
 fn versions(bench: &mut Bench<'_>) {
     let old = if bench.is_mx() { "old-mx" } else { "old" };
     let old = bench.profile.severity(old);
