@@ -117,3 +117,14 @@ def lab_dane_and_sts(world):
             says(gatepost(world, *look, "--verify", "sts", "--domain", "found.test", url("sts-mismatch"), env=zone.env, expect=1), "E-STS-HOST")
         told = {it["server"]: it["result"] for it in lab.leave()}
         check(told.get("bad-tlsa") in ("refused", "left"), f"the laboratory told {told}")
+
+
+@case("canary-baseline")
+def baseline(world):
+    """What every protocol offers is the same at the second look."""
+    state = world.new_folder("seen") / "seen.json"
+    urls = [f"{name}://{HOST}:{world.port(name)}" for name in ("smtp", "submission", "submissions", "imap", "imaps", "pop3", "pop3s")]
+    look = ["canary", "baseline", "--state", state, "--ca", world.ca, *urls]
+    says(gatepost(world, *look), *[f"{url}: seen for the first time" for url in urls])
+    done = gatepost(world, *look)
+    check(done.stdout.decode().splitlines() == [f"{url}: as before" for url in urls], f"the second time: {done.stdout.decode()}")

@@ -301,3 +301,22 @@ fn what_a_server_offered_is_kept_and_compared() {
     drop(free);
     assert_eq!(look(&[], closed).0, 3);
 }
+
+/// POP3 knows no search, so what would be removed is the whole mailbox. Refused before anything is sent: nobody listens there.
+#[test]
+fn a_mail_to_oneself_never_costs_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = gatepost(folder.path())
+        .args(["canary", "loop", "--address", "a@example.org", "--delete"])
+        .args([
+            "--send",
+            "smtp://127.0.0.1:1",
+            "--fetch",
+            "pop3s://127.0.0.1:1",
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("every mail"), "{said}");
+}

@@ -164,7 +164,7 @@ async fn look<M: Kind>(settings: &Settings, url: &Url) -> Result<Seen, Failure> 
         }
         Err(refusal) => {
             return Ok(Seen {
-                before: offered(&refusal.dialogue, false),
+                before: offered(&refusal.dialogue, false, url.protocol),
                 failed: Some(refusal.trouble.label),
                 ..Seen::default()
             });
@@ -178,8 +178,8 @@ async fn look<M: Kind>(settings: &Settings, url: &Url) -> Result<Seen, Failure> 
         hexadecimal(digest.as_ref())
     };
     Ok(Seen {
-        before: offered(&entries, false),
-        inside: offered(&entries, true),
+        before: offered(&entries, false, url.protocol),
+        inside: offered(&entries, true, url.protocol),
         is_encrypted: !matches!(reached.channel, Channel::Clear),
         is_verified: matches!(reached.channel, Channel::Verified(_)),
         version: reached
@@ -192,7 +192,11 @@ async fn look<M: Kind>(settings: &Settings, url: &Url) -> Result<Seen, Failure> 
 }
 
 /// The capabilities in what a server said, in capitals, without their arguments.
-fn offered(entries: &[Entry], encrypted: bool) -> std::collections::BTreeSet<String> {
+fn offered(
+    entries: &[Entry],
+    encrypted: bool,
+    protocol: Protocol,
+) -> std::collections::BTreeSet<String> {
     let said = entries
         .iter()
         .filter(|it| it.speaker == Speaker::Server && it.encrypted == encrypted);
@@ -203,6 +207,10 @@ fn offered(entries: &[Entry], encrypted: bool) -> std::collections::BTreeSet<Str
             let list = line.get(at + 11..).unwrap_or_default();
             let list = list.split(']').next().unwrap_or_default();
             words.extend(list.split_ascii_whitespace().map(str::to_owned));
+            continue;
+        }
+        // In IMAP nothing else tells of them; other lines begin with a tag, which is random.
+        if protocol == Protocol::Imap {
             continue;
         }
         // SMTP: a line of the reply to EHLO. POP3: a line that is neither a status nor the end. ManageSieve: in quotes.
@@ -278,7 +286,7 @@ mod tests {
 
     use super::*;
 
-    fn words(lines: &[&str]) -> Vec<String> {
+    fn words(protocol: Protocol, lines: &[&str]) -> Vec<String> {
         let entries: Vec<Entry> = lines
             .iter()
             .map(|it| Entry {
@@ -288,36 +296,45 @@ mod tests {
                 secret: false,
             })
             .collect();
-        assert!(offered(&entries, true).is_empty());
-        offered(&entries, false).into_iter().collect()
+        assert!(offered(&entries, true, protocol).is_empty());
+        offered(&entries, false, protocol).into_iter().collect()
     }
 
     #[test]
     fn capabilities_of_every_protocol() {
         assert_eq!(
-            words(&[
-                "220 mx ESMTP",
-                "250-SIZE 1000",
-                "250-StartTLS",
-                "250 AUTH PLAIN",
-                "220 go"
-            ]),
+            words(
+                Protocol::Smtp,
+                &[
+                    "220 mx ESMTP",
+                    "250-SIZE 1000",
+                    "250-StartTLS",
+                    "250 AUTH PLAIN",
+                    "220 go"
+                ]
+            ),
             ["AUTH", "SIZE", "STARTTLS"]
         );
         assert_eq!(
-            words(&[
-                "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready",
-                "* CAPABILITY IDLE",
-                "a OK done"
-            ]),
-            ["A", "IDLE", "IMAP4REV1", "LOGINDISABLED", "STARTTLS"]
+            words(
+                Protocol::Imap,
+                &[
+                    "* OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready",
+                    "* CAPABILITY IDLE",
+                    "xkcd OK done"
+                ]
+            ),
+            ["IDLE", "IMAP4REV1", "LOGINDISABLED", "STARTTLS"]
         );
         assert_eq!(
-            words(&["+OK ready", "+OK", "STLS", "TOP", "."]),
+            words(Protocol::Pop3, &["+OK ready", "+OK", "STLS", "TOP", "."]),
             ["STLS", "TOP"]
         );
         assert_eq!(
-            words(&["\"STARTTLS\"", "\"SASL\" \"PLAIN\"", "OK"]),
+            words(
+                Protocol::Sieve,
+                &["\"STARTTLS\"", "\"SASL\" \"PLAIN\"", "OK"]
+            ),
             ["SASL", "STARTTLS"]
         );
     }

@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
              Exit codes: 0 every hop encrypted, 1 one in clear, or refused, 2 wrong usage, 3 it has not come back in time.",
         )
         .arg(one("send", "URL", "Hand it in here").required(true))
-        .arg(one("fetch", "URL", "Fetch it from this mailbox").required(true))
+        .arg(one("fetch", "URL", "Fetch it from this mailbox; by POP3 all of it is read at each look").required(true))
         .arg(one("address", "ADDRESS", "Whom it is from and for").required(true))
         .arg(
             one("wait", "SECONDS", "How long to wait for it to come back")
@@ -52,7 +52,7 @@ pub(super) fn command() -> Command {
             Arg::new("delete")
                 .long("delete")
                 .action(ArgAction::SetTrue)
-                .help("Remove it from the mailbox when it was fetched (IMAP)"),
+                .help("Remove it from the mailbox when it was fetched (IMAP only)"),
         );
     let topics = [
         Topic::Tls,
@@ -78,6 +78,8 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
             "--send takes a URL such as submissions://mail.example.org, --fetch one such as imaps://mail.example.org",
         ));
     }
+    let delete = given.get_flag("delete");
+    fetch::may_delete(&mailbox, delete)?;
     settings.refuse_hopeless_login(&mailbox)?;
     let address = text("address");
     let token = format!("gatepost-loop-{}", random(12)?);
@@ -89,7 +91,7 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
         settings: &settings,
         url: &mailbox,
         token: &token,
-        delete: given.get_flag("delete"),
+        delete,
     };
     let (fetched, message) = way.await_return(&folder, begun + wait)?;
     let chain = hops(&message);

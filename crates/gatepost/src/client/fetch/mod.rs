@@ -79,8 +79,9 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     end(&settings, session(&settings, &url, &want)?)
 }
 
-/// Fetches what has these words in its Message-ID into a folder, a file each, as `fetch` would: how the server was reached. By POP3 it is all
-/// there is.
+/// Fetches what has these words in its Message-ID into a folder, a file each, as `fetch` would: how the server was reached.
+///
+/// By POP3, which knows no search, it is all there is; to remove all that would be somebody's mail, so `delete` is refused there.
 pub(crate) fn into_folder(
     settings: &Settings,
     url: &Url,
@@ -88,11 +89,22 @@ pub(crate) fn into_folder(
     words: &str,
     delete: bool,
 ) -> Result<String, Failure> {
+    may_delete(url, delete)?;
     let ended = session(settings, url, &Want::of_message(url, folder, words, delete))?;
     match ended.result {
         Ok(()) => Ok(ended.reached.line()),
         Err(trouble) => Err(trouble.into_failure(&ended.place)),
     }
+}
+
+/// Whether one message can be removed there: for who asks before there is one.
+pub(crate) fn may_delete(url: &Url, delete: bool) -> Result<(), Failure> {
+    if delete && url.protocol == Protocol::Pop3 {
+        return Err(Failure::usage(
+            "POP3 knows no search: --delete would remove every mail, and not this one alone; leave it out, or fetch by IMAP",
+        ));
+    }
+    Ok(())
 }
 
 /// How a session ended.
