@@ -28,6 +28,18 @@ use super::target::{Protocol, Start, Target};
 /// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
 const LANES: usize = 8;
 
+/// The owner of the servers agrees that they are provoked. Only who has one of these can ask for [`Tier::Intrusive`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Consent(());
+
+impl Consent {
+    /// The owner was asked, and agrees: for callers who can know.
+    #[must_use]
+    pub const fn of_the_owner() -> Self {
+        Self(())
+    }
+}
+
 /// How deep to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tier {
@@ -38,7 +50,7 @@ pub enum Tier {
     /// At most 130: every suite, group and signature, and the rarer ways to slip something in.
     Deep,
     /// At most 170: also what provokes a server to show whether known holes are open. For servers whose owner agrees.
-    Intrusive,
+    Intrusive(Consent),
 }
 
 impl Tier {
@@ -49,15 +61,16 @@ impl Tier {
             Self::Light => "light",
             Self::Default => "default",
             Self::Deep => "deep",
-            Self::Intrusive => "intrusive",
+            Self::Intrusive(_) => "intrusive",
         }
     }
 
-    /// Reads the word back.
+    /// Reads the word back. The last tier is none without consent.
     #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::Light, Self::Default, Self::Deep, Self::Intrusive]
+    pub fn parse(word: &str, consent: Option<Consent>) -> Option<Self> {
+        [Self::Light, Self::Default, Self::Deep]
             .into_iter()
+            .chain(consent.map(Self::Intrusive))
             .find(|it| it.label() == word)
     }
 
@@ -68,7 +81,7 @@ impl Tier {
             Self::Light => 1,
             Self::Default => 12,
             Self::Deep => 130,
-            Self::Intrusive => 170,
+            Self::Intrusive(_) => 170,
         }
     }
 }
@@ -162,7 +175,7 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     if ground.has_tls {
         inside(&mut jobs, ground, is_clear_first);
     }
-    if tier >= Tier::Intrusive {
+    if matches!(tier, Tier::Intrusive(_)) {
         provoke(&mut jobs, ground);
     }
     if tier >= Tier::Deep && ground.has_tls {

@@ -172,7 +172,12 @@ impl Rows {
     fn take(&mut self, document: &Value) -> Option<()> {
         let (domains, targets) = (list(document, "domains")?, list(document, "targets")?);
         let is_ours = document.get("schema")?.as_str()? == SCHEMA;
-        let has_checks = |it: &Value| list(it, "checks").is_some();
+        // What a required column takes must be there: a default would be a claim.
+        number::<i64>(document, "at")
+            .and(text(document, "profile"))
+            .and(text(document, "tier"))?;
+        let is_check = |it: &Value| text(it, "status").is_some();
+        let has_checks = |it: &Value| list(it, "checks").is_some_and(|it| it.iter().all(is_check));
         let fits = is_ours && domains.iter().chain(targets).all(has_checks);
         fits.then_some(())?;
         let nothing = Value::Null;
@@ -348,14 +353,27 @@ mod tests {
     #[test]
     fn what_is_no_document_is_refused_and_leaves_nothing() {
         let mut columns = Columns::new(Vec::new()).unwrap();
-        for other in [
-            "{}",
-            "[]",
-            "7",
-            r#"{"schema":"gatepost-check-1","domains":[],"targets":[{}]}"#,
-        ] {
+        for other in ["{}", "[]", "7"] {
             let other = serde_json::from_str(other).unwrap();
             assert!(matches!(columns.push(&other), Err(Trouble::NoDocument)));
+        }
+        // A document that lacks one thing.
+        for place in [
+            "/schema",
+            "/at",
+            "/profile",
+            "/tier",
+            "/domains",
+            "/targets",
+            "/targets/0/checks",
+            "/targets/0/checks/0/status",
+        ] {
+            let mut other = samples::report().as_json(Severity::High);
+            *other.pointer_mut(place).unwrap() = Value::Null;
+            assert!(
+                matches!(columns.push(&other), Err(Trouble::NoDocument)),
+                "{place}"
+            );
         }
         assert!(read(columns.finish().unwrap()).is_empty());
     }

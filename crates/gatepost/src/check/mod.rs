@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use clap::ArgMatches;
 use gatepost_audit::check::document::{Judged, Report};
 use gatepost_audit::check::domain::DomainFacts;
-use gatepost_audit::check::examine::{Means, Tier, examine};
+use gatepost_audit::check::examine::{Consent, Means, Tier, examine};
 use gatepost_audit::check::facts::{Facts, Reach};
 use gatepost_audit::check::fixes;
 use gatepost_audit::check::judge::{compare, judge};
@@ -123,8 +123,11 @@ impl Order {
     fn read(given: &ArgMatches) -> Result<Self, Failure> {
         let word = |name: &str| given.get_one::<String>(name).map_or("", String::as_str);
         let unknown = || Failure::usage("no such word; see gatepost check --help");
-        let tier = Tier::parse(word("tier")).ok_or_else(unknown)?;
-        may_provoke(given, tier)?;
+        let consent = match word("tier") {
+            "intrusive" => Some(consent(given)?),
+            _ => None,
+        };
+        let tier = Tier::parse(word("tier"), consent).ok_or_else(unknown)?;
         Ok(Self {
             profile: Profile::find(word("profile")).ok_or_else(unknown)?,
             tier,
@@ -134,11 +137,8 @@ impl Order {
     }
 }
 
-/// Whether this tier may be asked for: the last one provokes, so it wants its owner's consent, and is for one look at servers by name.
-fn may_provoke(given: &ArgMatches, tier: Tier) -> Result<(), Failure> {
-    if tier < Tier::Intrusive {
-        return Ok(());
-    }
+/// The last tier provokes, so it wants the owner's consent, and is for one look at servers by name.
+fn consent(given: &ArgMatches) -> Result<Consent, Failure> {
     if !given.get_flag("consent") {
         return Err(Failure::usage(
             "--tier intrusive sends what no honest client sends: add --consent if the servers are yours, or their owner agrees",
@@ -149,7 +149,7 @@ fn may_provoke(given: &ArgMatches, tier: Tier) -> Result<(), Failure> {
             "--tier intrusive is for one look at servers named on the command line, not for --list and not for --every",
         ));
     }
-    Ok(())
+    Ok(Consent::of_the_owner())
 }
 
 fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means, Failure> {
