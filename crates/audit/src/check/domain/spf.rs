@@ -54,7 +54,7 @@ pub fn read(text: &str, domain: &str) -> Result<Record, String> {
     for word in text.split(' ').skip(1).filter(|word| !word.is_empty()) {
         if let Some((name, value)) = modifier(word) {
             match name.to_ascii_lowercase().as_str() {
-                "redirect" if redirect.is_some() || value.is_empty() => {
+                "redirect" if redirect.is_some() || !is_domain(value) => {
                     return Err(word.to_owned());
                 }
                 "redirect" => redirect = Some((word, value)),
@@ -137,8 +137,29 @@ fn host(target: &str, masked: bool) -> Option<&str> {
         Some(at) if plain => target.split_at(at),
         _ => (target, ""),
     };
-    let good = !name.is_empty() && (mask.is_empty() || masked && is_mask(mask));
+    let good = is_domain(name) && (mask.is_empty() || masked && is_mask(mask));
     good.then_some(name)
+}
+
+/// Whether a text is a domain as a term may give it: its last label has a dot before it and is no number, or a macro ends it
+/// (RFC 7208 7.1, `domain-spec`).
+fn is_domain(text: &str) -> bool {
+    let visible = text.bytes().all(|octet| octet.is_ascii_graphic());
+    let macro_ends_it = ["}", "%%", "%_", "%-"]
+        .iter()
+        .any(|end| text.ends_with(end) && text.contains('%'));
+    let label = text.strip_suffix('.').unwrap_or(text).rsplit_once('.');
+    visible && (macro_ends_it || label.is_some_and(|(_, last)| is_top_label(last)))
+}
+
+/// Letters, digits and hyphens, not digits alone, no hyphen at an end (RFC 7208 7.1, `toplabel`).
+fn is_top_label(label: &str) -> bool {
+    let known = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'-';
+    !label.is_empty()
+        && label.bytes().all(known)
+        && label.bytes().any(|octet| !octet.is_ascii_digit())
+        && !label.starts_with('-')
+        && !label.ends_with('-')
 }
 
 /// Nothing, `/24`, `//64` or `/24//64`.
@@ -234,9 +255,29 @@ mod tests {
             "-al",
             "mx/x",
             "redirect=",
+            "redirect=.",
+            "a:.",
+            "a:..",
+            "mx:localhost",
+            "include:x.1",
+            "exists:x.-y",
+            "a:%{i}.test\u{1}",
+            "a:\u{e9}.test",
         ] {
             let said = read(&format!("v=spf1 {word} -all"), "e.test");
             assert_eq!(said, Err(word.to_owned()));
+        }
+        for word in [
+            "a:x.test.",
+            "a:x.1a",
+            "exists:%{i}",
+            "include:_x.xn--p1ai",
+            "mx:x%%",
+        ] {
+            assert!(
+                read(&format!("v=spf1 {word} -all"), "e.test").is_ok(),
+                "{word}"
+            );
         }
         // Unknown modifiers are passed over (RFC 7208 6).
         assert!(read("v=spf1 exp=x.test future=1 -all", "e.test").is_ok());
