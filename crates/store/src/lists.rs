@@ -1,7 +1,8 @@
-//! The UIDs of large mailboxes that were opened lately, so that opening one does not read a row for each of its messages again.
+//! The UIDs of large mailboxes, so that opening one does not read a row for each of its messages.
 //!
-//! They are kept in memory, and as ranges in the database, where the first one to open a mailbox after a start finds them: its rows are spread
-//! over the file as the messages came, and reading a row for each takes the disk long.
+//! Those opened lately are in memory. All are in the database as ranges, where the first one to open a mailbox after a start finds them: its
+//! rows are spread over the file as the messages came, and reading a row for each takes the disk long. Whoever finds none there writes it, and
+//! the thread behind (`search::keeper`) writes those that are missing or old before anybody asks.
 //!
 //! A list is as old as the modification sequence it was read at. Every change has a higher one, so what is missing is read from the two
 //! indexes that tell of changes (`messages_by_modseq`, `expunged`), and a list that does not come out as long as the mailbox says it is
@@ -23,6 +24,10 @@ const MOST: usize = 2_000_000;
 const RANGES: usize = 20_000;
 /// With more changes than one in so many messages a list is read anew: looking changes up costs more for each.
 const STALE: u64 = 8;
+/// With more changes than one in so many messages the one in the database is written again. Well before it is of no use any more.
+const OLD: u64 = 16;
+/// In place of the sum of a list that is in too many ranges to be kept.
+const NOT_KEPT: i64 = -1;
 
 /// What a mailbox holds.
 #[derive(Debug, Clone)]
@@ -56,19 +61,19 @@ impl List {
     }
 }
 
-/// Writes a list to the database, for the next start.
+/// Writes a list to the database, for the next start. Of one that is in too many ranges only its age is noted.
 pub(crate) fn write(db: &Connection, list: &List) -> Result<(), Error> {
     let ranges = list.ranges();
-    if ranges.len() > RANGES {
-        return Ok(());
-    }
+    let kept = ranges.len() <= RANGES;
     let octets: Vec<u8> = ranges
         .iter()
+        .filter(|_| kept)
         .flat_map(|(first, last)| [first.to_le_bytes(), last.to_le_bytes()])
         .flatten()
         .collect();
     let unseen = list.first_unseen.unwrap_or_default();
     let sum = sum(list.uidvalidity, list.modseq, unseen, &octets);
+    let sum = if kept { i64::from(sum) } else { NOT_KEPT };
     db.prepare_cached(
         "INSERT OR REPLACE INTO lists (mailbox, uidvalidity, modseq, first_unseen, ranges, sum)
          SELECT id, ?2, ?3, ?4, ?5, ?6 FROM mailboxes WHERE id = ?1",
@@ -82,6 +87,54 @@ pub(crate) fn write(db: &Connection, list: &List) -> Result<(), Error> {
         sum,
     ))?;
     Ok(())
+}
+
+/// The large mailbox with the lowest id above `after` whose list in the database is missing or old.
+pub(crate) fn overdue(db: &Connection, after: MailboxId) -> Result<Option<MailboxId>, Error> {
+    let mut query = db.prepare_cached(
+        "SELECT m.id, m.messages, l.modseq
+         FROM mailboxes m LEFT JOIN lists l ON l.mailbox = m.id AND l.uidvalidity = m.uidvalidity
+         WHERE m.id > ?1 AND m.messages >= ?2 AND (l.modseq IS NULL OR l.modseq < m.modseq)
+         ORDER BY m.id",
+    )?;
+    let mut rows = query.query((after.0, SMALL))?;
+    while let Some(row) = rows.next()? {
+        let (id, messages): (i64, u64) = (row.get(0)?, unsigned(row, 1)?);
+        let written: Option<i64> = row.get(2)?;
+        let is_old = match written {
+            None => true,
+            Some(modseq) => changed_more_often(db, id, modseq, messages / OLD)?,
+        };
+        if is_old {
+            return Ok(Some(MailboxId(id)));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a mailbox had more changes than `most` since a modification sequence. One sequence may stand for many of them, so they are counted.
+fn changed_more_often(db: &Connection, mailbox: i64, since: i64, most: u64) -> Result<bool, Error> {
+    let mut changes = 0;
+    for table in ["messages", "expunged"] {
+        let mut query = db.prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM {table} WHERE mailbox = ?1 AND modseq > ?2 LIMIT ?3)"
+        ))?;
+        changes += query.query_row((mailbox, since, signed(most + 1)), |row| unsigned(row, 0))?;
+    }
+    Ok(changes > most)
+}
+
+/// A mailbox's list as it is now, without a look into memory.
+pub(crate) fn current(db: &Connection, mailbox: MailboxId) -> Result<List, Error> {
+    let mailbox = MailboxRow::by_id(db, mailbox)?;
+    let list = match written(db, &mailbox) {
+        Some(list) => bring_up_to_date(db, &mailbox, list)?,
+        None => None,
+    };
+    match list {
+        Some(list) => Ok(list),
+        None => read_all(db, &mailbox),
+    }
 }
 
 /// The list in the database, if there is one that fits the mailbox. What is damaged is as good as absent.

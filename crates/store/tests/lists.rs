@@ -171,6 +171,40 @@ fn the_list_in_the_database_is_used_after_a_start_and_not_when_it_is_wrong() {
     assert_eq!(left, 1, "that of the mailbox that is gone");
 }
 
+/// Waits until the list in the database has so many ranges and ends with this UID.
+fn written(dir: &std::path::Path, ranges: usize, last: Uid) {
+    let database = rusqlite::Connection::open(dir.join("store.db")).unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let found = database.query_row("SELECT ranges FROM lists", [], |row| {
+            row.get::<_, Vec<u8>>(0)
+        });
+        let found = found.unwrap_or_default();
+        if found.len() == ranges * 8 && (ranges == 0 || found.ends_with(&last.to_le_bytes())) {
+            return;
+        }
+        assert!(begun.elapsed().as_secs() < 30, "{found:?}");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn the_list_is_written_before_anybody_opens_the_mailbox() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, account) = with_account(dir.path());
+    store.keep_index(|_, _, _| Ok(())).unwrap();
+    deliver_many(&store, account, "INBOX", MESSAGES, true);
+    written(dir.path(), 1, 1_600);
+    // A few more are looked up; a sixteenth of them is not, though they came as one change.
+    deliver_many(&store, account, "INBOX", 200, true);
+    written(dir.path(), 1, 1_800);
+    let (inbox, _) = store.select(account, "INBOX").unwrap();
+    wait(|done| store.remove(inbox, (500..700).collect(), done)).unwrap();
+    written(dir.path(), 2, 1_800);
+    drop(store);
+    assert_eq!(check(&open(dir.path()), account, "INBOX").len(), 1_600);
+}
+
 #[test]
 fn readers_and_the_writer_at_the_same_time() {
     let dir = tempfile::tempdir().unwrap();

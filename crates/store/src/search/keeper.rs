@@ -1,4 +1,4 @@
-//! The thread that marks what waits.
+//! The thread that marks what waits, and then keeps the lists of large mailboxes fresh.
 //!
 //! It sleeps until the writer rings, lets what is going on come to rest, and marks some bodies at a time in one of the writer's
 //! transactions. While mail keeps coming in it works a quarter of the time. When it cannot go on (the disk is full), it tries again
@@ -21,7 +21,7 @@ use crate::read::Readers;
 use crate::rows::unsigned;
 use crate::segments::Bodies;
 use crate::writer::{Jobs, job};
-use crate::{BodyRef, Error, Fault};
+use crate::{BodyRef, Error, Fault, MailboxId, lists};
 
 /// Bodies marked at a time.
 const CHUNK: i64 = 128;
@@ -144,8 +144,26 @@ impl Keeper {
             if self.bell.has_ended() {
                 return;
             }
-            limit = self.mark_all(&mut grams).err().map(|_| LATER);
+            let all = self.mark_all(&mut grams).and_then(|()| self.write_lists());
+            limit = all.err().map(|_| LATER);
         }
+    }
+
+    /// Writes the lists of large mailboxes that are missing or old. One each transaction: other changes come in between.
+    fn write_lists(&self) -> Result<(), Error> {
+        let mut after = MailboxId(0);
+        while !self.bell.has_ended()
+            && let Some(mailbox) = self.readers.ask(|db| lists::overdue(db, after))?
+        {
+            after = mailbox;
+            match self.readers.ask(|db| lists::current(db, mailbox)) {
+                Ok(list) => self.change(move |work| lists::write(work.db, &list))?,
+                // Deleted meanwhile.
+                Err(Error::Gone) => (),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Marks what waits, until nothing does.
