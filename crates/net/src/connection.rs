@@ -18,7 +18,7 @@ use crate::engine::{Engine, MAX_PLAINTEXT, Received, SCRATCH, with_scratch};
 use crate::failure::TlsFailure;
 
 /// Read at once: beside what is left of a record it fits the scratch.
-const READ: usize = SCRATCH / 2;
+const READ: usize = MAX_PLAINTEXT;
 /// How much a slow peer must take within the write deadline.
 const PORTION: u64 = 64 * 1024;
 /// The most that is read while a peer does not take its output.
@@ -244,6 +244,11 @@ impl Connection {
         if self.push(output)? {
             return Ok(());
         }
+        // Rare, and boxed, so that every session's future is smaller.
+        Box::pin(self.write_slowly(output, limit)).await
+    }
+
+    async fn write_slowly(&mut self, output: &mut Vec<u8>, limit: Duration) -> Result<(), Broken> {
         let mut deadline = Instant::now() + limit;
         let mut goal = self.bytes_out + PORTION;
         loop {

@@ -193,10 +193,11 @@ where
     M::Fresh: Send,
     B: Backend<M>,
 {
-    match drive(session, start).await {
-        Outcome::Ended(ended) => ended,
-        Outcome::Handed(handed) => relay(handed).await,
-    }
+    let handed = match drive(session, start).await {
+        Outcome::Ended(ended) => return ended,
+        Outcome::Handed(handed) => handed,
+    };
+    relay(handed).await
 }
 
 /// What came of a session.
@@ -248,6 +249,14 @@ enum Turn {
     Abort(Why),
 }
 
+/// What is left of [`Next`] when the questions are answered: small, for it stays in the future of a session that waits.
+enum Wanted {
+    Write,
+    Read { until: Instant },
+    Upgrade,
+    Close(Why),
+}
+
 struct Session<'a, B> {
     connection: Connection,
     tls: Arc<ServiceTls>,
@@ -279,7 +288,7 @@ where
             match session.secure(Vec::new(), limit).await {
                 Ok(secured) => {
                     session.backend.secured(&secured.facts);
-                    Box::new(begin(*fresh, secured))
+                    Box::new(begin(*fresh, *secured))
                 }
                 Err(failed) => return Outcome::Ended(session.failed_implicit(failed).await),
             }
@@ -304,7 +313,7 @@ where
                     Ok(secured) => {
                         session.connection.acknowledge();
                         session.backend.secured(&secured.facts);
-                        Box::new(begin(*fresh, secured))
+                        Box::new(begin(*fresh, *secured))
                     }
                     Err(failed) => return Outcome::Ended(session.failed_starttls(failed).await),
                 };
@@ -363,6 +372,11 @@ async fn relay<B>(mut handed: Box<Handed<'_, B>>) -> Ended {
         session.shutdown.as_mut(),
     )
     .await;
+    Box::pin(part(handed, why)).await
+}
+
+/// Ends a relay.
+async fn part<B>(handed: Box<Handed<'_, B>>, why: Why) -> Ended {
     let Handed {
         session, onward, ..
     } = *handed;
@@ -370,8 +384,12 @@ async fn relay<B>(mut handed: Box<Handed<'_, B>>) -> Ended {
         // Its end was told on; the rest of the goodbye is ours.
         Why::Quit | Why::PeerClosed | Why::UpstreamClosed | Why::Shutdown => {
             let limits = (session.context.limits.linger, Duration::ZERO);
-            Box::pin(onward.leg.into_connection().finish(Vec::new(), limits)).await;
-            Box::pin(session.close(why, Vec::new())).await
+            onward
+                .leg
+                .into_connection()
+                .finish(Vec::new(), limits)
+                .await;
+            session.close(why, Vec::new()).await
         }
         // What was under way is not complete, and must not look so: no closing alert on either side.
         _ => (*session).abort(why),
@@ -395,30 +413,44 @@ impl<B> Session<'_, B> {
     {
         let limit = self.context.limits.write;
         loop {
-            self.tell_of_shutdown(machine);
-            match machine.next(Instant::now()) {
-                Next::Ask(ask) => {
-                    let answer = self.backend.handle(ask).await;
-                    machine.answer(answer);
-                }
-                Next::Write => {
+            match self.next(machine).await {
+                Wanted::Write => {
                     if let Err(broken) = self.connection.write(machine.output(), limit).await {
                         return self.broken(broken);
                     }
                 }
-                Next::Read { until } => {
+                Wanted::Read { until } => {
                     if let Err(turn) = self.read(machine, until).await {
                         return turn;
                     }
                 }
-                Next::Upgrade => {
+                Wanted::Upgrade => {
                     return match self.connection.write(machine.output(), limit).await {
                         Ok(()) => Turn::Upgrade,
                         Err(broken) => self.broken(broken),
                     };
                 }
-                Next::Close(why) => return Turn::Close(why),
+                Wanted::Close(why) => return Turn::Close(why),
             }
+        }
+    }
+
+    /// What the machine wants next, its questions answered.
+    async fn next<M: Machine>(&mut self, machine: &mut M) -> Wanted
+    where
+        B: Backend<M>,
+    {
+        loop {
+            self.tell_of_shutdown(machine);
+            let answering = match machine.next(Instant::now()) {
+                Next::Ask(ask) => self.backend.handle(ask),
+                Next::Write => return Wanted::Write,
+                Next::Read { until } => return Wanted::Read { until },
+                Next::Upgrade => return Wanted::Upgrade,
+                Next::Close(why) => return Wanted::Close(why),
+            };
+            let answer = answering.await;
+            machine.answer(answer);
         }
     }
 
@@ -477,17 +509,17 @@ impl<B> Session<'_, B> {
         }
     }
 
-    async fn secure(&mut self, first: Vec<u8>, limit: Duration) -> Result<Secured, Failed> {
+    async fn secure(&mut self, first: Vec<u8>, limit: Duration) -> Result<Box<Secured>, Failed> {
         let begun = Instant::now();
         let (tls, permits) = (Arc::clone(&self.tls), &self.context.handshakes);
-        let handshake = Box::pin(server::serve(&mut self.connection, first, &tls, permits));
-        let result = timeout(limit, handshake).await;
+        let handshake = server::serve(&mut self.connection, first, &tls, permits);
+        let result = Box::pin(timeout(limit, handshake)).await;
         let secured = result.unwrap_or(Err(Failed::Tls(TlsFailure::Timeout)))?;
         self.handshake = Some(begun.elapsed());
         let mut facts = Box::new(secured.facts.clone());
         facts.bindings = None;
         self.facts = Some(facts);
-        Ok(secured)
+        Ok(Box::new(secured))
     }
 
     async fn failed_implicit<M: Machine>(self: Box<Self>, failed: Failed) -> Ended
@@ -500,7 +532,7 @@ impl<B> Session<'_, B> {
                 self.backend.event(Event::PlaintextOnTlsPort { verb });
                 (*self).abort(Why::PlaintextOnTlsPort)
             }
-            Failed::Tls(failure) => self.failed_handshake(failure).await,
+            Failed::Tls(failure) => Box::pin(self.failed_handshake(failure)).await,
         }
     }
 
@@ -511,7 +543,7 @@ impl<B> Session<'_, B> {
         match failed {
             // [SMTP-STARTTLS-19] the same when the injected words came a segment later.
             Failed::NotTls { octets, .. } => (*self).injected(octets),
-            Failed::Tls(failure) => self.failed_handshake(failure).await,
+            Failed::Tls(failure) => Box::pin(self.failed_handshake(failure)).await,
         }
     }
 
@@ -536,7 +568,7 @@ impl<B> Session<'_, B> {
 
     async fn close(self: Box<Self>, why: Why, output: Vec<u8>) -> Ended {
         let limits = (self.context.limits.write, self.context.limits.linger);
-        self.finish(why, output, limits).await
+        Box::pin(self.finish(why, output, limits)).await
     }
 
     async fn finish(

@@ -25,9 +25,10 @@ use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use crate::failure::TlsFailure;
 
 /// How much a thread's scratch holds.
-pub(crate) const SCRATCH: usize = 64 * 1024;
-/// The most plaintext sealed at once: with the overhead of its records it fits the scratch beside [`MAX_LEFTOVER`].
-pub(crate) const MAX_PLAINTEXT: usize = 28 * 1024;
+pub(crate) const SCRATCH: usize = 96 * 1024;
+/// The most plaintext sealed at once, in two full records: with their overhead it fits the scratch beside as much again. What is read at
+/// once leaves in one write then.
+pub(crate) const MAX_PLAINTEXT: usize = 32 * 1024;
 /// The most that is kept of records that are not complete. One record has at most 16,640 octets (RFC 9846 5.2); a handshake
 /// message after the handshake has a few.
 const MAX_LEFTOVER: usize = 32 * 1024;

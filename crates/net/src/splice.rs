@@ -8,7 +8,7 @@
 //!   was under way does not look complete [TLS-CLOSE-01].
 //! - Deadlines: for a side to take what waits for it, for the answer behind an orderly end, and for both being silent.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -61,18 +61,19 @@ struct Splice<'a> {
     moved: Instant,
     /// Which deadlines held when the timer was set.
     timed: (bool, bool, bool),
+    patience: Patience,
 }
 
 /// Ties them until one ends. `words` are what the client has said already, `answers` what the upstream has.
-pub(crate) async fn run(
-    client: &mut Connection,
-    upstream: &mut Connection,
-    passage: &mut dyn Passage,
+pub(crate) fn run<'a>(
+    client: &'a mut Connection,
+    upstream: &'a mut Connection,
+    passage: &'a mut dyn Passage,
     begun: &mut (Vec<u8>, Vec<u8>),
     patience: Patience,
-    shutdown: Option<&mut watch::Receiver<bool>>,
-) -> Why {
-    let mut splice = Splice {
+    shutdown: Option<&'a mut watch::Receiver<bool>>,
+) -> impl Future<Output = Why> + Send + use<'a> {
+    let mut splice = Box::new(Splice {
         client,
         upstream,
         passage,
@@ -80,12 +81,23 @@ pub(crate) async fn run(
         back: Way::default(),
         moved: Instant::now(),
         timed: (false, false, false),
-    };
-    if let Err(why) = splice.take(&begun.0, &begun.1) {
+        patience,
+    });
+    // An idle pair holds no buffer.
+    let begun = std::mem::take(begun);
+    let taken = splice.take(&begun.0, &begun.1);
+    // What an async function is given stays in its future beside what it makes of it: so nothing large is given.
+    run_on(splice, taken, shutdown)
+}
+
+async fn run_on(
+    mut splice: Box<Splice<'_>>,
+    taken: Result<(), Why>,
+    shutdown: Option<&mut watch::Receiver<bool>>,
+) -> Why {
+    if let Err(why) = taken {
         return why;
     }
-    // An idle pair holds no buffer.
-    *begun = (Vec::new(), Vec::new());
     let stopping = async {
         let told = match shutdown {
             Some(shutdown) => shutdown.wait_for(|stop| *stop).await.is_ok(),
@@ -98,7 +110,7 @@ pub(crate) async fn run(
     tokio::pin!(stopping);
     loop {
         splice.timed = splice.stalls();
-        let until = splice.deadline(patience);
+        let until = splice.deadline();
         tokio::select! {
             biased;
             turned = poll_fn(|cx| splice.poll(cx)) => {
@@ -108,7 +120,7 @@ pub(crate) async fn run(
             }
             () = &mut stopping => return splice.stop(),
             () = sleep_until(until.into()) => {
-                if splice.deadline(patience) <= Instant::now() {
+                if splice.deadline() <= Instant::now() {
                     return Why::Timeout;
                 }
             }
@@ -123,7 +135,8 @@ impl Splice<'_> {
     }
 
     /// The soonest of the deadlines that hold.
-    fn deadline(&self, patience: Patience) -> Instant {
+    fn deadline(&self) -> Instant {
+        let patience = self.patience;
         let mut limit = patience.idle;
         if self.forth.waits || self.back.waits {
             limit = limit.min(patience.write);

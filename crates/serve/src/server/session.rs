@@ -299,10 +299,13 @@ impl Listener {
         M::Fresh: Send,
         B: Backend<M> + Recorded + 'static,
     {
-        let tls = Arc::clone(&self.tls);
+        // What an async block is given stays in its future for ever: so what is used up at once is on the heap until then.
+        let begin = Box::new((stream, start, client, Arc::clone(&self.tls)));
         tokio::spawn(async move {
+            let (stream, start, client, tls) = taken_out(begin);
             let open = self.open(client);
-            let ended = driver::run(stream, start, tls, &mut backend, &self.context).await;
+            let context = &open.listener.context;
+            let ended = driver::run(stream, start, tls, &mut backend, context).await;
             open.end(ended, backend.summary());
             drop(kept);
         });
@@ -322,7 +325,7 @@ impl Listener {
         listed.then(ClearLogin::danger_allowed_by_configuration)
     }
 
-    fn open(&self, client: SocketAddr) -> OpenSession<'_> {
+    fn open(self: Arc<Self>, client: SocketAddr) -> OpenSession {
         self.shared.metrics.opened(self.service.name);
         OpenSession {
             listener: self,
@@ -409,13 +412,18 @@ impl ProtocolConfig {
 }
 
 /// A session that is counted as open.
-struct OpenSession<'a> {
-    listener: &'a Listener,
+struct OpenSession {
+    listener: Arc<Listener>,
     client: SocketAddr,
     since: Instant,
 }
 
-impl OpenSession<'_> {
+/// Frees the box too, which a move out of it in place would keep to the end of the scope.
+fn taken_out<T>(boxed: Box<T>) -> T {
+    *boxed
+}
+
+impl OpenSession {
     /// Counts and logs the end.
     fn end(&self, ended: Ended, summary: &Summary) {
         let (metrics, service) = (&self.listener.shared.metrics, self.listener.service.name);
@@ -468,7 +476,7 @@ fn label(event: Event) -> &'static str {
     }
 }
 
-impl Drop for OpenSession<'_> {
+impl Drop for OpenSession {
     fn drop(&mut self) {
         self.listener
             .shared

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_net::driver::{Answering, Backend, Event, HandOver};
+use gatepost_wire::passage::Passage;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk};
 use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::Machine;
@@ -27,21 +28,26 @@ const POP3_IDLE: Duration = Duration::from_secs(11 * 60);
 
 /// What both have in common.
 struct Reader {
-    gate: Arc<Gate>,
-    pool: Arc<Pool>,
-    client: Client,
+    /// None when the upstream has been told: for the hours that may follow it would only be memory.
+    before: Option<Box<Before>>,
     summary: Summary,
     opened: Option<Box<MailboxOpen>>,
     /// The use of the upstream, to the end of the session.
     busy: Option<Busy>,
 }
 
+/// What a login is made of.
+#[derive(Clone)]
+struct Before {
+    gate: Arc<Gate>,
+    pool: Arc<Pool>,
+    client: Client,
+}
+
 impl Reader {
     fn new(gate: Arc<Gate>, pool: Arc<Pool>, client: Client) -> Self {
         Self {
-            gate,
-            pool,
-            client,
+            before: Some(Box::new(Before { gate, pool, client })),
             summary: Summary::default(),
             opened: None,
             busy: None,
@@ -50,16 +56,17 @@ impl Reader {
 
     /// The account, if the upstream has granted the login; else what to say.
     async fn log_in(&mut self, ask: AccountAsk) -> Result<Box<str>, AccountAnswer> {
-        let (pool, client) = (Arc::clone(&self.pool), self.client.clone());
+        // After the login nobody asks.
+        let before = self.before.as_deref().cloned();
+        let Before { gate, pool, client } = before.ok_or(AccountAnswer::Unavailable)?;
         let attempt = match ask {
             AccountAsk::Login(attempt) => attempt,
             keys @ AccountAsk::ScramKeys { .. } => {
-                return Err(self.gate.keys(&pool, keys, &client).await);
+                return Err(gate.keys(&pool, keys, &client).await);
             }
         };
         let protocol = pool.protocol();
-        let login = self
-            .gate
+        let login = gate
             .log_in(
                 &pool,
                 &client,
@@ -105,7 +112,20 @@ impl Reader {
     fn secured(&mut self, facts: &TlsFacts) {
         let mut facts = Box::new(facts.clone());
         facts.bindings = None;
-        self.client.tls = Some(facts);
+        if let Some(before) = &mut self.before {
+            before.client.tls = Some(facts);
+        }
+    }
+
+    /// What the session is tied to from now on.
+    fn take_over(&mut self, passage: Box<dyn Passage>, idle: Duration) -> Option<HandOver> {
+        let opened = self.opened.take()?;
+        self.before = None;
+        Some(HandOver {
+            leg: opened.leg,
+            passage,
+            idle,
+        })
     }
 }
 
@@ -173,14 +193,8 @@ impl<M: Machine<Ask = imap::ask::Ask, Answer = imap::ask::Answer>> Backend<M> fo
     }
 
     fn take_over(&mut self) -> Option<HandOver> {
-        let opened = self.0.opened.take()?;
-        // The upstream has been told; for the hours that may follow it is only memory.
-        self.0.client.tls = None;
-        Some(HandOver {
-            leg: opened.leg,
-            passage: Box::new(imap::relay::Relay::default()),
-            idle: IMAP_IDLE,
-        })
+        let passage = Box::new(imap::relay::Relay::default());
+        self.0.take_over(passage, IMAP_IDLE)
     }
 
     fn event(&mut self, event: Event) {
@@ -202,14 +216,8 @@ impl<M: Machine<Ask = pop3::ask::Ask, Answer = pop3::ask::Answer>> Backend<M> fo
     }
 
     fn take_over(&mut self) -> Option<HandOver> {
-        let opened = self.0.opened.take()?;
-        // The upstream has been told; for the hours that may follow it is only memory.
-        self.0.client.tls = None;
-        Some(HandOver {
-            leg: opened.leg,
-            passage: Box::new(pop3::relay::Relay::default()),
-            idle: POP3_IDLE,
-        })
+        let passage = Box::new(pop3::relay::Relay::default());
+        self.0.take_over(passage, POP3_IDLE)
     }
 
     fn event(&mut self, event: Event) {
