@@ -475,7 +475,9 @@ mod tests {
         assert!(error.contains("smtp.tls"), "{error}");
         let required = [smtp[0], smtp[1], ("smtp.tls", "require")];
         assert_eq!(floors(&required)[0], Tls13);
-        assert!(with(&[("tls.floor", "1.1")]).is_err());
+        let floor = directives::find("tls.floor").unwrap();
+        let lower = Values::defaults().set_flag(floor, &["1.1".into()]);
+        assert!(lower.is_err(), "TLS 1.1 is never spoken");
         assert!(with(&[("tls.floor_services", "smtps")]).is_err());
     }
 
