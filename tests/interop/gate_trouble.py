@@ -83,7 +83,7 @@ def gate_upstream_injection(world):
 
 @case("gate-smuggling")
 def gate_smuggling(world):
-    """[SMTP-CHUNK-04] [GW-01] nothing in a message can look like its end to the upstream, whatever way it came."""
+    """[SMTP-CHUNK-04] [SMTP-SMUG-02] [GW-01] nothing in a message can look like its end to the upstream, whatever way it came."""
     sequences = [b"\n.\n", b"\n.\r", b"\r.\n", b"\r.\r", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r\n\0.\r\n", b"\r\n.\r\r\n", b"\r\r\n.\r\r\n"]
     inner = b"MAIL FROM:<evil@b.test>\r\nRCPT TO:<c@d.test>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n"
     record = []

@@ -20,6 +20,7 @@ import clients  # noqa: F401
 import configs  # noqa: F401
 import faults  # noqa: F401
 import fetchers  # noqa: F401
+import floors  # noqa: F401
 import full  # noqa: F401
 import gate_dsn  # noqa: F401
 import gate_external  # noqa: F401

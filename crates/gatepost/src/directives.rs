@@ -165,6 +165,10 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("tls.keys", Kind::Texts, "[]", "PEM files with the private keys, in the order of tls.chains", "").flag("tls-key"),
     directive("tls.strict_names", Kind::Choice(&["implicit", "always", "never"]), "\"implicit\"", "Where a client that asks for a server name without a certificate here is refused",
         "\"implicit\": on the ports for implicit TLS, while STARTTLS answers with the default certificate. Clients that send no name, and port 25 always, get the default certificate."),
+    directive("tls.floor", Kind::Choice(&["1.2", "1.3"]), "\"1.2\"", "The oldest version of TLS that is worked with",
+        "With \"1.3\" a TLS 1.2 handshake is still taken, so that the client can be told: SMTP answers 554 5.7.0 to everything but QUIT (RFC 3207 section 4.1), IMAP NO [PRIVACYREQUIRED] and BYE, POP3 -ERR [SYS/PERM]; no login and no mail is taken in it. Counted as tls_too_weak.").flag("tls-floor"),
+    directive("tls.floor_services", Kind::Texts, "[]", "Services tls.floor holds for, by name; empty: all but smtp (port 25)",
+        "smtp can be named only with smtp.tls = \"require\": else senders with TLS 1.2 were refused where those without TLS are served."),
     directive("smtp.tls", Kind::Choice(&["may", "require"]), "\"may\"", "TLS on port 25: offered, or required before MAIL",
         "RFC 3207 section 4 asks public mail servers not to require it: senders without TLS are then refused with 530 5.7.0.").flag("smtp-tls"),
     directive(

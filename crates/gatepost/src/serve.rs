@@ -14,6 +14,7 @@ use gatepost_serve::upstream::egress;
 use gatepost_serve::upstream::route::Route;
 use gatepost_serve::upstream::url::{self, Spec};
 use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::seam::TlsVersion;
 
 use crate::config::Values;
 use crate::directives::DIRECTIVES;
@@ -116,7 +117,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         route: route(values)?,
         egress: egress(values)?,
         proxies: networks(values, "proxy.networks"),
-        proxied_services: service_names(values)?,
+        proxied_services: service_names(values, "proxy.services")?,
         data: PathBuf::from(values.text("server.data")),
         host,
         domains: values
@@ -143,6 +144,11 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
             "never" => StrictNames::Never,
             _ => StrictNames::Implicit,
         },
+        floor: match values.text("tls.floor") {
+            "1.3" => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        },
+        floor_services: floor_services(values)?,
         own_from_only: values.text("submission.from") == "login",
         web: values.text("web.listen").parse().ok(),
         mx_requires_tls: values.text("smtp.tls") == "require",
@@ -255,13 +261,25 @@ fn egress(values: &Values) -> Result<Option<egress::Settings>, Failure> {
     }))
 }
 
-fn service_names(values: &Values) -> Result<Vec<String>, Failure> {
-    let names = values.list("proxy.services");
+/// Whom the floor holds for. Where clear text is served, refusing old TLS would drive senders out of TLS.
+fn floor_services(values: &Values) -> Result<Vec<String>, Failure> {
+    let names = service_names(values, "tls.floor_services")?;
+    let with_smtp = names.iter().any(|it| it == "smtp");
+    if with_smtp && values.text("smtp.tls") != "require" {
+        return Err(Failure::usage(
+            "tls.floor_services names smtp, where mail is taken in clear too: senders with TLS 1.2 were refused and those without TLS served; set smtp.tls = \"require\", or leave smtp out",
+        ));
+    }
+    Ok(names)
+}
+
+fn service_names(values: &Values, name: &str) -> Result<Vec<String>, Failure> {
+    let names = values.list(name);
     let known = |name: &String| SERVICES.iter().any(|it| it.name == name);
     if let Some(wrong) = names.iter().find(|name| !known(name)) {
         let all: Vec<&str> = SERVICES.iter().map(|it| it.name).collect();
         return Err(Failure::usage(format!(
-            "proxy.services: there is no service {wrong:?}; there are {}",
+            "{name}: there is no service {wrong:?}; there are {}",
             all.join(", ")
         )));
     }
@@ -425,6 +443,42 @@ mod tests {
         assert!(!file.exists());
         assert!(forget_readiness(Some(&folder.join("missing/ready.json"))).is_err());
         std::fs::remove_dir(&folder).unwrap();
+    }
+
+    // [SMTP-STARTTLS-12] [CONF-01]
+    #[test]
+    fn a_floor_never_makes_clear_text_the_better_choice() {
+        use gatepost_serve::services::SERVICES;
+        use gatepost_wire::seam::TlsVersion::{Tls12, Tls13};
+        let with = |set: &[(&str, &str)]| {
+            let mut values = Values::defaults();
+            for (name, value) in set {
+                let directive = directives::find(name).unwrap();
+                values.set_flag(directive, &[(*value).to_owned()]).unwrap();
+            }
+            settings(&values, None)
+        };
+        let floors = |set: &[(&str, &str)]| {
+            let settings = with(set).unwrap();
+            SERVICES.map(|service| settings.least_tls(service))
+        };
+        assert_eq!(floors(&[]), [Tls12; 7]);
+        let users = [Tls12, Tls13, Tls13, Tls13, Tls13, Tls13, Tls13];
+        assert_eq!(floors(&[("tls.floor", "1.3")]), users);
+        let one = [("tls.floor", "1.3"), ("tls.floor_services", "imaps")];
+        assert_eq!(
+            floors(&one),
+            [Tls12, Tls12, Tls12, Tls12, Tls13, Tls12, Tls12]
+        );
+        let smtp = [("tls.floor", "1.3"), ("tls.floor_services", "smtp")];
+        let error = with(&smtp).unwrap_err().to_string();
+        assert!(error.contains("smtp.tls"), "{error}");
+        let required = [smtp[0], smtp[1], ("smtp.tls", "require")];
+        assert_eq!(floors(&required)[0], Tls13);
+        let floor = directives::find("tls.floor").unwrap();
+        let lower = Values::defaults().set_flag(floor, &["1.1".into()]);
+        assert!(lower.is_err(), "TLS 1.1 is never spoken");
+        assert!(with(&[("tls.floor_services", "smtps")]).is_err());
     }
 
     #[test]

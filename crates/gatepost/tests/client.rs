@@ -273,6 +273,8 @@ fn json_names_its_schema_and_the_channel_also_when_it_fails() {
         assert_eq!(output.status.code(), Some(code), "{}", text(&output));
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(document["schema"], "gatepost-send-1");
+        // [REV-01]
+        assert_eq!(document["revocation"], "soft");
         if code == 0 {
             assert_eq!(document["channel"], "Verified(PKIX)");
             assert_eq!(document["recipients"][0]["outcome"], "taken");

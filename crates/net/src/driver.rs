@@ -96,6 +96,8 @@ pub enum Event {
     },
     /// The TLS handshake failed.
     HandshakeFailed(TlsFailure),
+    /// The TLS negotiated is older than the session works with: it serves nothing [SMTP-STARTTLS-14].
+    TlsTooWeak,
 }
 
 /// Limits of a connection.
@@ -286,10 +288,7 @@ where
         Begin::Implicit(fresh) => {
             let limit = session.context.limits.implicit_handshake;
             match session.secure(Vec::new(), limit).await {
-                Ok(secured) => {
-                    session.backend.secured(&secured.facts);
-                    Box::new(begin(*fresh, *secured))
-                }
+                Ok(secured) => Box::new(session.begin(*fresh, *secured)),
                 Err(failed) => return Outcome::Ended(session.failed_implicit(failed).await),
             }
         }
@@ -312,8 +311,7 @@ where
                 machine = match session.secure(first, limit).await {
                     Ok(secured) => {
                         session.connection.acknowledge();
-                        session.backend.secured(&secured.facts);
-                        Box::new(begin(*fresh, *secured))
+                        Box::new(session.begin(*fresh, *secured))
                     }
                     Err(failed) => return Outcome::Ended(session.failed_starttls(failed).await),
                 };
@@ -396,16 +394,23 @@ async fn part<B>(handed: Box<Handed<'_, B>>, why: Why) -> Ended {
     }
 }
 
-/// The session inside TLS, and what the peer has said in it already.
-fn begin<M: Machine>(fresh: M::Fresh, secured: Secured) -> M {
-    let mut machine = fresh.secured(secured.facts);
-    if !secured.early.is_empty() {
-        machine.receive(&secured.early);
-    }
-    machine
-}
-
 impl<B> Session<'_, B> {
+    /// The session inside TLS, and what the peer has said in it already.
+    fn begin<M: Machine>(&mut self, fresh: M::Fresh, secured: Secured) -> M
+    where
+        B: Backend<M>,
+    {
+        self.backend.secured(&secured.facts);
+        let mut machine = fresh.secured(secured.facts);
+        if machine.is_below_floor() {
+            self.backend.event(Event::TlsTooWeak);
+        }
+        if !secured.early.is_empty() {
+            machine.receive(&secured.early);
+        }
+        machine
+    }
+
     /// Runs a session until it upgrades or ends.
     async fn converse<M: Machine>(&mut self, machine: &mut M) -> Turn
     where

@@ -27,6 +27,9 @@ pub enum TlsFailure {
     NoCommonSignature,
     /// The peer offers TLS 1.2 without the extended master secret [TLS-EMS-01].
     NoExtendedMasterSecret,
+    /// A TLS 1.2 server does not say that this is the connection's first handshake: it has no `renegotiation_info`, or the
+    /// extension says otherwise [TLS-RENEG-01].
+    NoSecureRenegotiation,
     /// The peer offers application protocols, none of them ours [TLS-ALPN-01].
     NoApplicationProtocol,
     /// Something else that both sides would need.
@@ -69,6 +72,7 @@ impl TlsFailure {
             Self::NoCommonGroup => "no_common_group",
             Self::NoCommonSignature => "no_common_signature",
             Self::NoExtendedMasterSecret => "no_extended_master_secret",
+            Self::NoSecureRenegotiation => "no_secure_renegotiation",
             Self::NoApplicationProtocol => "no_application_protocol",
             Self::Incompatible => "incompatible",
             Self::UnrecognizedName => "unrecognized_name",
@@ -94,7 +98,9 @@ impl TlsFailure {
             | Self::NoCommonSignature
             | Self::NoApplicationProtocol
             | Self::Incompatible => Blame::Mismatch,
-            Self::NoExtendedMasterSecret | Self::UnrecognizedName => Blame::Policy,
+            Self::NoExtendedMasterSecret | Self::NoSecureRenegotiation | Self::UnrecognizedName => {
+                Blame::Policy
+            }
             Self::NoCertificate | Self::Internal => Blame::Local,
         }
     }

@@ -86,6 +86,7 @@ fn pop3_session() -> pop3::server::Server {
         greeting: "ready".into(),
         offer: None,
         starttls: true,
+        least: gatepost_wire::seam::TlsVersion::Tls12,
         mechanisms: Vec::new(),
         limits: pop3::server::Limits::default(),
     };

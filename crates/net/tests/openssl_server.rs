@@ -121,6 +121,24 @@ async fn it_agrees_on_versions_suites_and_channel_bindings() {
 }
 
 #[tokio::test]
+async fn an_older_version_than_policy_wants_is_no_version() {
+    // [SMTP-STARTTLS-12] The client offers what its policy takes and nothing else; a server that can only do less is not spoken to.
+    let Some((mut child, _stdout, address)) = s_server(&["-tls1_2"]) else {
+        return;
+    };
+    let tls = ClientTls::new(Terms {
+        versions: Versions::Only13,
+        ..terms()
+    });
+    let mut session = caller::session(address, caller::implicit(), tls).await;
+    let failure = session.next().await.unwrap_err();
+    assert_eq!(failure.label(), "E-TLS-ALERT", "{failure}");
+    assert_eq!(session.channel(), Channel::Clear);
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
 async fn what_is_too_old_has_a_reason() {
     // [TLS-VER-01] [TLS-EMS-01]
     let seclevel = ["-cipher", "ALL:@SECLEVEL=0"];

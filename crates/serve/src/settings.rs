@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use gatepost_net::network::Network;
 use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::seam::TlsVersion;
 
-use crate::services::Protocol;
+use crate::services::{Protocol, Service};
 use crate::upstream::egress;
 use crate::upstream::route::Route;
 use crate::upstream::url::Spec;
@@ -43,6 +44,10 @@ pub struct Settings {
     pub certificates: Vec<(PathBuf, PathBuf)>,
     /// Where an unknown server name is refused [CONF-02]; port 25 never does.
     pub strict_names: StrictNames,
+    /// The oldest version of TLS that is worked with [SMTP-STARTTLS-12].
+    pub floor: TlsVersion,
+    /// The services that hold for, by name; none: those for users.
+    pub floor_services: Vec<String>,
     /// Whether the From field of submitted mail must be the login's own address [SUBM-04].
     pub own_from_only: bool,
     /// Where the web page listens; a loopback address.
@@ -98,6 +103,17 @@ impl Settings {
     pub fn login_mechanisms(&self) -> Vec<Mechanism> {
         let external = self.client_ca.is_some().then_some(Mechanism::External);
         self.mechanisms.iter().copied().chain(external).collect()
+    }
+
+    /// The oldest version of TLS that a service works with. Older ones it still lets come in, to say so [REPLY-07].
+    pub fn least_tls(&self, service: Service) -> TlsVersion {
+        let holds = if self.floor_services.is_empty() {
+            // [CONF-01] between servers old TLS is better than none.
+            service.protocol != Protocol::Smtp
+        } else {
+            self.floor_services.iter().any(|it| it == service.name)
+        };
+        if holds { self.floor } else { TlsVersion::Tls12 }
     }
 
     /// Whether a service is opened: at a gate, if there is an upstream for it.

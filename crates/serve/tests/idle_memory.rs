@@ -35,6 +35,8 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         postmaster: None,
         certificates: Vec::new(),
         strict_names: gatepost_serve::settings::StrictNames::Implicit,
+        floor: gatepost_wire::seam::TlsVersion::Tls12,
+        floor_services: Vec::new(),
         own_from_only: false,
         web: None,
         mx_requires_tls: false,

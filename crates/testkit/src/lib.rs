@@ -44,6 +44,15 @@ pub fn facts() -> TlsFacts {
     }
 }
 
+/// [`facts`] of a TLS 1.2 connection.
+pub fn old_facts() -> TlsFacts {
+    TlsFacts {
+        version: TlsVersion::Tls12,
+        suite: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        ..facts()
+    }
+}
+
 /// [`facts`] as a client has them whose peer is verified by its certificate.
 pub fn verified_facts() -> TlsFacts {
     TlsFacts {

@@ -90,7 +90,7 @@ impl fmt::Debug for Leftover {
 }
 
 /// The version of TLS negotiated. Older ones are never spoken [TLS-VER-01].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TlsVersion {
     /// TLS 1.2 (RFC 5246).
     Tls12,
@@ -220,6 +220,9 @@ pub enum Channel {
     Clear(Option<ClearLogin>),
     /// Inside TLS.
     Encrypted(Encrypted),
+    /// Inside TLS older than this side works with: encrypted, and good for a farewell only [SMTP-STARTTLS-14]. There is never
+    /// leave to read credentials, nor to send any, whatever else the configuration allows.
+    BelowFloor(Encrypted),
 }
 
 /// Leave to read credentials: a proof of TLS, or the exception. Functions that parse passwords take one.
@@ -232,11 +235,23 @@ pub enum MayReadCredentials<'a> {
 }
 
 impl Channel {
+    /// The channel of a completed handshake, held against the oldest version this side works with [SMTP-STARTTLS-12].
+    pub(crate) fn secured(facts: TlsFacts, least: TlsVersion) -> Self {
+        let suffices = facts.version >= least;
+        let proof = Encrypted::new(facts);
+        if suffices {
+            Self::Encrypted(proof)
+        } else {
+            Self::BelowFloor(proof)
+        }
+    }
+
     /// Leave to read credentials, if there is any.
     pub fn may_read_credentials(&self) -> Option<MayReadCredentials<'_>> {
         match self {
             Self::Clear(exception) => exception.map(MayReadCredentials::Clear),
             Self::Encrypted(proof) => Some(MayReadCredentials::Encrypted(proof)),
+            Self::BelowFloor(_) => None,
         }
     }
 
@@ -244,8 +259,13 @@ impl Channel {
     pub fn encrypted(&self) -> Option<&Encrypted> {
         match self {
             Self::Clear(_) => None,
-            Self::Encrypted(proof) => Some(proof),
+            Self::Encrypted(proof) | Self::BelowFloor(proof) => Some(proof),
         }
+    }
+
+    /// Whether TLS is up, and not good enough.
+    pub fn is_below_floor(&self) -> bool {
+        matches!(self, Self::BelowFloor(_))
     }
 
     /// Whether TLS is up.
@@ -306,6 +326,7 @@ impl<'a> MaySendCredentials<'a> {
         let granted = match channel {
             Channel::Clear(_) => exception.is_some_and(|it| it.in_clear),
             Channel::Encrypted(proof) => proof.facts().verified.is_some() || exception.is_some(),
+            Channel::BelowFloor(_) => false,
         };
         granted.then_some(Self { channel })
     }
@@ -362,10 +383,39 @@ mod tests {
         }
     }
 
+    // [SMTP-STARTTLS-12] [SMTP-STARTTLS-14]
+    #[test]
+    fn below_the_floor_no_credentials_travel_in_either_direction() {
+        for (version, least, suffices) in [
+            (TlsVersion::Tls12, TlsVersion::Tls12, true),
+            (TlsVersion::Tls13, TlsVersion::Tls12, true),
+            (TlsVersion::Tls13, TlsVersion::Tls13, true),
+            (TlsVersion::Tls12, TlsVersion::Tls13, false),
+        ] {
+            let channel = Channel::secured(facts(version, Some(VerifiedBy::Pkix)), least);
+            assert_eq!(channel.is_below_floor(), !suffices, "{channel:?}");
+            assert_eq!(channel.may_read_credentials().is_some(), suffices);
+            for exception in [
+                None,
+                Some(UnverifiedLogin::danger_unverified_peer()),
+                Some(UnverifiedLogin::danger_in_clear()),
+            ] {
+                let leave = MaySendCredentials::on(&channel, exception);
+                assert_eq!(leave.is_some(), suffices, "{exception:?}");
+            }
+            // It is TLS all the same: STARTTLS is over, and the log tells what it was.
+            assert!(channel.is_encrypted());
+        }
+    }
+
     fn encrypted(verified: Option<VerifiedBy>) -> Channel {
-        Channel::Encrypted(Encrypted::new(TlsFacts {
+        Channel::Encrypted(Encrypted::new(facts(TlsVersion::Tls13, verified)))
+    }
+
+    fn facts(version: TlsVersion, verified: Option<VerifiedBy>) -> TlsFacts {
+        TlsFacts {
             client: None,
-            version: TlsVersion::Tls13,
+            version,
             suite: "TLS_AES_128_GCM_SHA256",
             group: None,
             sni: None,
@@ -373,7 +423,7 @@ mod tests {
             resumed: false,
             bindings: None,
             verified,
-        }))
+        }
     }
 
     #[test]

@@ -55,6 +55,11 @@ pub trait Machine: Sized {
         Vec::new()
     }
 
+    /// Whether TLS is up and older than this session works with, so that it serves nothing [SMTP-STARTTLS-14].
+    fn is_below_floor(&self) -> bool {
+        false
+    }
+
     /// Gives up the session for the upgrade: the buffer, the peer's words and the state are consumed at once.
     /// To be called after [`Next::Upgrade`], when the output has been written.
     fn upgrade(self) -> (Self::Fresh, Leftover);
@@ -119,6 +124,8 @@ pub enum Why {
     HttpRequest,
     /// The TLS handshake failed or took too long.
     HandshakeFailed,
+    /// The TLS negotiated is older than this side works with.
+    TlsTooWeak,
     /// The mailbox or the account vanished under the session.
     Gone,
     /// A fault on our side (disk, database) that does not allow going on.
@@ -152,6 +159,7 @@ impl Why {
             Self::TlsOnPlaintextPort => "tls_on_plaintext_port",
             Self::HttpRequest => "http_request",
             Self::HandshakeFailed => "handshake_failed",
+            Self::TlsTooWeak => "tls_too_weak",
             Self::Gone => "gone",
             Self::Fault => "fault",
             Self::Failed => "failed",

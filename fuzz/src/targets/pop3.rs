@@ -57,6 +57,7 @@ pub fn session(data: &[u8]) {
         greeting: "Gatepost".into(),
         offer: None,
         starttls: input.flags & 4 == 0,
+        least: gatepost_wire::seam::TlsVersion::Tls12,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     });

@@ -41,6 +41,7 @@ pub(crate) struct Open<M: Kind> {
     /// The dialogue.
     pub(crate) recorder: Recorder,
     protocol: Protocol,
+    revocation: RevocationMode,
     verbose: bool,
     here: bool,
 }
@@ -179,6 +180,7 @@ async fn attempt<M: Kind>(
                     place,
                     recorder,
                     protocol: url.protocol,
+                    revocation: settings.revocation,
                     verbose: settings.verbose,
                     here,
                 }));
@@ -186,7 +188,7 @@ async fn attempt<M: Kind>(
             Err(failure) => failure,
         };
         let unreachable = matches!(failure, NetFailure::Dial(_));
-        let refusal = refusal(&failure, url, door, &recorder, refused.take());
+        let refusal = refusal(&failure, settings, (url, door), &recorder, refused.take());
         if !unreachable {
             return Ok(Err(refusal));
         }
@@ -201,8 +203,8 @@ async fn attempt<M: Kind>(
 /// What there is of a connection that failed. `before` is the door that did not open either.
 fn refusal(
     failure: &NetFailure,
-    url: &Url,
-    door: Door,
+    settings: &Settings,
+    (url, door): (&Url, Door),
     recorder: &Recorder,
     before: Option<Refusal>,
 ) -> Refusal {
@@ -224,6 +226,7 @@ fn refusal(
             protocol: url.protocol,
             tls_mode: door.tls,
             channel: Channel::Clear,
+            revocation: settings.revocation,
             facts: None,
             verdict,
             chain: Vec::new(),
@@ -355,6 +358,7 @@ impl<M: Kind> Open<M> {
             protocol: self.protocol,
             tls_mode: self.door.tls,
             channel: self.session.channel(),
+            revocation: self.revocation,
             facts: self.session.facts().cloned(),
             verdict: self.session.verdict(),
             chain: self.session.chain(),

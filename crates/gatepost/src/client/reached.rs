@@ -3,12 +3,12 @@
 //! ```json
 //! {"schema": "gatepost-send-1", "server": "mail.example.org:465", "protocol": "submission",
 //!  "tls_mode": "implicit", "channel": "Verified(PKIX)", "tls": {"version": "TLSv1.3", "suite": "…", "group": "…", "sni": "…"},
-//!  "checks": [{"check": "chain", "status": "pass"}], "chain": [{"subject": "…"}], "login": "SCRAM-SHA-256-PLUS"}
+//!  "revocation": "soft", "checks": [{"check": "chain", "status": "pass"}], "chain": [{"subject": "…"}], "login": "SCRAM-SHA-256-PLUS"}
 //! ```
 
 use gatepost_net::client::Channel;
 use gatepost_trust::cert::{self, Description};
-use gatepost_trust::verify::{Check, Status, Verdict, VerifiedBy};
+use gatepost_trust::verify::{Check, RevocationMode, Status, Verdict, VerifiedBy};
 use gatepost_wire::seam::{self, TlsFacts};
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
@@ -30,6 +30,8 @@ pub(crate) struct Reached {
     pub(crate) tls_mode: Tls,
     /// How the words travelled.
     pub(crate) channel: Channel,
+    /// How much revocation counts.
+    pub(crate) revocation: RevocationMode,
     /// What was negotiated.
     pub(crate) facts: Option<TlsFacts>,
     /// What the judge found.
@@ -83,6 +85,7 @@ impl Reached {
             "tls_mode": self.tls_mode.label(),
             "channel": channel_word(self.channel),
             "tls": self.facts.as_ref().map(facts_as_json),
+            "revocation": self.revocation.label(),
             "checks": checks,
             "chain": chain,
             "login": self.mechanism,
@@ -118,6 +121,12 @@ impl Reached {
             }
         }
         if let Some(verdict) = &self.verdict {
+            // [REV-01] by what a revoked certificate would be found.
+            text.push_str(&format!(
+                "Revoked   {}: {}\n",
+                self.revocation.label(),
+                self.revocation.words()
+            ));
             text.push_str("Checks\n");
             for check in &verdict.checks {
                 text.push_str(&check_lines(check));

@@ -181,6 +181,7 @@ const fn tls_label(failure: TlsFailure) -> &'static str {
         TlsFailure::NoCommonGroup => "E-TLS-GROUP",
         TlsFailure::NoCommonSignature => "E-TLS-SIGNATURE",
         TlsFailure::NoExtendedMasterSecret => "E-TLS-EMS",
+        TlsFailure::NoSecureRenegotiation => "E-TLS-RENEGOTIATION",
         TlsFailure::NoApplicationProtocol => "E-TLS-ALPN",
         TlsFailure::Incompatible => "E-TLS-INCOMPATIBLE",
         TlsFailure::UnrecognizedName => "E-TLS-NAME",
@@ -221,6 +222,9 @@ fn tls_text(failure: TlsFailure) -> String {
         TlsFailure::NoCommonSignature => "no signature algorithm in common",
         TlsFailure::NoExtendedMasterSecret => {
             "the server speaks TLS 1.2 without the extended master secret"
+        }
+        TlsFailure::NoSecureRenegotiation => {
+            "the server speaks TLS 1.2 without renegotiation_info (RFC 5746), so that this could be somebody else's connection"
         }
         TlsFailure::NoApplicationProtocol => {
             "the server does not speak the protocol asked for on this port"
@@ -271,6 +275,7 @@ const fn tls_advice(failure: TlsFailure) -> &'static str {
         | TlsFailure::NoCommonGroup
         | TlsFailure::NoCommonSignature
         | TlsFailure::NoExtendedMasterSecret
+        | TlsFailure::NoSecureRenegotiation
         | TlsFailure::Incompatible
         | TlsFailure::PeerAlert(_) => "the server's operator must bring its TLS up to date",
         TlsFailure::PeerCertificate => "do not connect: the server does not have the key",

@@ -17,7 +17,7 @@ use super::dial::{DialFailure, Dialer, Target};
 use super::leg::LegFailure;
 use crate::connection::{Connection, Link, Read};
 use crate::failure::TlsFailure;
-use crate::handshake::client::{Failed, connect};
+use crate::handshake::client::{Failed, Insist, connect};
 
 /// The most that is kept of what a server says without being asked to stop.
 const MOST: usize = 1024 * 1024;
@@ -131,7 +131,7 @@ impl Probe {
             .attempt(std::time::SystemTime::now(), shares)
             .map_err(|_| broken(TlsFailure::Internal))?;
         let sni = tls.terms().sni.as_ref().map(HostName::as_str);
-        let shaking = connect(&mut self.connection, &attempt, sni, limit);
+        let shaking = connect(&mut self.connection, &attempt, sni, limit, Insist::Nothing);
         let result = timeout(limit, shaking).await;
         let secured = match result.unwrap_or(Err(Failed::Tls(TlsFailure::Timeout))) {
             Ok(secured) => secured,

@@ -22,7 +22,7 @@ use crate::connection::{Broken, Connection, Read};
 use crate::driver::Start;
 use crate::failure::TlsFailure;
 use crate::handshake::Secured;
-use crate::handshake::client::{Failed, by, connect};
+use crate::handshake::client::{Failed, Insist, by, connect};
 
 /// The most that is waited for a server to take our farewell.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -529,7 +529,7 @@ impl<M: Dialogue> Inner<M> {
         };
         let sni = self.tls.terms().sni.as_ref().map(HostName::as_str);
         let (begun, before) = (Instant::now(), connection.bytes_in);
-        let handshake = connect(connection, attempt, sni, silence);
+        let handshake = connect(connection, attempt, sni, silence, Insist::FirstHandshake);
         let result = timeout(limits.handshake, handshake).await;
         let result = result.unwrap_or(Err(Failed::Tls(TlsFailure::Timeout)));
         self.traffic.handshake = Some(begun.elapsed());

@@ -275,6 +275,8 @@ fn taken_over(before: &Settings, wanted: Settings, fixed: &[&str]) -> Settings {
         settings.egress = wanted.egress;
     }
     settings.mx_requires_tls = wanted.mx_requires_tls;
+    settings.floor = wanted.floor;
+    settings.floor_services = wanted.floor_services;
     settings.hide_client = wanted.hide_client;
     settings.clear_login = wanted.clear_login;
     settings

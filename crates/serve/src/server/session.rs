@@ -380,12 +380,14 @@ impl ProtocolConfig {
                 config.tls.offered = offered;
                 // [CONF-01] [TLS-VER-06]
                 config.tls.required = settings.mx_requires_tls;
+                config.tls.least = settings.least_tls(service);
                 config.limits.message_octets = settings.message_size;
                 Self::Smtp(Arc::new(config), Role::Mx)
             }
             Protocol::Submission => {
                 let mut config = smtp::server::Config::submission(settings.host.clone());
                 config.tls.offered = offered;
+                config.tls.least = settings.least_tls(service);
                 config.hide_client = settings.hide_client;
                 config.mechanisms = settings.login_mechanisms();
                 config.limits.message_octets = settings.message_size;
@@ -394,6 +396,7 @@ impl ProtocolConfig {
             Protocol::Imap => Self::Imap(Arc::new(imap::server::Config {
                 host: settings.host.as_str().into(),
                 starttls: offered,
+                least: settings.least_tls(service),
                 append_limit: settings.message_size,
                 offer: None,
                 mechanisms: settings.login_mechanisms(),
@@ -405,6 +408,7 @@ impl ProtocolConfig {
                 offer: None,
                 mechanisms: settings.login_mechanisms(),
                 starttls: offered,
+                least: settings.least_tls(service),
                 limits: pop3::server::Limits::default(),
             })),
         }
@@ -427,6 +431,9 @@ impl OpenSession {
     /// Counts and logs the end.
     fn end(&self, ended: Ended, summary: &Summary) {
         let (metrics, service) = (&self.listener.shared.metrics, self.listener.service.name);
+        // Whatever the client made of the answer: the line says that there was nothing to be had.
+        let too_weak = summary.events.contains(&Event::TlsTooWeak);
+        let too_weak = too_weak.then_some(TLS_TOO_WEAK);
         let line = SessionLine {
             service,
             client: self.client,
@@ -445,7 +452,7 @@ impl OpenSession {
             octets: (ended.bytes_in, ended.bytes_out),
             lasted: self.since.elapsed(),
             why: ended.why,
-            detail: ended.tls_failure.map(TlsFailure::label),
+            detail: ended.tls_failure.map(TlsFailure::label).or(too_weak),
         };
         metrics.session_ended(&line);
         metrics.login_failures(service, summary.login_failures);
@@ -458,6 +465,9 @@ impl OpenSession {
         self.listener.shared.log.session(&line);
     }
 }
+
+/// The word of log and metrics for TLS below the floor.
+const TLS_TOO_WEAK: &str = "tls_too_weak";
 
 /// The metric's word for an event.
 fn label(event: Event) -> &'static str {
@@ -473,6 +483,7 @@ fn label(event: Event) -> &'static str {
             VerbClass::Other => "plaintext_on_tls_port",
         },
         Event::HandshakeFailed(failure) => failure.label(),
+        Event::TlsTooWeak => TLS_TOO_WEAK,
     }
 }
 

@@ -597,6 +597,7 @@ fn talk(runtime: &Runtime, world: &World, commands: &str) -> String {
     let config = Config {
         host: "mail.example.org".into(),
         starttls: true,
+        least: gatepost_wire::seam::TlsVersion::Tls12,
         append_limit: 1_000_000,
         offer: None,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),

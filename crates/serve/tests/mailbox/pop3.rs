@@ -152,6 +152,7 @@ fn a_session_from_end_to_end() {
         greeting,
         offer: None,
         starttls: true,
+        least: gatepost_wire::seam::TlsVersion::Tls12,
         mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     };

@@ -69,6 +69,7 @@ impl Imap {
         let config = imap::server::Config {
             host: "mail.example.org".into(),
             starttls: true,
+            least: gatepost_wire::seam::TlsVersion::Tls12,
             append_limit: 1_000_000,
             offer: None,
             mechanisms: Mechanism::ALL.to_vec(),
@@ -119,6 +120,7 @@ impl Pop3 {
             greeting: "ready".into(),
             offer: None,
             starttls: true,
+            least: gatepost_wire::seam::TlsVersion::Tls12,
             mechanisms: Mechanism::ALL.to_vec(),
             limits: pop3::server::Limits::default(),
         };

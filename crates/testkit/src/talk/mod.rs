@@ -10,6 +10,7 @@
 //! | `S< text` | the session writes exactly this; escapes as in `C<` |
 //! | `<tls>` | the session asks for the upgrade with nothing left over; it goes on inside TLS |
 //! | `<tls text>` | the same with exactly this left over for the TLS engine (escapes as in `C<`) |
+//! | `<tls1.2>` | the same with nothing left over, and the session goes on inside TLS 1.2 |
 //! | `<upgrade-refused>` | the session asks for the upgrade, and what is left over is not TLS; nothing may follow |
 //! | `<close label>` | the session closes, for the reason with this label |
 //! | `<wait 90s>` | the clock goes forward (`ms`, `s`, `m`, `h`) |

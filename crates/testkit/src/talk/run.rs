@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Instant;
 
-use gatepost_wire::seam::Leftover;
+use gatepost_wire::seam::{Leftover, TlsFacts};
 use gatepost_wire::session::{Fresh as _, Machine};
 
 use super::drive::{Pause, drive};
@@ -231,7 +231,8 @@ impl<M: Machine, B: FnMut(M::Ask) -> M::Answer> Talk<M, B> {
             _ => self.nothing_more("a directive")?,
         }
         match action {
-            Action::Tls { leftover } => return self.upgrade(leftover),
+            Action::Tls { leftover } => return self.upgrade(leftover, crate::facts()),
+            Action::OldTls => return self.upgrade(&[], crate::old_facts()),
             Action::UpgradeRefused => return self.refuse_upgrade(),
             Action::Close(label) => return self.expect_close(label),
             _ => {}
@@ -342,11 +343,11 @@ impl<M: Machine, B: FnMut(M::Ask) -> M::Answer> Talk<M, B> {
         Ok((fresh, leftover))
     }
 
-    fn upgrade(&mut self, expected: &[u8]) -> Result<(), Found> {
+    fn upgrade(&mut self, expected: &[u8], facts: TlsFacts) -> Result<(), Found> {
         let (fresh, leftover) = self.leave()?;
         match leftover.into_handshake() {
             Ok(octets) if octets == expected => {
-                self.machine = Some(fresh.secured(crate::facts()));
+                self.machine = Some(fresh.secured(facts));
                 self.pause = Pause::Reading;
                 self.step()
             }

@@ -16,6 +16,7 @@ pub(super) enum Action {
     Expect(Vec<u8>),
     ExpectLike(String),
     Tls { leftover: Vec<u8> },
+    OldTls,
     UpgradeRefused,
     Close(String),
     Wait(Duration),
@@ -62,6 +63,7 @@ fn directive(inner: &str) -> Result<Action, String> {
         ("tls", leftover) => Ok(Action::Tls {
             leftover: unescape(leftover)?,
         }),
+        ("tls1.2", "") => Ok(Action::OldTls),
         ("upgrade-refused", "") => Ok(Action::UpgradeRefused),
         ("close", label) if !label.is_empty() => Ok(Action::Close(label.to_owned())),
         ("wait", time) => duration(time).map(Action::Wait),

@@ -65,7 +65,27 @@ pub enum RevocationMode {
     Hard,
 }
 
-/// Versions of TLS that may be spoken.
+impl RevocationMode {
+    /// A stable word for reports [REV-01].
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Soft => "soft",
+            Self::Hard => "hard",
+        }
+    }
+
+    /// What it does, in a few words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Off => "lists are not looked at, a stapled answer is",
+            Self::Soft => "lists and the stapled answer; unknown is taken",
+            Self::Hard => "lists and the stapled answer; unknown is refused",
+        }
+    }
+}
+
+/// Versions of TLS that may be spoken. No other is offered, so none can be negotiated [SMTP-STARTTLS-12].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Versions {
     /// TLS 1.3 and 1.2.

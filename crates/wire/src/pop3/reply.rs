@@ -11,6 +11,7 @@ pub(super) enum Refusal {
     WrongState,
     LineTooLong,
     NeedsTls,
+    TlsTooWeak,
     TlsUnavailable,
     AlreadyTls,
     UserFirst,
@@ -43,6 +44,8 @@ impl Refusal {
             Self::LineTooLong => "line too long",
             // [POP-TLS-04] without [AUTH]: nothing was compared
             Self::NeedsTls => "login needs TLS",
+            // RFC 3206 4: it will not help to try again
+            Self::TlsTooWeak => "[SYS/PERM] TLS 1.3 is required here",
             Self::TlsUnavailable => "[SYS/TEMP] TLS is not available",
             Self::AlreadyTls => "TLS is already up",
             Self::UserFirst => "say USER first",
@@ -75,6 +78,7 @@ impl Refusal {
                 | Self::WrongState
                 | Self::LineTooLong
                 | Self::NeedsTls
+                | Self::TlsTooWeak
                 | Self::AlreadyTls
                 | Self::UserFirst
                 | Self::UnknownMechanism

@@ -76,7 +76,7 @@ pub(super) const TLS_FIRST: Reply = reply(530, "5.7.0", "Must issue a STARTTLS c
 // [REPLY-03]
 pub(super) const TLS_UNAVAILABLE: Reply = reply(454, "4.7.0", "TLS not available");
 // [REPLY-07]
-pub(super) const TLS_TOO_WEAK: Reply = reply(554, "5.7.0", "The TLS negotiated is too weak");
+pub(super) const TLS_TOO_WEAK: Reply = reply(554, "5.7.0", "TLS 1.3 is required here");
 pub(super) const LOGIN_FIRST: Reply = reply(530, "5.7.0", "Authentication required");
 pub(super) const MECHANISM_UNAVAILABLE: Reply =
     reply(504, "5.5.4", "Authentication mechanism not available");
@@ -128,6 +128,17 @@ impl Reply {
 /// Writes the greeting. The STARTTLS keyword has no place here [SMTP-STARTTLS-01].
 pub(super) fn write_greeting(host: &str, out: &mut Vec<u8>) {
     let _ = write!(out, "220 {} ESMTP\r\n", printable(host));
+}
+
+/// Writes a refusal in the place of the greeting; there enhanced codes have no place (RFC 2034 4).
+pub(super) fn write_refusal(host: &str, refusal: Reply, out: &mut Vec<u8>) {
+    let _ = write!(
+        out,
+        "{} {} {}\r\n",
+        refusal.code,
+        printable(host),
+        refusal.text
+    );
 }
 
 /// Writes the answer to HELO (one line [SMTP-BASE-02]) or EHLO (one line for each keyword).

@@ -38,6 +38,8 @@ pub struct ServerHello {
     pub has_ems: bool,
     /// `renegotiation_info` (RFC 5746).
     pub has_renegotiation_info: bool,
+    /// It says that this is not the first handshake of the connection (RFC 5746 3.4: something stands in it), or is malformed.
+    pub is_renegotiation: bool,
     /// A ticket will come (RFC 5077), in TLS 1.2.
     pub has_ticket: bool,
     /// `status_request`: a stapled OCSP response will come, in TLS 1.2.
@@ -110,7 +112,10 @@ impl ServerHello {
             35 => self.has_ticket = true,
             43 => self.selected_version = Some(data.u16()?),
             51 => self.group = Some(data.u16()?),
-            0xff01 => self.has_renegotiation_info = true,
+            0xff01 => {
+                self.has_renegotiation_info = true;
+                self.is_renegotiation = data.0 != [0];
+            }
             _ => {}
         }
         Some(())

@@ -10,22 +10,35 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gatepost_testkit::imap::Maildrop;
-use gatepost_testkit::{facts, talk};
+use gatepost_testkit::{facts, old_facts, talk};
 use gatepost_wire::imap::ask::{Answer, Ask};
 use gatepost_wire::imap::server::{Config, Fresh, Limits, Server, table};
 use gatepost_wire::sasl::Mechanism;
-use gatepost_wire::seam::ClearLogin;
-use gatepost_wire::session::Fresh as _;
+use gatepost_wire::seam::{ClearLogin, TlsVersion};
+use gatepost_wire::session::{Fresh as _, Machine as _};
 
 fn config(starttls: bool) -> Arc<Config> {
+    Arc::new(configuration(starttls))
+}
+
+/// The same, with TLS 1.3 as the least.
+fn strict() -> Arc<Config> {
     Arc::new(Config {
+        least: TlsVersion::Tls13,
+        ..configuration(true)
+    })
+}
+
+fn configuration(starttls: bool) -> Config {
+    Config {
         host: "mail.gatepost.test".into(),
         starttls,
+        least: TlsVersion::Tls12,
         append_limit: 200_000,
         offer: None,
         mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),
-    })
+    }
 }
 
 fn clear_session() -> Server {
@@ -57,6 +70,54 @@ fn backend() -> impl FnMut(Ask) -> Answer {
 
 fn file(name: &str) -> String {
     format!("{}/tests/talk/imap/{name}.talk", env!("CARGO_MANIFEST_DIR"))
+}
+
+// [REPLY-07] [SMTP-STARTTLS-12] below the floor nobody behind the session is asked, however the login is tried.
+#[test]
+fn no_login_below_the_floor() {
+    let nobody = || |ask: Ask| -> Answer { panic!("asked for {ask:?}") };
+    let clear = || {
+        let exception = ClearLogin::danger_allowed_by_configuration();
+        Server::clear(strict(), Some(exception), Instant::now())
+    };
+    let after = || {
+        let (fresh, leftover) = Server::clear(strict(), None, Instant::now()).upgrade();
+        assert!(leftover.into_handshake().is_ok());
+        fresh.secured(old_facts())
+    };
+    talk::run_cut(
+        &file("floor"),
+        || Server::clear(strict(), None, Instant::now()),
+        nobody,
+    );
+    for tried in [
+        "LOGIN me wrong",
+        "LOGIN",
+        "LOGIN me {6}",
+        "LOGIN me {6+}",
+        "AUTHENTICATE PLAIN AG1lAHNlc2FtZQ==",
+        "AUTHENTICATE SCRAM-SHA-256",
+        "SELECT INBOX",
+    ] {
+        let dialogue = format!(
+            "C: a {tried}\nS: a NO [PRIVACYREQUIRED] TLS 1.3 is required here\n\
+             S: * BYE TLS 1.3 is required here\n<close tls_too_weak>\n"
+        );
+        talk::run_cut(&dialogue, after, nobody);
+    }
+    // With implicit TLS the greeting says it.
+    let implicit = || Fresh::implicit(strict()).secured(old_facts());
+    let greeting = "S: * BYE TLS 1.3 is required here\n<close tls_too_weak>\n";
+    talk::run_cut(greeting, implicit, nobody);
+    // Leave to log in in clear is none to log in by weak TLS; and TLS 1.3 is as it was.
+    let dialogue = "S~ * OK*\nC: s STARTTLS\nS: s OK Begin TLS\n<tls1.2>\nC: a LOGIN me sesame\n\
+                    S~ a NO [PRIVACYREQUIRED]*\nS~ * BYE*\n<close tls_too_weak>\n";
+    talk::run_cut(dialogue, clear, nobody);
+    talk::run_cut(
+        &file("upgrade"),
+        || Server::clear(strict(), None, Instant::now()),
+        backend,
+    );
 }
 
 macro_rules! dialogues {

@@ -8,12 +8,12 @@ mod mailbox;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gatepost_testkit::facts;
 use gatepost_testkit::talk::{self, End, Outcome, outcome};
+use gatepost_testkit::{facts, old_facts};
 use gatepost_wire::pop3::ask::{Answer, Ask, Fault, Maildrop, OpenError};
 use gatepost_wire::pop3::server::{Config, Fresh, Limits, Server};
 use gatepost_wire::sasl::Mechanism;
-use gatepost_wire::seam::ClearLogin;
+use gatepost_wire::seam::{ClearLogin, TlsVersion};
 use gatepost_wire::session::{Fresh as _, Machine as _, Next, Why};
 
 use mailbox::Mailbox;
@@ -25,6 +25,7 @@ fn config() -> Arc<Config> {
         greeting: "POP3 server ready".into(),
         offer: None,
         starttls: true,
+        least: TlsVersion::Tls12,
         mechanisms: Mechanism::ALL.to_vec(),
         limits: Limits::default(),
     })
@@ -126,6 +127,33 @@ fn a_client_hello_directly_behind_is_taken() {
         &format!("{HELLO}{sent}C: STAT\nS: -ERR not in this state\n"),
         clear,
     );
+}
+
+// [REPLY-07] [SMTP-STARTTLS-12] below the floor nobody behind the session is asked.
+#[test]
+fn no_login_below_the_floor() {
+    let strict = || {
+        let least = TlsVersion::Tls13;
+        Arc::new(Config {
+            least,
+            ..config().as_ref().clone()
+        })
+    };
+    let nobody = || |ask: Ask| -> Answer { panic!("asked for {ask:?}") };
+    let exception = ClearLogin::danger_allowed_by_configuration();
+    for exception in [None, Some(exception)] {
+        let make = || Server::clear(strict(), exception, Instant::now());
+        talk::run_cut("tests/pop3/floor.talk", make, nobody);
+    }
+    let implicit = || Fresh::implicit(strict()).secured(old_facts());
+    let greeting = "S: -ERR [SYS/PERM] TLS 1.3 is required here\n<close tls_too_weak>\n";
+    talk::run_cut(greeting, implicit, nobody);
+    let make = || Server::clear(strict(), None, Instant::now());
+    run_with("tests/pop3/stls.talk", make);
+}
+
+fn run_with(file: &str, make: impl Fn() -> Server) {
+    talk::run_cut(file, make, || Mailbox::new().backend());
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! STARTTLS and what somebody on the path might put around it.
 
-use gatepost_testkit::facts;
-use gatepost_wire::seam::{Injection, TlsFacts, TlsVersion};
+use gatepost_testkit::{facts, old_facts, talk};
+use gatepost_wire::seam::{Injection, TlsVersion};
 use gatepost_wire::session::Machine as _;
+use gatepost_wire::smtp::server::Config;
 
 use super::support::{
-    EHLO, LOGIN, MAIL, Pause, RCPT, Talk, clear, codes, implicit_with, mx, submission,
+    EHLO, LOGIN, MAIL, Pause, RCPT, Talk, clear, codes, implicit_with, mx, patient, submission,
 };
 
 /// What the driver would do with what is left over.
@@ -78,22 +79,21 @@ fn nothing_said_in_clear_survives() {
     assert_eq!(codes(&talk.say([EHLO, MAIL].concat())), [250, 530]);
 }
 
-fn old_tls() -> TlsFacts {
-    TlsFacts {
-        version: TlsVersion::Tls12,
-        ..facts()
-    }
+fn strict(mut config: Config) -> Config {
+    config.tls.least = TlsVersion::Tls13;
+    config
 }
 
-// [REPLY-07] [SMTP-STARTTLS-14] [SMTP-STARTTLS-12] below the floor: 554 to all but QUIT.
+// [REPLY-07] [SMTP-STARTTLS-14] [SMTP-STARTTLS-12] below the floor: 554 to all but QUIT, and nobody behind the session is asked.
 #[test]
 fn tls_below_the_floor_is_not_enough() {
-    let strict = || {
-        let mut config = mx();
-        config.tls.least = TlsVersion::Tls13;
-        config
-    };
-    let mut talk = Talk::new(implicit_with(strict(), old_tls()));
+    for config in [mx(), submission()] {
+        let make = || clear(patient(strict(config.clone())));
+        talk::run_cut("tests/talk/smtp/floor.talk", make, || {
+            |ask| panic!("asked for {ask:?}")
+        });
+    }
+    let mut talk = Talk::new(implicit_with(strict(patient(mx())), old_facts()));
     for command in [
         EHLO,
         "HELO x\r\n",
@@ -101,21 +101,48 @@ fn tls_below_the_floor_is_not_enough() {
         "NOOP\r\n",
         "RSET\r\n",
         "STARTTLS\r\n",
+        "AUTH PLAIN AG1lAHNlc2FtZQ==\r\n",
+        "BDAT 4 LAST\r\nQUIT",
+        "HELP\r\n",
+        "NONSENSE\r\n",
     ] {
         assert_eq!(
             talk.say(command),
-            "554 5.7.0 The TLS negotiated is too weak\r\n",
+            "554 5.7.0 TLS 1.3 is required here\r\n",
             "{command}"
         );
     }
     assert_eq!(codes(&talk.say("QUIT\r\n")), [221]);
     assert_eq!(
-        codes(&Talk::new(implicit_with(strict(), facts())).say(EHLO)),
+        codes(&Talk::new(implicit_with(strict(mx()), facts())).say(EHLO)),
         [250]
     );
     assert_eq!(
-        codes(&Talk::new(implicit_with(mx(), old_tls())).say(EHLO)),
+        codes(&Talk::new(implicit_with(mx(), old_facts())).say(EHLO)),
         [250]
+    );
+}
+
+// [REPLY-07] on a port for implicit TLS the greeting says it, in the words of RFC 5321 3.1 and without an enhanced code (RFC 2034 4).
+#[test]
+fn the_greeting_of_implicit_tls_refuses_below_the_floor() {
+    let make = || implicit_with(patient(strict(submission())), old_facts());
+    talk::run_cut(
+        "S: 554 mx.gatepost.test TLS 1.3 is required here\nC: EHLO x\nC: AUTH PLAIN AG1lAHNlc2FtZQ==\n\
+         S: 554 5.7.0 TLS 1.3 is required here\nS: 554 5.7.0 TLS 1.3 is required here\nC: QUIT\nS: 221 2.0.0 Bye\n<close quit>\n",
+        make,
+        || |ask| panic!("asked for {ask:?}"),
+    );
+}
+
+// A client that does not take the answer does not stay for ever.
+#[test]
+fn refusals_below_the_floor_are_counted() {
+    let mut talk = Talk::new(implicit_with(strict(mx()), old_facts()));
+    let many = "NOOP\r\n".repeat(200);
+    assert!(
+        talk.say(&many)
+            .ends_with("421 4.7.0 Too many bad commands\r\n")
     );
 }
 

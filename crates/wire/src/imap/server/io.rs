@@ -20,6 +20,9 @@ pub(super) const NON_SYNCHRONIZING: u64 = 4096;
 /// How many literals a command may have. Its beginning is read anew at each, so their number costs more than their octets.
 const LITERALS: usize = 100;
 
+/// What is said where the TLS negotiated is below the floor.
+const TLS_TOO_WEAK: &str = "TLS 1.3 is required here";
+
 /// The answer to a command that is not for this state.
 const WRONG_STATE: &str = "Not in this state";
 
@@ -213,6 +216,14 @@ impl Io {
         self.leave(why)
     }
 
+    /// [REPLY-07] TLS is up and not good enough: a login is refused unread, and the session ends.
+    pub(super) fn too_weak(&mut self, tag: Option<&str>) -> Step {
+        if let Some(tag) = tag {
+            self.line(format_args!("{tag} NO [PRIVACYREQUIRED] {TLS_TOO_WEAK}"));
+        }
+        self.bye(Why::TlsTooWeak, TLS_TOO_WEAK)
+    }
+
     /// Says BAD, and ends the session when it has been said too often.
     pub(super) fn bad(&mut self, tag: Option<&str>, text: &str) -> Step {
         self.line(format_args!("{} BAD {text}", tag.unwrap_or("*")));
@@ -295,6 +306,9 @@ impl Io {
                 // [IMAP-TLS-09] [REPLY-05] [REPLY-06] the arguments are not looked at: right and wrong passwords get the
                 // same answer.
                 command.text.zeroize();
+                if self.channel.is_below_floor() {
+                    return Input::Step(self.too_weak(Some(&command.tag)));
+                }
                 self.output
                     .extend_from_slice(privacy_required(&command.tag).as_bytes());
                 Input::Step(Step::Again)
@@ -315,6 +329,9 @@ impl Io {
                 return Input::Step(self.drop_command(announced, reply, true));
             }
         };
+        if self.needs_privacy(head.verb) && self.channel.is_below_floor() {
+            return Input::Step(self.too_weak(Some(&head.tag)));
+        }
         if self.needs_privacy(head.verb) {
             // [IMAP-TLS-09] the literal may be a name or a password: it is not asked for, and dropped unread if it comes.
             let reply = privacy_required(&head.tag);
@@ -361,7 +378,7 @@ impl Io {
         Step::Again
     }
 
-    /// Whether the command has no effect on this connection, because TLS is not up and no exception is made.
+    /// Whether the command has no effect on this connection: TLS is not up and no exception is made, or TLS is below the floor.
     fn needs_privacy(&self, verb: Verb) -> bool {
         !verb.before_tls() && self.channel.may_read_credentials().is_none()
     }

@@ -58,7 +58,7 @@ use self::io::Io;
 use self::mailbox::Mailbox;
 use super::ask::{Answer, Ask};
 use crate::sasl::Mechanism;
-use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
+use crate::seam::{Channel, ClearLogin, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts, TlsVersion};
 use crate::session::{self, Machine, Next, Why};
 
 /// What a listener's sessions have in common.
@@ -68,6 +68,8 @@ pub struct Config {
     pub host: Box<str>,
     /// Whether TLS can be had on this listener, so that STARTTLS is offered in clear.
     pub starttls: bool,
+    /// The oldest version that is worked with; with an older one there is no login [REPLY-07].
+    pub least: TlsVersion,
     /// The greatest size of a message for APPEND, in octets (RFC 7889).
     pub append_limit: u64,
     /// What is announced before login instead of what the mailbox behind this session can do: a gate's list, of what its
@@ -178,11 +180,8 @@ impl session::Fresh for Fresh {
     type Session = Server;
 
     fn secured(self, facts: TlsFacts) -> Server {
-        let io = Io::new(
-            self.config,
-            Channel::Encrypted(Encrypted::new(facts)),
-            self.counters,
-        );
+        let channel = Channel::secured(facts, self.config.least);
+        let io = Io::new(self.config, channel, self.counters);
         // [IMAP-TLS-04] [IMAP-TLS-11] [IMPL-02]: TLS alone logs nobody in, whatever certificate the client may have.
         let state = if self.greet {
             State::Greet
@@ -215,6 +214,9 @@ impl Server {
             }
             // [REPLY-09] a client listens first; what speaks before is made to speak (another protocol's request).
             return self.io.bye(Why::OutOfSync, "Wait for the greeting");
+        }
+        if self.io.channel.is_below_floor() {
+            return self.io.too_weak(None);
         }
         let capabilities = front::capabilities(&self.io);
         let host = self.io.config.host.clone();
@@ -320,6 +322,10 @@ impl Machine for Server {
 
     fn unread(&mut self) -> Vec<u8> {
         self.io.inbox.take()
+    }
+
+    fn is_below_floor(&self) -> bool {
+        self.io.channel.is_below_floor()
     }
 
     fn upgrade(mut self) -> (Fresh, Leftover) {

@@ -17,7 +17,12 @@ impl Server {
             Phase::Authorization
         };
         let leave = self.channel.may_read_credentials().is_some();
-        let verb = command.permit(Situation { phase, leave })?;
+        let permit = command.permit(Situation { phase, leave });
+        let verb = permit.map_err(|refusal| match refusal {
+            // [REPLY-07]
+            Refusal::NeedsTls if self.channel.is_below_floor() => Refusal::TlsTooWeak,
+            other => other,
+        })?;
         let argument = argument(rest)?;
         match (verb, argument) {
             (Verb::Capa, None) => self.list_capabilities(phase),

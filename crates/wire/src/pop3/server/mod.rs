@@ -35,7 +35,7 @@ use super::transaction::{Need, Transaction};
 use crate::inbox::{Inbox, Line};
 use crate::sasl::Exchange;
 use crate::sasl::Mechanism;
-use crate::seam::{Channel, ClearLogin, Encrypted, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts};
+use crate::seam::{Channel, ClearLogin, Leftover, TLS_HANDSHAKE_RECORD, TlsFacts, TlsVersion};
 use crate::session::{Fresh as FreshSession, Machine, Next, Why};
 
 /// The longest command line in octets; RFC 2449 4 asks for 255, PLAIN with an initial response can be longer.
@@ -54,6 +54,8 @@ pub struct Config {
     pub greeting: Box<str>,
     /// Whether TLS can be offered: on a listener in clear, that STLS is announced and works.
     pub starttls: bool,
+    /// The oldest version of TLS that is worked with; with an older one there is no login [REPLY-07].
+    pub least: TlsVersion,
     /// What CAPA lists before login instead of what the maildrop behind this session can do: a gate's list, of what its upstream
     /// offers [GW-01]. Logins and TLS are announced by this session's own state in any case.
     pub offer: Option<Box<[Box<str>]>>,
@@ -170,12 +172,8 @@ impl FreshSession for Fresh {
         } else {
             State::Authorization { user: None }
         };
-        Server::new(
-            self.config,
-            Channel::Encrypted(Encrypted::new(facts)),
-            self.counters,
-            state,
-        )
+        let channel = Channel::secured(facts, self.config.least);
+        Server::new(self.config, channel, self.counters, state)
     }
 }
 
@@ -282,6 +280,10 @@ impl Machine for Server {
         self.inbox.take()
     }
 
+    fn is_below_floor(&self) -> bool {
+        self.channel.is_below_floor()
+    }
+
     fn upgrade(mut self) -> (Fresh, Leftover) {
         // [POP-TLS-05] of the session only configuration and counters go on
         let fresh = Fresh {
@@ -323,6 +325,9 @@ impl Server {
         if let Some(why) = self.too_early() {
             self.state = State::Leaving(why);
             return;
+        }
+        if self.channel.is_below_floor() {
+            return self.leave(Refusal::TlsTooWeak, Why::TlsTooWeak);
         }
         self.state = State::Authorization { user: None };
         if !self.stopping {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::config::{Config, Peer, Role};
 use super::state::{Rest, State, Transaction, Turn};
 use crate::sasl;
-use crate::seam::{Channel, TlsVersion};
+use crate::seam::Channel;
 use crate::session::Why;
 use crate::smtp::command::Tolerance;
 use crate::smtp::received::{Protocol, TlsClause, Trace};
@@ -86,13 +86,7 @@ impl Core {
     /// What the client must do before it is served.
     pub(super) fn lacks(&self) -> Lacks {
         match &self.channel {
-            // [SMTP-STARTTLS-12] the outcome of the negotiation is held against the policy.
-            Channel::Encrypted(proof)
-                if self.config.tls.least == TlsVersion::Tls13
-                    && proof.facts().version == TlsVersion::Tls12 =>
-            {
-                Lacks::BetterTls
-            }
+            Channel::BelowFloor(_) => Lacks::BetterTls,
             Channel::Clear(None) if self.config.tls.required => Lacks::Tls,
             _ if self.must_log_in() => Lacks::Login,
             _ => Lacks::Nothing,

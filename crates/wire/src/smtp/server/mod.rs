@@ -162,7 +162,13 @@ impl Server {
         if self.stopping {
             return self.core.leave(reply::STOPPING, Why::Shutdown);
         }
-        reply::write_greeting(&self.core.config.host, &mut self.core.out);
+        let (host, out) = (&self.core.config.host, &mut self.core.out);
+        if self.core.channel.is_below_floor() {
+            // [REPLY-07] on a port for implicit TLS the answer is there before anything is asked (RFC 5321 3.1).
+            reply::write_refusal(host, reply::TLS_TOO_WEAK, out);
+        } else {
+            reply::write_greeting(host, out);
+        }
         Turn::More(State::Greet { written: true })
     }
 
@@ -332,6 +338,10 @@ impl Machine for Server {
         self.closed = Some(if clean { Why::PeerClosed } else { Why::Broken });
     }
 
+    fn is_below_floor(&self) -> bool {
+        self.core.channel.is_below_floor()
+    }
+
     /// [SMTP-STARTTLS-05] The buffer goes into the handshake; the client's words, the transaction and the state are dropped.
     fn upgrade(mut self) -> (Fresh, Leftover) {
         let fresh = Fresh {
@@ -364,7 +374,8 @@ impl session::Fresh for Fresh {
     type Session = Server;
 
     fn secured(self, facts: TlsFacts) -> Server {
-        let channel = Channel::Encrypted(Encrypted::new(facts));
+        // [SMTP-STARTTLS-12] the outcome of the negotiation is held against the policy.
+        let channel = Channel::secured(facts, self.config.tls.least);
         let core = Core::new(self.config, self.peer, channel, self.counters);
         let state = if self.greets {
             State::Greet { written: false }

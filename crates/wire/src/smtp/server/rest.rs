@@ -13,7 +13,7 @@ use crate::smtp::ask::{Ask, Body, MailFrom, RcptTo};
 use crate::smtp::command::{self, Chunk, Command, Syntax};
 use crate::smtp::path::ReversePath;
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::table::{Row, Standing, Verb};
+use crate::smtp::table::{Lacks, Row, Standing, Verb};
 
 /// Words with which HTTP requests begin (RFC 9110 9; `PRI` is HTTP/2).
 const HTTP_METHODS: [&[u8]; 10] = [
@@ -31,6 +31,8 @@ pub(super) fn is_http(line: &[u8]) -> bool {
 /// One command line. `more` says whether anything stands behind it.
 pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> Turn {
     match command::split(line) {
+        // [SMTP-STARTTLS-14] the same for what is no command.
+        Err(_) if core.lacks() == Lacks::BetterTls => core.bad(reply::TLS_TOO_WEAK, rest),
         Err(syntax) => core.bad(syntax.into(), rest),
         // [SMTP-SMUG-04] DATA ends a pipelined group: what stands behind it was sent without waiting for 354.
         Ok((row, _)) if row.verb == Verb::Data && more => {
@@ -48,13 +50,14 @@ pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> T
 }
 
 fn admit(row: &Row, rest: &Rest, core: &Core) -> Result<(), Reply> {
-    if row.verb == Verb::Auth && core.config.role == Role::Mx {
+    let lacks = core.lacks();
+    if row.verb == Verb::Auth && core.config.role == Role::Mx && lacks != Lacks::BetterTls {
         // An MX has no logins, with or without TLS: known, not implemented here.
         return Err(reply::NOT_IMPLEMENTED);
     }
     row.admit(Standing {
         phase: rest.phase(core),
-        lacks: core.lacks(),
+        lacks,
     })
 }
 
