@@ -34,7 +34,7 @@ PROGRAMS = {
     "tshark": "tshark",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
-WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd"]}
+WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd", "dovecot-managesieved"]}
 # What asks, and must not: servers get their configuration from the tests.
 ANSWERS = "postfix postfix/main_mailer_type select No configuration\n"
 

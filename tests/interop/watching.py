@@ -1,17 +1,20 @@
 """What `watch` tells of real sessions is what happened: live, from the capture of another program, and beside what tshark sees in that."""
 
+import base64
 import collections
 import imaplib
 import json
 import poplib
 import signal
 import smtplib
+import socket
 import ssl
 import subprocess
 import time
+from pathlib import Path
 
 from ours import gatepost
-from servers import ADDRESS, PASSWORD, Dovecot, Postfix
+from servers import ADDRESS, PASSWORD, Dovecot, Postfix, free_port
 from world import Skip, case, check
 
 # What the sessions below are, by protocol and outcome.
@@ -148,3 +151,109 @@ def watch_live(world):
         logins = 'imap.request.command == "LOGIN" or imap.request.command == "AUTHENTICATE" or pop.request.command == "PASS" or smtp.req.command == "AUTH"'
         seen = {line[0] for line in fields(capture, named, f"({logins}) and not tls")}
         check(len(seen) == 4, f"tshark sees logins in clear in {len(seen)} sessions, we in 4")
+
+
+def told_by(text):
+    """Sessions and the summary, as they are told."""
+    objects = [json.loads(line) for line in text.splitlines()]
+    return [it for it in objects if it["kind"] == "session"], objects[-1]
+
+
+@case("watch-live-by-many", "postfix", "dovecot")
+def watch_by_many(world):
+    """Several workers see together what one sees: every session once, every packet once."""
+    clear = {"clear": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no"}
+    with Dovecot(world, lambda ports: "disable_plaintext_auth = no\nssl = yes\n") as dovecot, Postfix(world, dovecot, clear) as postfix:
+        port = postfix.ports["clear"]
+        quieten(postfix)
+        watching = [Listening(b"watching lo", world.binary, "watch", "-i", "lo", "--json", "--port", port, "--workers", count) for count in (1, 4)]
+        clients = [f"127.0.0.{number}" for number in range(2, 26)]
+        tls = trusting(postfix)
+        for client in clients:
+            with smtplib.SMTP("127.0.0.1", port, source_address=(client, 0)) as session:
+                if int(client[8:]) % 3 == 0:
+                    # The name of the certificate is not that of the address.
+                    session._host = "localhost"
+                    session.starttls(context=tls)
+                send(session)
+        time.sleep(1)
+        one, many = (told_by(it.stop()) for it in watching)
+        for sessions, summary in (one, many):
+            seen = collections.Counter(it["client"].rsplit(":", 1)[0] for it in sessions)
+            check(seen == collections.Counter(clients), f"sessions of {dict(seen)}")
+            check(summary["sessions"] == {"smtp": {"Clear": 16, "upgraded": 8}}, f"{summary['sessions']}")
+            check(summary["findings"]["W101"] == 16 and summary["findings"]["W201"] == 16, f"{summary['findings']}")
+            check(len({it["session"] for it in sessions}) == len(clients), "two sessions have the same number")
+            check(summary["dropped"] == 0, f"{summary['dropped']} packets dropped")
+        check(one[1]["packets"] == many[1]["packets"], f"one worker saw {one[1]['packets']} packets, four saw {many[1]['packets']}")
+        workers = {it["session"] % 4 for it in many[0]}
+        check(len(workers) > 1, "one worker did everything")
+
+
+class Sieve:
+    """A client of ManageSieve, by hand."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("localhost", port), timeout=20)
+        self.file = self.socket.makefile("rwb")
+        self.answer()
+
+    def answer(self):
+        lines = [self.file.readline()]
+        while not lines[-1].startswith((b"OK", b"NO", b"BYE")):
+            check(lines[-1], f"Dovecot has gone after {lines}")
+            lines.append(self.file.readline())
+        return lines[-1]
+
+    def say(self, line, expected):
+        self.file.write(line.encode() + b"\r\n")
+        self.file.flush()
+        answer = self.answer()
+        check(answer.startswith(expected), f"{line.split()[0]}: {answer}")
+
+    def login(self, password, expected):
+        text = base64.b64encode(f"\0{ADDRESS}\0{password}".encode()).decode()
+        self.say(f'AUTHENTICATE "PLAIN" "{text}"', expected)
+
+    def upgrade(self, context):
+        self.say("STARTTLS", b"OK")
+        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        self.file = self.socket.makefile("rwb")
+        self.answer()
+
+
+@case("watch-managesieve", "dovecot")
+def watch_managesieve(world):
+    if not Path("/usr/lib/dovecot/managesieve-login").exists():
+        raise Skip("dovecot-managesieved is not installed")
+    port = 0
+
+    def more(ports):
+        nonlocal port
+        # It is not among those that are waited for.
+        port = free_port()
+        listener = f"inet_listener sieve {{\n address = 127.0.0.1\n port = {port}\n}}"
+        return f"disable_plaintext_auth = no\nssl = yes\nprotocols = $protocols sieve\nservice managesieve-login {{\n{listener}\n}}\n"
+
+    with Dovecot(world, more) as dovecot:
+        live = Listening(b"watching lo", world.binary, "watch", "-i", "lo", "--json", "--port", port, "--workers", 2)
+        script = 'keep; # said in clear\r\n'
+        for session, password, expected in ((Sieve(port), PASSWORD, b"OK"), (Sieve(port), "wrong-one", b"NO")):
+            session.login(password, expected)
+            if expected == b"OK":
+                session.say(f'PUTSCRIPT "watched" {{{len(script)}+}}\r\n{script}', b"OK")
+                session.say('GETSCRIPT "watched"', b"OK")
+            session.say("LOGOUT", b"OK")
+        session = Sieve(port)
+        session.upgrade(trusting(dovecot))
+        session.login(PASSWORD, b"OK")
+        session.say('GETSCRIPT "watched"', b"OK")
+        session.say("LOGOUT", b"OK")
+        time.sleep(1)
+        text = live.stop()
+        sessions, findings = told(text)
+        check(sessions == {("managesieve", "Clear"): 2, ("managesieve", "upgraded"): 1}, f"sessions {dict(sessions)}")
+        wanted = {"W108": 2, "W204": 1, "W312": 3}
+        seen = {name: count for name, count in findings.items() if name in wanted or name[1] in "23"}
+        check(seen == wanted, f"findings {dict(findings)}")
+        check(PASSWORD not in text and ADDRESS not in text and "wrong-one" not in text, "a secret is told")

@@ -66,10 +66,13 @@ pub fn dialogues() -> Vec<Dialogue> {
     all.extend(in_smtp());
     all.extend(in_pop3());
     all.extend(in_imap());
+    all.extend(in_sieve());
     all.extend(elsewhere());
     let is_name = |text: &str| {
-        text.contains("LOGIN\n") && !text.contains(&base64(NAME))
+        (text.contains("LOGIN\n") || text.contains("LOGIN\"\n")) && !text.contains(&base64(NAME))
             || text.contains(&format!("LOGIN {}", base64(SECRET)))
+            || text.contains(&format!("\"LOGIN\" \"{}", base64(SECRET)))
+            || text.contains("\"LOGIN\" {")
     };
     all.into_iter()
         .map(|(port, text)| Dialogue {
@@ -104,6 +107,62 @@ fn with_sasl(login: &str) -> Vec<Said> {
         (
             143,
             format!("S: * OK\nC: a AUTHENTICATE {mechanism}\nS: +\nC: {initial}\nS: a OK"),
+        ),
+        (
+            4190,
+            format!("{SIEVE}\nC: AUTHENTICATE \"{mechanism}\" \"{initial}\"\nS: NO \"{SECRET}\""),
+        ),
+        (
+            4190,
+            format!(
+                "{SIEVE}\nC: AUTHENTICATE \"{mechanism}\" {{{}+}}\n+ {initial}\nS: OK \"{SECRET}\"",
+                initial.len()
+            ),
+        ),
+        (
+            4190,
+            format!(
+                "{SIEVE}\nC: AUTHENTICATE \"{mechanism}\"\nS: \"\"\nC: \"{initial}\"\nS: OK (SASL \"{SECRET}\")"
+            ),
+        ),
+        (
+            4190,
+            format!(
+                "{SIEVE}\nC: AUTHENTICATE \"{mechanism}\"\nS: {{0}}\n+\nC: {{{}+}}\n+ {initial}\nS: BYE",
+                initial.len()
+            ),
+        ),
+        // What no server takes leaks all the same.
+        (
+            4190,
+            format!("{SIEVE}\nC: AUTHENTICATE {mechanism} {initial}\nS: NO\nC: {initial}\nS: NO"),
+        ),
+    ]
+}
+
+const SIEVE: &str = "S: \"IMPLEMENTATION\" \"x\"\n+ \"SASL\" \"PLAIN\"\n+ OK";
+
+fn in_sieve() -> Vec<Said> {
+    let (name, secret) = (base64(NAME), base64(SECRET));
+    let length = SECRET.len();
+    vec![
+        (
+            4190,
+            format!(
+                "{SIEVE}\nC: AUTHENTICATE \"LOGIN\"\nS: \"\"\nC: \"{name}\"\nS: \"\"\nC: \"{secret}\"\nS: OK"
+            ),
+        ),
+        (
+            4190,
+            format!(
+                "{SIEVE}\nC: PUTSCRIPT \"{SECRET}\" {{{length}+}}\n+ {SECRET}\nS: NO \"{SECRET}\"\nC: GETSCRIPT \"{SECRET}\"\nS: {{{length}}}\n+ {SECRET}\n+ OK\nC: {SECRET}\nS: BYE (REFERRAL \"sieve://{SECRET}\") \"{SECRET}\""
+            ),
+        ),
+        (
+            4190,
+            format!(
+                "S: \"IMPLEMENTATION\" \"{SECRET}\"\n+ \"STARTTLS\"\n+ OK\nC: STARTTLS\n+ AUTHENTICATE \"PLAIN\" \"{secret}\"\nS: OK\n+ \"{SECRET}\""
+            ),
         ),
     ]
 }

@@ -31,7 +31,7 @@ pub struct Problem {
 }
 
 /// Judges chains.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Judge {
     roots: Option<Arc<Roots>>,
 }

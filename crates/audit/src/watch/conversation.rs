@@ -17,6 +17,7 @@ use super::imap::Imap;
 use super::lines::Piece;
 use super::notes::{At, Notes, Protocol, Side, Upgrade};
 use super::pop3::Pop3;
+use super::sieve::Sieve;
 use super::smtp::{Came, Smtp};
 use super::tls::{Tls, begins_tls};
 
@@ -79,15 +80,16 @@ enum Mail {
     Smtp(Box<Smtp>),
     Imap(Box<Imap>),
     Pop3(Box<Pop3>),
+    Sieve(Box<Sieve>),
 }
 
 impl Mail {
     fn new(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Smtp => Self::Smtp(Box::default()),
-            // ManageSieve is not recognised in captures.
-            Protocol::Imap | Protocol::Sieve => Self::Imap(Box::default()),
+            Protocol::Imap => Self::Imap(Box::default()),
             Protocol::Pop3 => Self::Pop3(Box::default()),
+            Protocol::Sieve => Self::Sieve(Box::default()),
         }
     }
 
@@ -96,6 +98,7 @@ impl Mail {
             Self::Smtp(it) => it.hear(piece, notes),
             Self::Imap(it) => it.hear(piece, notes),
             Self::Pop3(it) => it.hear(piece, notes),
+            Self::Sieve(it) => it.hear(piece, notes),
         }
     }
 
@@ -104,6 +107,7 @@ impl Mail {
             Self::Smtp(it) => it.is_at_start(side),
             Self::Imap(it) => it.is_at_start(side),
             Self::Pop3(it) => it.is_at_start(side),
+            Self::Sieve(it) => it.is_at_start(side),
         }
     }
 
@@ -112,6 +116,7 @@ impl Mail {
             Self::Smtp(it) => it.is_bulk(side),
             Self::Imap(it) => it.is_bulk(side),
             Self::Pop3(it) => it.is_bulk(side),
+            Self::Sieve(it) => it.is_bulk(side),
         }
     }
 
@@ -120,6 +125,7 @@ impl Mail {
             Self::Smtp(it) => it.lose(side, count),
             Self::Imap(it) => it.lose(side, count),
             Self::Pop3(it) => it.lose(side),
+            Self::Sieve(it) => it.lose(side, count),
         }
     }
 
@@ -128,6 +134,7 @@ impl Mail {
             Self::Smtp(it) => it.settle(side),
             Self::Imap(it) => it.settle(side),
             Self::Pop3(it) => it.settle(side),
+            Self::Sieve(it) => it.settle(side),
         }
     }
 
@@ -136,6 +143,7 @@ impl Mail {
             Self::Smtp(it) => it.end(notes),
             Self::Imap(it) => it.end(notes),
             Self::Pop3(it) => it.end(notes),
+            Self::Sieve(it) => it.end(notes),
         }
     }
 }
@@ -426,7 +434,7 @@ impl Conversation {
             && !tls.has_server_hello()
             && matches!(
                 piece.octets,
-                [b'2', b'2', b'0', ..] | [b'*', b' ', ..] | [b'+', b'O', b'K', ..]
+                [b'2', b'2', b'0', ..] | [b'*', b' ', ..] | [b'+', b'O', b'K', ..] | [b'"', ..]
             );
         if is_banner {
             let implicit = self.service.is_some_and(|it| it.is_implicit);

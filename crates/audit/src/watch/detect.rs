@@ -28,6 +28,7 @@ pub fn service(port: u16) -> Option<Service> {
         993 => (Protocol::Imap, true),
         110 => (Protocol::Pop3, false),
         995 => (Protocol::Pop3, true),
+        4190 => (Protocol::Sieve, false),
         _ => return None,
     };
     Some(Service {
@@ -110,6 +111,11 @@ fn decide_plain(early: &Early<'_>) -> Verdict {
     }
     let talk = client_talk(early.client);
     match (talk, early.service) {
+        // STARTTLS alone is a word of both.
+        (Talk::Sieve, _) => return Verdict::Mail(Protocol::Sieve),
+        (Talk::Smtp, Some(service)) if service.protocol == Protocol::Sieve => {
+            return Verdict::Mail(Protocol::Sieve);
+        }
         (Talk::Smtp, _) => return Verdict::Mail(Protocol::Smtp),
         (Talk::Imap, _) => return Verdict::Mail(Protocol::Imap),
         // USER and PASS are FTP's words too: without a banner only on a port of POP3.
@@ -201,6 +207,8 @@ fn by_banner(early: &Early<'_>) -> Option<Verdict> {
             return None;
         }
         Protocol::Pop3
+    } else if is_sieve_banner(&upper, early) {
+        Protocol::Sieve
     } else if matches!(upper.get(..4), Some(b"220 " | b"220-" | b"554 " | b"421 ")) {
         let on_port = early
             .service
@@ -216,6 +224,18 @@ fn by_banner(early: &Early<'_>) -> Option<Verdict> {
     Some(Verdict::Mail(protocol))
 }
 
+/// RFC 5804 1.7: the capabilities, each a string, in any order. Outside its port the one is awaited that every server has, and first.
+fn is_sieve_banner(upper: &[u8], early: &Early<'_>) -> bool {
+    let on_port = early
+        .service
+        .is_some_and(|it| it.protocol == Protocol::Sieve);
+    upper.starts_with(b"\"IMPLEMENTA")
+        || (on_port
+            && [&b"\""[..], b"BYE ", b"BYE(", b"NO "]
+                .iter()
+                .any(|it| upper.starts_with(it)))
+}
+
 /// In the midst of a connection the server's replies must do, on a port of mail.
 fn by_reply(early: &Early<'_>) -> Option<Verdict> {
     let service = early.service?;
@@ -226,7 +246,10 @@ fn by_reply(early: &Early<'_>) -> Option<Verdict> {
         }
         Protocol::Pop3 => line.starts_with(b"+OK") || line.starts_with(b"-ERR"),
         Protocol::Imap => line.starts_with(b"* ") || line.starts_with(b"+ "),
-        Protocol::Sieve => false,
+        Protocol::Sieve => [&b"OK"[..], b"NO", b"BYE"].iter().any(|it| {
+            let rest = line.strip_prefix(*it);
+            rest.is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'\r' | b'(')))
+        }),
     };
     fits.then_some(Verdict::Mail(service.protocol))
 }
@@ -237,6 +260,7 @@ enum Talk {
     Smtp,
     Imap,
     Pop3,
+    Sieve,
     /// It could still become one of them.
     Partial,
     Other,
@@ -263,6 +287,12 @@ fn client_talk(octets: &[u8]) -> Talk {
         (b"CAPA" | b"STLS" | b"STAT" | b"UIDL" | b"LIST", None)
         | (b"USER" | b"PASS" | b"APOP" | b"RETR", Some(_))
         | (b"AUTH", _) => Talk::Pop3,
+        (b"LISTSCRIPTS", None) => Talk::Sieve,
+        (b"AUTHENTICATE" | b"PUTSCRIPT" | b"GETSCRIPT" | b"SETACTIVE" | b"HAVESPACE", Some(it))
+            if matches!(it.first(), Some(b'"' | b'{')) =>
+        {
+            Talk::Sieve
+        }
         (tag, Some(verb)) if is_tag(tag) && is_imap_verb(verb) => Talk::Imap,
         _ => Talk::Other,
     }

@@ -1,9 +1,10 @@
 //! What is told: findings as they come, and each session when no more is to be learnt of it.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::{Serialize, Serializer};
 
 use super::address;
 use super::flow::Flow;
@@ -47,21 +48,38 @@ impl Ends {
         Self { client, server }
     }
 
+    /// An end in words, without a port where that is not known. None when nothing is known of it.
+    #[must_use]
+    pub fn known(end: (u128, u16)) -> Option<End> {
+        (end.0 != 0).then_some(End(end))
+    }
+
     /// An end in words, `-` where it is not known.
     #[must_use]
     pub fn word(end: (u128, u16)) -> String {
-        Self::known(end).unwrap_or_else(|| "-".to_owned())
+        Self::known(end).map_or_else(|| "-".to_owned(), |it| it.to_string())
     }
+}
 
-    /// An end in words, without a port where that is not known.
-    #[must_use]
-    pub fn known((number, port): (u128, u16)) -> Option<String> {
+/// An end that is known, in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End((u128, u16));
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self((number, port)) = *self;
         let address = address(number);
-        match (number, port) {
-            (0, _) => None,
-            (_, 0) => Some(address.to_string()),
-            _ => Some(std::net::SocketAddr::new(address, port).to_string()),
+        if port == 0 {
+            address.fmt(out)
+        } else {
+            std::net::SocketAddr::new(address, port).fmt(out)
         }
+    }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -151,38 +169,85 @@ impl Finding {
 
     /// As JSON. `file` is the file's name.
     #[must_use]
-    pub fn as_json(&self, file: &str) -> Value {
-        let mut value = json!({
-            "kind": "finding", "schema": SCHEMA,
-            "id": self.id, "severity": self.severity.word(), "text": self.text(), "evidence": self.evidence,
-            "session": self.session, "protocol": self.protocol.map(Protocol::word),
-            "file": file, "packet": self.packet, "offset": self.offset, "side": self.side,
-            "time": time(self.time),
-            "client": self.ends.and_then(|it| Ends::known(it.client)),
-            "server": self.ends.and_then(|it| Ends::known(it.server)),
-        });
-        if let (true, Some(object)) = (self.line > 0, value.as_object_mut()) {
-            for key in ["packet", "offset", "side"] {
-                object.remove(key);
-            }
-            object.insert("line".to_owned(), self.line.into());
+    pub fn as_json<'a>(&'a self, file: &'a str) -> impl Serialize + 'a {
+        let of_packet = self.line == 0;
+        FindingJson {
+            kind: "finding",
+            schema: SCHEMA,
+            id: self.id,
+            severity: self.severity.word(),
+            text: self.text(),
+            evidence: &self.evidence,
+            session: self.session,
+            protocol: self.protocol.map(Protocol::word),
+            file,
+            line: (!of_packet).then_some(self.line),
+            packet: of_packet.then_some(self.packet),
+            offset: of_packet.then_some(self.offset),
+            side: of_packet.then_some(self.side),
+            time: Time::known(self.time),
+            client: self.ends.and_then(|it| Ends::known(it.client)),
+            server: self.ends.and_then(|it| Ends::known(it.server)),
+            login: self.login.as_deref().map(LoginJson::of),
         }
-        if let (Some(login), Some(object)) = (&self.login, value.as_object_mut()) {
-            object.insert("login".to_owned(), login_as_json(login));
-        }
-        value
     }
 }
 
-fn login_as_json(login: &Login) -> Value {
-    json!({
-        "mechanism": login.mechanism.word(),
-        "result": login.ending.word(),
-        "password": login.password,
-        "user": login.user.as_ref().map(|it| json!({
-            "hash": it.hash, "domain": it.domain, "name": it.name,
-        })),
-    })
+/// A finding as it is written. A log can have one in every line, so it is written without being put together in memory first.
+#[derive(Serialize)]
+struct FindingJson<'a> {
+    kind: &'static str,
+    schema: &'static str,
+    id: &'static str,
+    severity: &'static str,
+    text: &'static str,
+    evidence: &'a str,
+    session: Option<u32>,
+    protocol: Option<&'static str>,
+    file: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packet: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    side: Option<&'static str>,
+    time: Option<Time>,
+    client: Option<End>,
+    server: Option<End>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<LoginJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct LoginJson<'a> {
+    mechanism: &'static str,
+    result: &'static str,
+    password: Option<&'static str>,
+    user: Option<UserJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct UserJson<'a> {
+    hash: &'a str,
+    domain: Option<&'a str>,
+    name: Option<&'a str>,
+}
+
+impl<'a> LoginJson<'a> {
+    fn of(login: &'a Login) -> Self {
+        Self {
+            mechanism: login.mechanism.word(),
+            result: login.ending.word(),
+            password: login.password,
+            user: login.user.as_ref().map(|it| UserJson {
+                hash: &it.hash,
+                domain: it.domain.as_deref(),
+                name: it.name.as_deref(),
+            }),
+        }
+    }
 }
 
 /// How a session came out.
@@ -300,61 +365,150 @@ impl Session {
 
     /// As JSON. `file` is the file's name.
     #[must_use]
-    pub fn as_json(&self, file: &str) -> Value {
+    pub fn as_json<'a>(&'a self, file: &'a str) -> impl Serialize + 'a {
         let [logins, sent, read] = self.in_clear;
-        json!({
-            "kind": "session", "schema": SCHEMA,
-            "session": self.number, "protocol": self.protocol.word(), "outcome": self.outcome.word(),
-            "tls": self.tls.as_deref().map(tls_as_json),
-            "starttls": self.upgrade.word(), "tunnel": self.tunnel,
-            "client": Ends::known(self.ends.client), "server": Ends::known(self.ends.server),
-            "file": file, "begun": time(self.time.0), "last": time(self.time.1),
-            "packets": self.size.0, "octets": self.size.1, "missing": self.missing,
-            "in_clear": { "logins": logins, "sent": sent, "read": read },
-            "findings": self.found,
-        })
+        SessionJson {
+            kind: "session",
+            schema: SCHEMA,
+            session: self.number,
+            protocol: self.protocol.word(),
+            outcome: self.outcome.word(),
+            tls: self.tls.as_deref().map(TlsJson::of),
+            starttls: self.upgrade.word(),
+            tunnel: self.tunnel,
+            client: Ends::known(self.ends.client),
+            server: Ends::known(self.ends.server),
+            file,
+            begun: Time::known(self.time.0),
+            last: Time::known(self.time.1),
+            packets: self.size.0,
+            octets: self.size.1,
+            missing: self.missing,
+            in_clear: InClearJson { logins, sent, read },
+            findings: &self.found,
+        }
     }
 }
 
-fn tls_as_json(facts: &TlsFacts) -> Value {
-    let certificate = match facts.version {
-        Some(0x0304) => "not observable",
-        _ if facts.has_certificate => "seen",
-        _ if facts.is_resumed => "not observable",
-        _ => "not seen",
-    };
-    json!({
-        "version": facts.version.map(version_label),
-        "suite": facts.suite.map(names::suite_label).or(facts.suite_name.as_deref().map(Into::into)),
-        "group": facts.group.map(names::group_label),
-        "sni": facts.sni, "alpn": facts.alpn, "ja4": facts.ja4,
-        "established": facts.is_established, "resumed": facts.is_resumed,
-        "certificate": certificate, "client_certificate": facts.has_client_certificate,
-        "alert": facts.alert.map(|(side, number)| json!({ "from": side.word(), "number": number })),
-    })
+/// A session as it is written.
+#[derive(Serialize)]
+struct SessionJson<'a> {
+    kind: &'static str,
+    schema: &'static str,
+    session: u32,
+    protocol: &'static str,
+    outcome: &'static str,
+    tls: Option<TlsJson<'a>>,
+    starttls: &'static str,
+    tunnel: Option<&'static str>,
+    client: Option<End>,
+    server: Option<End>,
+    file: &'a str,
+    begun: Option<Time>,
+    last: Option<Time>,
+    packets: u64,
+    octets: u64,
+    missing: u64,
+    in_clear: InClearJson,
+    findings: &'a [&'static str],
 }
 
-/// A time that is known.
-fn time(time: u64) -> Option<String> {
-    (time > 0).then(|| timestamp(time))
+#[derive(Serialize)]
+struct InClearJson {
+    logins: u32,
+    sent: u32,
+    read: u32,
+}
+
+#[derive(Serialize)]
+struct TlsJson<'a> {
+    version: Option<Cow<'static, str>>,
+    suite: Option<Cow<'a, str>>,
+    group: Option<Cow<'static, str>>,
+    sni: Option<&'a str>,
+    alpn: Option<&'a str>,
+    ja4: Option<&'a str>,
+    established: bool,
+    resumed: bool,
+    certificate: &'static str,
+    client_certificate: bool,
+    alert: Option<AlertJson>,
+}
+
+#[derive(Serialize)]
+struct AlertJson {
+    from: &'static str,
+    number: u8,
+}
+
+impl<'a> TlsJson<'a> {
+    fn of(facts: &'a TlsFacts) -> Self {
+        let certificate = match facts.version {
+            Some(0x0304) => "not observable",
+            _ if facts.has_certificate => "seen",
+            _ if facts.is_resumed => "not observable",
+            _ => "not seen",
+        };
+        Self {
+            version: facts.version.map(version_label),
+            suite: facts
+                .suite
+                .map(names::suite_label)
+                .or(facts.suite_name.as_deref().map(Into::into)),
+            group: facts.group.map(names::group_label),
+            sni: facts.sni.as_deref(),
+            alpn: facts.alpn.as_deref(),
+            ja4: facts.ja4.as_deref(),
+            established: facts.is_established,
+            resumed: facts.is_resumed,
+            certificate,
+            client_certificate: facts.has_client_certificate,
+            alert: facts.alert.map(|(side, number)| AlertJson {
+                from: side.word(),
+                number,
+            }),
+        }
+    }
+}
+
+/// A time that is known, in nanoseconds since 1970; it is written as RFC 3339 has it, with microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Time(u64);
+
+impl Time {
+    /// 0 is no time.
+    #[must_use]
+    pub fn known(time: u64) -> Option<Self> {
+        (time > 0).then_some(Self(time))
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0 / 1_000_000_000;
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil(days);
+        write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
+            second / 3600,
+            second / 60 % 60,
+            second % 60,
+            self.0 % 1_000_000_000 / 1000
+        )
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
 }
 
 /// RFC 3339 with microseconds.
 #[must_use]
 pub fn timestamp(time: u64) -> String {
-    let seconds = time / 1_000_000_000;
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    let mut text = String::new();
-    let _ = write!(
-        text,
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        time % 1_000_000_000 / 1000
-    );
-    text
+    Time(time).to_string()
 }
 
 /// The date of a day since 1970, by Howard Hinnant's rule for the proleptic Gregorian calendar.

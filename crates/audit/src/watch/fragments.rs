@@ -38,16 +38,37 @@ struct Waiting {
 }
 
 /// The datagrams of which parts are missing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Fragments {
     waiting: HashMap<(Envelope, u32), Waiting>,
+    most_waiting: usize,
     octets: usize,
+    most_octets: usize,
     age: u64,
     /// Datagrams given up.
     pub dropped: u64,
 }
 
+impl Default for Fragments {
+    fn default() -> Self {
+        Self::one_of(1)
+    }
+}
+
 impl Fragments {
+    /// With its part of the memory, where several share it.
+    #[must_use]
+    pub fn one_of(parts: usize) -> Self {
+        Self {
+            waiting: HashMap::new(),
+            most_waiting: MOST_WAITING / parts.max(1),
+            octets: 0,
+            most_octets: MOST_OCTETS / parts.max(1),
+            age: 0,
+            dropped: 0,
+        }
+    }
+
     /// Adds a fragment. The payload, when all of it is there.
     pub fn add(&mut self, mut envelope: Envelope, place: Place, octets: &[u8]) -> Option<Vec<u8>> {
         // Fragments may have come different ways.
@@ -74,7 +95,7 @@ impl Fragments {
 
     /// Gives up the oldest ones until there is room.
     fn make_room(&mut self, octets: usize) {
-        while self.waiting.len() >= MOST_WAITING || self.octets + octets > MOST_OCTETS {
+        while self.waiting.len() >= self.most_waiting || self.octets + octets > self.most_octets {
             let oldest = self.waiting.iter().min_by_key(|it| it.1.age);
             let Some(key) = oldest.map(|it| *it.0) else {
                 return;

@@ -103,6 +103,7 @@ fn row(value: &Value) -> Option<((u128, u16, Protocol), Known)> {
         "smtp" => Protocol::Smtp,
         "imap" => Protocol::Imap,
         "pop3" => Protocol::Pop3,
+        "managesieve" => Protocol::Sieve,
         _ => return None,
     };
     let port = u16::try_from(value.get("port")?.as_u64()?).ok()?;

@@ -540,7 +540,7 @@ impl Imap {
 }
 
 /// An atom, a quoted string or a literal, from the front (RFC 9051 9, `astring`), more tolerant than a server: what leaked, leaked.
-fn take_astring(rest: &mut &[u8]) -> Option<Vec<u8>> {
+pub(super) fn take_astring(rest: &mut &[u8]) -> Option<Vec<u8>> {
     let trimmed = rest.trim_ascii_start();
     let (value, left) = match trimmed.split_first()? {
         (b'"', inner) => {

@@ -1,7 +1,7 @@
 //! Watching: from captured packets to what leaked. No sockets, no files: packets come in, events go out.
 //!
 //! ```text
-//!   file ─▶ link ─▶ ip (fragments) ─▶ flow (stream × 2) ─▶ conversation ─▶ smtp, imap, pop3, tls ─▶ notes ─▶ events
+//!   file ─▶ link ─▶ ip (fragments) ─▶ flow (stream × 2) ─▶ conversation ─▶ smtp, imap, pop3, sieve, tls ─▶ notes ─▶ events
 //! ```
 //!
 //! | module | holds |
@@ -11,7 +11,7 @@
 //! | [`ip`], [`fragments`] | datagrams up to the TCP segment |
 //! | [`stream`], [`flow`] | reassembly, in bounded memory |
 //! | [`detect`], [`conversation`] | what a connection speaks; clear text, upgrade, TLS |
-//! | [`smtp`], [`imap`], [`pop3`] | what is said in clear, with the grammar of `wire` |
+//! | [`smtp`], [`imap`], [`pop3`], [`sieve`] | what is said in clear, with the grammar of `wire` |
 //! | [`tls`], [`certificates`], [`fingerprint`] | hellos, chains, alerts |
 //! | [`login`], [`privacy`] | credentials: seen, judged, forgotten |
 //! | [`log`] | logs of Postfix, Dovecot, Exim and Gatepost |
@@ -44,6 +44,7 @@ pub mod notes;
 pub mod page;
 pub mod pop3;
 pub mod privacy;
+pub mod sieve;
 pub mod smtp;
 pub mod stream;
 pub mod summary;
@@ -53,6 +54,7 @@ pub mod tls;
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use certificates::Judge;
 use event::{Event, Finding, Session};
@@ -73,7 +75,7 @@ const FALLBACK: u64 = 300_000_000_000;
 const IDLE: u64 = 3_600_000_000_000;
 /// How many packets lie between two looks for idle connections.
 const BETWEEN_LOOKS: u64 = 1 << 18;
-/// Failed upgrades that are remembered.
+/// Failed upgrades that are remembered, and hellos.
 const MOST_FAILURES: usize = 65_536;
 
 /// What was passed over or dropped, so that silence is not mistaken for peace.
@@ -99,6 +101,27 @@ pub struct Counters {
     pub dropped: u64,
 }
 
+impl Counters {
+    /// Adds what another engine passed over.
+    pub fn add(&mut self, other: &Self) {
+        for (ours, theirs) in [
+            (&mut self.packets, other.packets),
+            (&mut self.octets, other.octets),
+            (&mut self.other, other.other),
+            (&mut self.cut, other.cut),
+            (&mut self.flows, other.flows),
+            (&mut self.not_mail, other.not_mail),
+            (&mut self.given_up, other.given_up),
+            (&mut self.dropped, other.dropped),
+        ] {
+            *ours += theirs;
+        }
+        for (link, count) in &other.unknown_links {
+            *self.unknown_links.entry(*link).or_default() += count;
+        }
+    }
+}
+
 /// The engine.
 #[derive(Debug)]
 pub struct Watcher {
@@ -109,18 +132,23 @@ pub struct Watcher {
     fragments: Fragments,
     counters: Counters,
     file: u32,
+    /// The next session's number, and how far the one after it is away.
     next_number: u32,
+    between_numbers: u32,
     notes: Vec<Note>,
     facts: Facts,
     scratch: Vec<u8>,
     events: Vec<Event>,
     /// Client and server of a failed upgrade: when, and in which session.
     failures: HashMap<(u128, u128), (u64, u32)>,
-    history: History,
+    /// Shared with the other parts of a split engine: clients of one server may be read by several.
+    history: Arc<Mutex<History>>,
     honey: Option<Honey>,
     /// The fingerprint of a client's last hello to a server, both as keyed hashes: there is one for every pair that was seen.
     hellos: HashMap<u64, u64>,
     hasher: RandomState,
+    /// Failures and hellos that are remembered.
+    most_remembered: usize,
     /// Connections that are being told as over.
     ending: table::Flows,
     now: u64,
@@ -135,20 +163,22 @@ impl Watcher {
             privacy,
             judge,
             ignores_vlan: false,
-            table: Table::new(table::MOST_FLOWS),
+            table: Table::new(table::MOST_FLOWS, table::MOST_SETTLED),
             fragments: Fragments::default(),
             counters: Counters::default(),
             file: 0,
             next_number: 0,
+            between_numbers: 1,
             notes: Vec::new(),
             facts: Facts::default(),
             scratch: Vec::new(),
             events: Vec::new(),
             failures: HashMap::new(),
-            history: History::default(),
+            history: Arc::default(),
             honey: None,
             hellos: HashMap::new(),
             hasher: RandomState::new(),
+            most_remembered: MOST_FAILURES,
             ending: Vec::new(),
             now: 0,
             packet: 0,
@@ -162,12 +192,39 @@ impl Watcher {
 
     /// At most so many connections are read at a time.
     pub fn limit_flows(&mut self, most: usize) {
-        self.table = Table::new(most);
+        self.table = Table::new(most, table::MOST_SETTLED);
+    }
+
+    /// One of several engines that together take this one's place, each with the packets of other connections: it has its part of the memory and
+    /// numbers for sessions that no other gives. What is known of servers is known to all of them. All packets between two addresses must come to the
+    /// same one.
+    #[must_use]
+    pub fn split(&self, part: u32, parts: u32) -> Self {
+        let count = usize::try_from(parts.max(1)).unwrap_or(usize::MAX);
+        Self {
+            ignores_vlan: self.ignores_vlan,
+            table: Table::new(table::MOST_FLOWS / count, table::MOST_SETTLED / count),
+            fragments: Fragments::one_of(count),
+            file: self.file,
+            next_number: self.next_number.wrapping_add(part),
+            between_numbers: parts.max(1),
+            history: Arc::clone(&self.history),
+            honey: self.honey.clone(),
+            most_remembered: MOST_FAILURES / count,
+            ..Self::new(self.privacy.clone(), self.judge.clone())
+        }
+    }
+
+    /// Takes back a part that has finished: its counts are counted.
+    pub fn join(&mut self, part: &Self) {
+        self.counters.add(&part.counters);
+        self.next_number = self.next_number.max(part.next_number);
+        self.now = self.now.max(part.now);
     }
 
     /// What servers offered in runs before this one.
     pub fn remember(&mut self, history: History) {
-        self.history = history;
+        self.history = Arc::new(Mutex::new(history));
     }
 
     /// Tells who uses this decoy in clear.
@@ -177,8 +234,9 @@ impl Watcher {
 
     /// What is known of servers now.
     #[must_use]
-    pub fn history(&self) -> &History {
-        &self.history
+    pub fn history(&self) -> History {
+        let history = self.history.lock();
+        history.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The packets that follow are of another file, by its place in the list of files.
@@ -292,7 +350,7 @@ impl Watcher {
             self.finish_flow(flow);
         }
         let number = self.next_number;
-        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number = number.wrapping_add(self.between_numbers);
         self.counters.flows += 1;
         let flow = Flow::new(number, segment, self.packet, self.now, self.file);
         self.table.insert(key, Box::new(flow))
@@ -398,10 +456,10 @@ impl Watcher {
                 .push(Event::Finding(Box::new(Finding::of(flow, used))));
         }
         if matches!(id, "W301" | "W302" | "W303") {
-            if self.failures.len() >= MOST_FAILURES {
+            if self.failures.len() >= self.most_remembered {
                 self.failures
                     .retain(|_, it| at.time.saturating_sub(it.0) < FALLBACK);
-                if self.failures.len() >= MOST_FAILURES {
+                if self.failures.len() >= self.most_remembered {
                     self.failures.clear();
                 }
             }
@@ -409,7 +467,17 @@ impl Watcher {
         }
         let is_leak = matches!(
             id,
-            "W101" | "W102" | "W103" | "W104" | "W105" | "W106" | "W201" | "W202" | "W203"
+            "W101"
+                | "W102"
+                | "W103"
+                | "W104"
+                | "W105"
+                | "W106"
+                | "W108"
+                | "W201"
+                | "W202"
+                | "W203"
+                | "W204"
         );
         let failed = self.failures.get(&pair).filter(|(time, session)| {
             *session != flow.number && at.time >= *time && at.time - time <= FALLBACK
@@ -430,14 +498,14 @@ impl Watcher {
         };
         let pair = self.hasher.hash_one((flow.client.0, flow.server.0));
         let ja4 = self.hasher.hash_one(ja4);
-        if self.hellos.len() >= MOST_FAILURES {
+        if self.hellos.len() >= self.most_remembered {
             self.hellos.clear();
         }
         let before = self.hellos.insert(pair, ja4);
         before.is_some_and(|it| it != ja4)
     }
 
-    fn has_lost_its_offer(&mut self, flow: &Flow) -> bool {
+    fn has_lost_its_offer(&self, flow: &Flow) -> bool {
         let offers = match (flow.facts.protocol, flow.facts.upgrade) {
             (_, Upgrade::Unknown) => return false,
             (_, Upgrade::NotOffered) => false,
@@ -446,7 +514,9 @@ impl Watcher {
         let Some(protocol) = flow.facts.protocol.filter(|_| !flow.facts.is_implicit) else {
             return false;
         };
-        self.history.note(flow.server, protocol, offers, flow.begun)
+        let history = self.history.lock();
+        let mut history = history.unwrap_or_else(PoisonError::into_inner);
+        history.note(flow.server, protocol, offers, flow.begun)
     }
 
     fn end_session(&mut self, flow: &mut Flow) {

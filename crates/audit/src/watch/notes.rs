@@ -62,7 +62,7 @@ pub enum Protocol {
     Imap,
     /// POP3.
     Pop3,
-    /// `ManageSieve`; told from logs.
+    /// `ManageSieve`.
     Sieve,
 }
 

@@ -33,6 +33,8 @@ pub struct Summary {
     sessions: BTreeMap<(Protocol, Outcome), u64>,
     versions: BTreeMap<u16, u64>,
     suites: BTreeMap<String, u64>,
+    /// [PQ-03] By which groups keys were exchanged, hybrid ones among them.
+    groups: BTreeMap<u16, u64>,
     findings: BTreeMap<&'static str, u64>,
     clear: BTreeMap<Pair, InClear>,
     unlisted: u64,
@@ -55,6 +57,9 @@ impl Summary {
         if let Some(tls) = session.tls.as_ref().filter(|it| it.is_established) {
             if let Some(version) = tls.version {
                 *self.versions.entry(version).or_default() += 1;
+            }
+            if let Some(group) = tls.group {
+                *self.groups.entry(group).or_default() += 1;
             }
             let suite = tls.suite.map(names::suite_label);
             let suite = suite.or_else(|| tls.suite_name.as_deref().map(Into::into));
@@ -103,6 +108,11 @@ impl Summary {
             .iter()
             .map(|it| (version_label(*it.0), it.1))
             .collect();
+        let groups: BTreeMap<_, _> = self
+            .groups
+            .iter()
+            .map(|it| (names::group_label(*it.0), it.1))
+            .collect();
         let clear: Vec<Value> = self
             .clear
             .iter()
@@ -121,7 +131,8 @@ impl Summary {
             .collect();
         json!({
             "kind": "summary", "schema": SCHEMA,
-            "sessions": sessions, "tls_versions": versions, "tls_suites": self.suites, "findings": self.findings,
+            "sessions": sessions, "tls_versions": versions, "tls_suites": self.suites, "tls_groups": groups,
+            "findings": self.findings,
             "clear_clients": clear, "clear_clients_unlisted": self.unlisted,
             "worst": self.worst.map(Severity::word),
             "packets": counters.packets, "octets": counters.octets, "flows": counters.flows,
@@ -157,6 +168,14 @@ impl Summary {
                 text,
                 "gatepost_watch_tls_versions_total{{version=\"{}\"}} {count}",
                 version_label(*version)
+            );
+        }
+        text.push_str("# TYPE gatepost_watch_tls_groups counter\n# HELP gatepost_watch_tls_groups TLS sessions by the group of their key exchange.\n");
+        for (group, count) in &self.groups {
+            let group = names::group_label(*group);
+            let _ = writeln!(
+                text,
+                "gatepost_watch_tls_groups_total{{group=\"{group}\"}} {count}"
             );
         }
         for (name, help, count) in [
@@ -211,6 +230,9 @@ impl Summary {
             }
             for (suite, count) in &self.suites {
                 let _ = writeln!(text, "  {suite:<40} {count}");
+            }
+            for (group, count) in &self.groups {
+                let _ = writeln!(text, "  {:<40} {count}", names::group_label(*group));
             }
         }
         if !self.clear.is_empty() {

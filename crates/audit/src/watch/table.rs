@@ -12,7 +12,7 @@ use super::ip::{ACK, SYN, Segment};
 /// Connections read at a time, unless said otherwise.
 pub(super) const MOST_FLOWS: usize = 200_000;
 /// Settled connections that are remembered.
-const MOST_SETTLED: usize = 1 << 20;
+pub(super) const MOST_SETTLED: usize = 1 << 20;
 
 /// Both ends of a connection, the lower one first, and the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,10 +166,11 @@ pub(super) struct Table {
     prints: Vec<Print>,
     free: Vec<u32>,
     most: usize,
+    most_settled: usize,
 }
 
 impl Table {
-    pub(super) fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize, most_settled: usize) -> Self {
         Self {
             slots: HashMap::default(),
             seeds: Seeds::default(),
@@ -177,6 +178,7 @@ impl Table {
             prints: Vec::new(),
             free: Vec::new(),
             most: most.max(16),
+            most_settled: most_settled.max(16),
         }
     }
 
@@ -225,7 +227,7 @@ impl Table {
         };
         self.slots
             .insert(self.seeds.print(&key), Slot::Settled(settled));
-        if self.slots.len() > MOST_SETTLED + self.most {
+        if self.slots.len() > self.most_settled + self.most {
             self.forget_half();
         }
     }
@@ -308,7 +310,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{imap::Imap, pop3::Pop3, smtp::Smtp};
+    use super::super::{imap::Imap, pop3::Pop3, sieve::Sieve, smtp::Smtp};
     use super::*;
 
     /// The budget is 1,536 octets for a connection in its clear phase and 160 for a settled one; of the first the words heard, what the
@@ -317,7 +319,8 @@ mod tests {
     fn what_is_kept_for_a_connection_stays_small() {
         let tracker = size_of::<Smtp>()
             .max(size_of::<Imap>())
-            .max(size_of::<Pop3>());
+            .max(size_of::<Pop3>())
+            .max(size_of::<Sieve>());
         assert!(size_of::<Flow>() <= 512, "{}", size_of::<Flow>());
         assert!(tracker <= 464, "{tracker}");
         assert!(size_of::<Slot>() <= 12 && size_of::<(Print, Slot)>() <= 32);

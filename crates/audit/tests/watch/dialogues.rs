@@ -600,3 +600,145 @@ fn a_decoy_that_is_used_in_clear() {
     );
     assert!(!seek("decoy78@example.org", &[]).contains(&"W109"));
 }
+
+const SIEVE: &str = "
+    S: \"IMPLEMENTATION\" \"Dovecot Pigeonhole\"
+    + \"SIEVE\" \"fileinto reject\"
+    + \"SASL\" \"\"
+    + \"STARTTLS\"
+    + \"VERSION\" \"1.0\"
+    + OK \"ready.\"";
+const SIEVE_OPEN: &str = "
+    S: \"IMPLEMENTATION\" {18}
+    + Dovecot Pigeonhole
+    + \"SASL\" \"PLAIN LOGIN\"
+    + OK";
+
+#[test]
+fn passwords_of_managesieve() {
+    for (dialogue, id, ending) in [
+        (
+            "C: AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls\"\nS: OK \"Logged in.\"",
+            "W108",
+            "accepted",
+        ),
+        (
+            "C: Authenticate \"plain\" {16+}\n+ AGFubmEAcGVuY2ls\nS: NO {4}\n+ OK x",
+            "W108",
+            "rejected",
+        ),
+        (
+            "C: AUTHENTICATE {5+}\n+ PLAIN\nS: \"\"\nC: \"AGFubmEAcGVuY2ls\"\nS: OK",
+            "W108",
+            "accepted",
+        ),
+        (
+            "C: AUTHENTICATE \"PLAIN\"\nS: {0}\n+\nC: {16}\n+ AGFubmEAcGVuY2ls\nS: BYE \"no\"",
+            "W108",
+            "rejected",
+        ),
+        (
+            "C: AUTHENTICATE \"LOGIN\"\nS: \"VXNlcm5hbWU6\"\nC: \"YW5uYQ==\"\nS: \"UGFzc3dvcmQ6\"\nC: \"cGVuY2ls\"\nS: OK",
+            "W108",
+            "accepted",
+        ),
+        (
+            "C: AUTHENTICATE \"LOGIN\"\nS: \"VXNlcm5hbWU6\"\nC: \"YW5uYQ==\"\nS: \"UGFzc3dvcmQ6\"\nC: \"*\"\nS: NO",
+            "W107",
+            "aborted",
+        ),
+        (
+            "C: AUTHENTICATE \"XOAUTH2\" \"dXNlcj1hbm5hAWF1dGg9QmVhcmVyIHRva2VuAQE=\"\nS: OK",
+            "W104",
+            "accepted",
+        ),
+        (
+            "C: AUTHENTICATE \"SCRAM-SHA-256\" \"biwsbj1hbm5hLHI9YWJj\"\nS: \"cj1hYmNkZWY=\"\nC: \"Yz1iaXdzLHI9YWJjZGVmLHA9eHl6\"\nS: OK (SASL \"dj14\")",
+            "W105",
+            "accepted",
+        ),
+        (
+            "C: AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls\"",
+            "W108",
+            "unknown",
+        ),
+        (
+            "C: AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls",
+            "W108",
+            "unknown",
+        ),
+    ] {
+        let text = [SIEVE, dialogue].join("\n");
+        let told = watch_dialogue(4190, &text);
+        assert_eq!(told.ids(), [id], "{dialogue}");
+        let login = told.find(id).login.as_ref().unwrap();
+        assert_eq!(login.ending.word(), ending, "{dialogue}");
+        assert!(login.user.is_some(), "{dialogue}");
+        assert_eq!(told.sessions[0].protocol.word(), "managesieve");
+        // In any segments, and on any port.
+        for (port, most) in [(4190, 1), (4190, 3), (2000, usize::MAX)] {
+            let mut capture = Capture::new();
+            let mut call = capture.call(port);
+            capture.play(&mut call, &text, most);
+            capture.close(&mut call);
+            assert_eq!(watch(&capture).ids(), [id], "{port} {most} {dialogue}");
+        }
+    }
+}
+
+#[test]
+fn managesieve_without_faults() {
+    expect(4190, &[SIEVE, "C: LOGOUT\nS: OK \"Bye.\""], &[], "Clear");
+    // Names of scripts are no capabilities, and what a script says is no response.
+    let list = "C: LISTSCRIPTS\nS: \"SASL\" ACTIVE\n+ \"PLAIN\"\n+ {2}\n+ OK\n+ OK \"done\"\nC: NOOP {2+}\n+ \\r\\n\\\n+\nS: OK\nC: STARTTLS\nS: NO";
+    expect(4190, &[SIEVE, list], &["W301"], "failed");
+    expect(4190, &[SIEVE_OPEN, "C: LOGOUT\nS: OK"], &["W312"], "Clear");
+    // Greetings that are none, and others' words on its port.
+    for text in [
+        "S: BYE (TRYLATER) \"too many\"",
+        "S: NO \"closed\"",
+        "S: \"SASL\" \"\"\n+ OK",
+    ] {
+        expect(4190, &[text], &[], "Clear");
+    }
+    expect(4190, &[GREETED, "C: QUIT\nS: 221 bye"], &[], "Clear");
+    assert_eq!(
+        watch_dialogue(8080, "S: \"SASL\" \"PLAIN\"\n+ OK")
+            .sessions
+            .len(),
+        0
+    );
+}
+
+#[test]
+fn scripts_in_clear() {
+    let login = "C: AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls\"\nS: OK";
+    let put = "C: PUTSCRIPT \"x\" {22+}\n+ AUTHENTICATE \"PLAIN\"; \nS: OK (WARNINGS) \"x\"";
+    expect(4190, &[SIEVE, login, put], &["W108", "W204"], "Clear");
+    let get = "C: GETSCRIPT \"x\"\nS: {9}\n+ OK\n+ keep;\n+ OK\nC: STARTTLS\nS: OK";
+    let told = watch_dialogue(4190, &[SIEVE, login, get].join("\n"));
+    assert_eq!(told.ids(), ["W108", "W204", "W303"]);
+}
+
+#[test]
+fn half_a_managesieve_session() {
+    // The server alone, and the client alone.
+    let mut capture = Capture::new();
+    let mut call = capture.call_unseen(4190);
+    for text in [
+        "\"IMPLEMENTATION\" \"x\"\r\n\"STARTTLS\"\r\nOK\r\n",
+        "OK \"Logged in.\"\r\n",
+    ] {
+        capture.say(&mut call, Speaker::Server, text.as_bytes());
+    }
+    assert_eq!(watch(&capture).ids(), ["W106", "W903", "W904"]);
+    let mut capture = Capture::new();
+    let mut call = capture.call_unseen(4190);
+    for text in [
+        "AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls\"\r\n",
+        "GETSCRIPT \"x\"\r\n",
+    ] {
+        capture.say(&mut call, Speaker::Client, text.as_bytes());
+    }
+    assert_eq!(watch(&capture).ids(), ["W108", "W204", "W903", "W904"]);
+}

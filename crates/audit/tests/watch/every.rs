@@ -84,6 +84,7 @@ const LETTER: &str = "C: MAIL FROM:<a@example.net>\nS: 250 ok\nC: RCPT TO:<b@exa
 const IMAP: &str = "S: * OK [CAPABILITY IMAP4rev1 STARTTLS LOGINDISABLED] ready";
 const IMAP_OPEN: &str = "S: * OK [CAPABILITY IMAP4rev1 STARTTLS AUTH=PLAIN] ready";
 const POP3: &str = "S: +OK ready";
+const SIEVE: &str = "S: \"IMPLEMENTATION\" \"x\"\n+ \"SASL\" \"\"\n+ \"SIEVE\" \"fileinto\"\n+ \"STARTTLS\"\n+ OK \"ready\"";
 const BYE: &str = "C: QUIT\nS: 221 bye";
 const LOGOUT: &str = "C: z LOGOUT\nS: * BYE\n+ z OK";
 
@@ -132,6 +133,18 @@ const DIALOGUES: &[(&str, u16, &[&str], &[&str])] = &[
         &[POP3, "C: USER anna\nS: -ERR no"],
         &[POP3, "C: CAPA\nS: +OK\n+ USER\n+ .\nC: QUIT\nS: +OK"],
     ),
+    (
+        "W108",
+        4190,
+        &[
+            SIEVE,
+            "C: AUTHENTICATE \"PLAIN\" \"AGFubmEAcGVuY2ls\"\nS: OK",
+        ],
+        &[
+            SIEVE,
+            "C: AUTHENTICATE \"PLAIN\"\nS: NO (ENCRYPT-NEEDED) \"no\"",
+        ],
+    ),
     ("W201", 25, &[EHLO, LETTER], &[EHLO_WITHOUT, LETTER]),
     ("W202", 25, &[EHLO_WITHOUT, LETTER], &[EHLO_WITHOUT, BYE]),
     (
@@ -145,6 +158,66 @@ const DIALOGUES: &[(&str, u16, &[&str], &[&str])] = &[
             POP3,
             "C: USER anna\nS: +OK\nC: PASS pencil\nS: +OK\nC: RETR 1\nS: -ERR no such message",
         ],
+    ),
+    (
+        "W204",
+        4190,
+        &[SIEVE, "C: GETSCRIPT \"x\"\nS: {5}\n+ keep;\n+ OK"],
+        &[SIEVE, "C: GETSCRIPT \"x\"\nS: NO (NONEXISTENT) \"no\""],
+    ),
+    (
+        "W301",
+        4190,
+        &[SIEVE, "C: STARTTLS\nS: NO \"not now\""],
+        &[SIEVE, "C: LOGOUT\nS: OK"],
+    ),
+    (
+        "W302",
+        4190,
+        &[SIEVE, "C: STARTTLS\nS: OK\nC: NOOP\nS: OK"],
+        &[SIEVE, "C: NOOP\nS: OK"],
+    ),
+    (
+        "W304",
+        4190,
+        &[SIEVE, "C: STARTTLS\n+ NOOP\nS: NO\n+ OK"],
+        &[SIEVE, "C: STARTTLS\nS: NO\nC: NOOP\nS: OK"],
+    ),
+    (
+        "W305",
+        4190,
+        &[SIEVE, "C: STARTTLS\nS: OK\n+ \"SASL\" \"PLAIN\"\n+ OK"],
+        &[
+            SIEVE,
+            "C: STARTTLS\nS: NO\nC: CAPABILITY\nS: \"SASL\" \"\"\n+ OK",
+        ],
+    ),
+    (
+        "W306",
+        4190,
+        &[SIEVE, "C: STARTTLS\nC: STARTTLS\nS: NO\n+ NO"],
+        &[SIEVE, "C: STARTTLS\nS: NO\nC: STARTTLS\nS: NO"],
+    ),
+    (
+        "W311",
+        4190,
+        &[
+            SIEVE,
+            "C: LISTSCRIPTS\nS: BYE (REFERRAL \"sieve://other.example\") \"there\"",
+        ],
+        &[
+            SIEVE,
+            "C: LISTSCRIPTS\nS: BYE (TRYLATER) \"sieve://other.example\"",
+        ],
+    ),
+    (
+        "W312",
+        4190,
+        &[
+            "S: \"IMPLEMENTATION\" \"x\"\n+ \"SASL\" \"PLAIN\"\n+ \"STARTTLS\"\n+ OK",
+            "C: LOGOUT\nS: OK",
+        ],
+        &[SIEVE, "C: LOGOUT\nS: OK"],
     ),
     (
         "W301",

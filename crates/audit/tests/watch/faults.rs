@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use gatepost_audit::watch::event::Event;
+use gatepost_audit::watch::{Watcher, file};
 use gatepost_testkit::capture::{Capture, Packet, Speaker};
 
 use super::support::{connection, watch, watch_file, watcher};
@@ -325,4 +327,54 @@ fn two_points_that_disagree_are_told() {
         .flat_map(|it| point.compare(it))
         .collect();
     assert_eq!(differing.len(), 1);
+}
+
+/// Reads a capture with an engine that goes on: the numbers of its sessions, and the rules that were told.
+fn read(watcher: &mut Watcher, capture: &Capture) -> (Vec<u32>, Vec<&'static str>) {
+    for packet in &capture.packets {
+        watcher.packet(&file::Packet {
+            link: 1,
+            time: packet.time,
+            octets: &packet.octets,
+            length: packet.octets.len(),
+        });
+    }
+    watcher.finish();
+    let (mut numbers, mut ids) = (Vec::new(), Vec::new());
+    for event in watcher.take_events() {
+        match event {
+            Event::Session(it) => numbers.push(it.number),
+            Event::Finding(it) => ids.push(it.id),
+        }
+    }
+    (numbers, ids)
+}
+
+#[test]
+fn parts_of_an_engine_share_what_they_know_and_no_number() {
+    let greeted = |offer: &str| {
+        let text =
+            format!("S: 220 mx ESMTP\nC: EHLO c\nS: 250-mx\n+ 250 {offer}\nC: QUIT\nS: 221 bye");
+        connection(25, &text)
+    };
+    let (offered, missing) = (greeted("STARTTLS"), greeted("SIZE"));
+    let mut whole = watcher();
+    let (mut first, mut second) = (whole.split(0, 2), whole.split(1, 2));
+    let mut alone = watcher();
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        let (number, ids) = read(&mut first, &offered);
+        assert!(ids.is_empty(), "{ids:?}");
+        numbers.extend(number);
+    }
+    let (number, ids) = read(&mut second, &missing);
+    numbers.extend(number);
+    // One saw what the server offers, the other that it does not any more.
+    assert_eq!(ids, ["W307"]);
+    assert!(read(&mut alone, &missing).1.is_empty());
+    assert_eq!(numbers, [0, 2, 4, 1]);
+    whole.join(&first);
+    whole.join(&second);
+    assert_eq!(whole.counters().flows, 4);
+    assert_eq!(read(&mut whole, &missing).0, [6]);
 }

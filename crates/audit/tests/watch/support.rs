@@ -35,8 +35,14 @@ impl Told {
 
     /// Everything told, as it is printed.
     pub(crate) fn printed(&self) -> String {
-        let findings = self.findings.iter().map(|it| it.as_json("f").to_string());
-        let sessions = self.sessions.iter().map(|it| it.as_json("f").to_string());
+        let findings = self
+            .findings
+            .iter()
+            .map(|it| serde_json::to_string(&it.as_json("f")).unwrap());
+        let sessions = self
+            .sessions
+            .iter()
+            .map(|it| serde_json::to_string(&it.as_json("f")).unwrap());
         findings.chain(sessions).collect::<Vec<_>>().join("\n")
     }
 }

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gatepost_audit::watch::summary::Summary;
 use gatepost_testkit::capture::{Call, Capture, Speaker};
 use gatepost_testkit::ocsp::{Answer, State};
 use gatepost_testkit::pki::{self, Authority};
@@ -726,4 +727,28 @@ fn tls_at_once_elsewhere_is_mail_by_its_alpn() {
     // A port of mail keeps its own.
     assert_eq!(told(143, &["imap"]), (vec!["imap"], true));
     assert_eq!(told(993, &[]), (vec!["imap"], false));
+}
+
+/// [PQ-03] By which groups keys were exchanged is counted, so that the share of the hybrid ones is known.
+#[test]
+fn the_groups_of_key_exchanges_are_counted() {
+    let authority = authority();
+    let mut summary = Summary::default();
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let told = judged(&authority, handshake(&authority, version));
+        told.sessions.iter().for_each(|it| summary.add_session(it));
+    }
+    let counters = gatepost_audit::watch::Counters::default();
+    let counted = &summary.as_json(&counters)["tls_groups"];
+    let counted = counted.as_object().unwrap();
+    let groups: Vec<_> = counted
+        .iter()
+        .map(|it| (it.0.as_str(), it.1.as_u64()))
+        .collect();
+    assert_eq!(groups, [("X25519MLKEM768", Some(1)), ("x25519", Some(1))]);
+    assert!(
+        summary
+            .metrics(&counters)
+            .contains("{group=\"X25519MLKEM768\"} 1\n")
+    );
 }

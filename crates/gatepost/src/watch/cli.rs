@@ -36,7 +36,7 @@ pub(crate) fn command() -> Command {
         )
 }
 
-fn sources() -> [Arg; 10] {
+fn sources() -> [Arg; 11] {
     [
         Arg::new("file")
             .value_name("FILE")
@@ -75,6 +75,12 @@ fn sources() -> [Arg; 10] {
             .action(ArgAction::Append)
             .help("Let the kernel pass these ports to -i [default: those of mail, 1080 and 3128; repeatable]"),
         flag("all-ports", "Let the kernel pass everything to -i").conflicts_with("port"),
+        Arg::new("workers")
+            .long("workers")
+            .value_name("N")
+            .value_parser(value_parser!(u32).range(1..=64))
+            .requires("interface")
+            .help("Read -i with so many threads [default: one for each processor, up to 4]"),
         flag("ignore-vlan", "Join packets of one connection that were tagged differently"),
     ]
 }

@@ -122,7 +122,7 @@ fn watch_packets(
         packets.compare_with(path, users.privacy.clone())?;
     }
     if let Some(interface) = given.get_one::<String>("interface") {
-        live::watch(interface, given, stop, &mut packets, output)?;
+        live::watch(interface, given, stop, &mut packets, output, troubles)?;
     }
     for named in given.get_many::<PathBuf>("file").into_iter().flatten() {
         packets.read_all(named, stop, output, troubles);

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use gatepost_audit::watch::Counters;
-use gatepost_audit::watch::event::{Ends, Event, Finding, timestamp};
+use gatepost_audit::watch::event::{Ends, Event, Finding, Time};
 use gatepost_audit::watch::notes::Protocol;
 use gatepost_audit::watch::page::Page;
 use gatepost_audit::watch::summary::Summary;
@@ -36,10 +36,6 @@ impl Output {
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
-    fn name(&self, file: u32) -> &str {
-        self.files.get(file as usize).map_or("", String::as_str)
-    }
-
     /// Prints what has happened.
     pub(super) fn tell(&mut self, events: &[Event]) -> Result<(), Failure> {
         if events.is_empty() {
@@ -59,16 +55,22 @@ impl Output {
     }
 
     fn print(&mut self, event: &Event) -> io::Result<()> {
-        let line = match event {
-            Event::Finding(it) if self.json => it.as_json(self.name(it.file)),
-            Event::Session(it) if self.json => it.as_json(self.name(it.file)),
-            Event::Session(_) => return Ok(()),
-            Event::Finding(it) => {
-                let file = self.files.get(it.file as usize).map_or("", String::as_str);
-                return sentence(&mut self.out, it, file);
-            }
+        let file = match event {
+            Event::Finding(it) => it.file,
+            Event::Session(it) => it.file,
         };
-        writeln!(self.out, "{line}")
+        let file = self.files.get(file as usize).map_or("", String::as_str);
+        match event {
+            Event::Finding(it) if self.json => {
+                serde_json::to_writer(&mut self.out, &it.as_json(file))?;
+            }
+            Event::Session(it) if self.json => {
+                serde_json::to_writer(&mut self.out, &it.as_json(file))?;
+            }
+            Event::Session(_) => return Ok(()),
+            Event::Finding(it) => return sentence(&mut self.out, it, file),
+        }
+        self.out.write_all(b"\n")
     }
 
     pub(super) fn finish(&mut self, counters: &Counters) -> Result<(), Failure> {
@@ -85,16 +87,16 @@ impl Output {
 
 /// A finding as a line of text. A log in clear has very many of them, so they are written without being put together first.
 fn sentence(out: &mut impl Write, it: &Finding, file: &str) -> io::Result<()> {
-    if it.time > 0 {
-        out.write_all(timestamp(it.time).as_bytes())?;
-    } else {
-        out.write_all(b"-")?;
+    match Time::known(it.time) {
+        Some(time) => write!(out, "{time}")?,
+        None => out.write_all(b"-")?,
     }
     let protocol = it.protocol.map_or("", Protocol::word);
     write!(out, " {:<8} {} {protocol} ", it.severity.word(), it.id)?;
     if let Some(ends) = it.ends {
-        let (client, server) = (Ends::word(ends.client), Ends::word(ends.server));
-        write!(out, "{client} to {server}")?;
+        end(out, ends.client)?;
+        out.write_all(b" to ")?;
+        end(out, ends.server)?;
     }
     write!(out, ": {}", it.evidence)?;
     if let Some(user) = it.login.as_ref().and_then(|it| it.user.as_ref()) {
@@ -109,6 +111,13 @@ fn sentence(out: &mut impl Write, it: &Finding, file: &str) -> io::Result<()> {
     }
     let (packet, side, offset) = (it.packet, it.side, it.offset);
     writeln!(out, " ({file}, packet {packet}, {side} octet {offset})")
+}
+
+fn end(out: &mut impl Write, it: (u128, u16)) -> io::Result<()> {
+    match Ends::known(it) {
+        Some(end) => write!(out, "{end}"),
+        None => out.write_all(b"-"),
+    }
 }
 
 pub(super) fn cannot_write(error: &io::Error) -> Failure {

@@ -23,7 +23,7 @@ use crate::exit::Failure;
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// How many connections that are still open at the end are told before what was told of them is printed.
-const AT_A_TIME: usize = 1024;
+pub(super) const AT_A_TIME: usize = 1024;
 
 /// What reads packets.
 pub(super) struct Packets {

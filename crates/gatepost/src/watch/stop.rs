@@ -28,6 +28,11 @@ impl Stop {
         }
     }
 
+    /// Asks, for all who have a copy.
+    pub(super) fn ask(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed) || self.until.is_some_and(|it| Instant::now() >= it)
     }

@@ -231,6 +231,7 @@ fn class_check(bench: &mut Bench<'_>, id: &str, class: &str, key: Option<&str>) 
     }
 }
 
+/// [PQ-03] Hybrid or not, and how large the primes are.
 fn exchange(bench: &mut Bench<'_>) {
     let facts = bench.facts;
     let answers: Vec<&HelloAnswer> = facts.hellos.values().filter_map(Seen::known).collect();

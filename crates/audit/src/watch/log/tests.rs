@@ -34,8 +34,8 @@ fn told(lines: &[&str], mut watcher: LogWatcher) -> (Vec<Event>, Counters) {
 
 fn printed(events: &[Event]) -> Vec<String> {
     let lines = events.iter().map(|it| match it {
-        Event::Finding(it) => it.as_json("f").to_string(),
-        Event::Session(it) => it.as_json("f").to_string(),
+        Event::Finding(it) => serde_json::to_string(&it.as_json("f")).unwrap(),
+        Event::Session(it) => serde_json::to_string(&it.as_json("f")).unwrap(),
     });
     lines.collect()
 }
