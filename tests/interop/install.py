@@ -32,6 +32,7 @@ PROGRAMS = {
     "offlineimap": "offlineimap3",
     "aerc": "aerc",
     "tshark": "tshark",
+    "psql": "postgresql",
 }
 # Perl's TLS, which swaks only recommends; the other protocols.
 WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd", "dovecot-managesieved"]}

@@ -8,6 +8,9 @@ Differences are explained one by one where they are allowed; there is no other w
 | nmap | OpenSSL with all it has | suites of every version, compression, the certificate octet by octet |
 | OpenSSL's client | the same | the lifetime of tickets |
 | testssl.sh | the same | versions, Heartbleed, CCS, renegotiation; its other tests take minutes |
+| sslyze | the same | versions, suites, groups, compression, early data, renegotiation, extended master secret, fallback, Heartbleed, CCS, ROBOT |
+
+sslyze is in no Debian package (`pip install sslyze`); where it is not on the path its case is left out.
 """
 
 import base64
@@ -193,6 +196,46 @@ def of_testssl(world):
             check(sound == (found[name]["status"] == "pass"), f"{name}: testssl {theirs[key]!r}, we {found[name]}")
         is_bound = theirs["secure_renego"].startswith("supported")
         check(is_bound == (found["REN-001"]["status"] == "pass"), f"REN-001: testssl {theirs['secure_renego']!r}, we {found['REN-001']}")
+
+
+# What sslyze is asked, by its words on the command line.
+SSLYZE = ("sslv2", "sslv3", "tlsv1", "tlsv1_1", "tlsv1_2", "tlsv1_3", "compression", "early_data", "openssl_ccs", "heartbleed", "robot", "reneg", "ems",
+          "fallback", "elliptic_curves")
+
+
+@case("check-opinion-sslyze", "sslyze", "openssl")
+def of_sslyze(world):
+    names, folder = openssl_names(), world.new_folder("sslyze")
+    with Speaker(rsa(folder), everything) as server:
+        port = server.port
+        scan = beside("sslyze", "--json_out=-", "--mozilla_config=disable", *(f"--{it}" for it in SSLYZE), f"localhost:{port}")
+        found, _ = examine(world, port, folder)
+        scanned = json.loads(scan.communicate(timeout=240)[0])["server_scan_results"][0]["scan_result"]
+        theirs = {name: it["result"] for name, it in scanned.items() if it["status"] == "COMPLETED"}
+        check(len(theirs) == len(SSLYZE), f"sslyze could tell only {sorted(theirs)}")
+        versions = {"ssl2": "ssl_2_0", "ssl3": "ssl_3_0", "1.0": "tls_1_0", "1.1": "tls_1_1", "1.2": "tls_1_2", "1.3": "tls_1_3"}
+        tables = {name: theirs[f"{key}_cipher_suites"] for name, key in versions.items()}
+        told = {name for name, it in tables.items() if it["is_tls_version_supported"]}
+        check(told == spoken(found), f"sslyze found {sorted(told)}, we {sorted(spoken(found))}")
+        suites = {it["cipher_suite"]["openssl_name"] for table in tables.values() for it in table["accepted_cipher_suites"]}
+        missing = {names.get(it, it) for it in suites} - set(found["CIPH-LIST"]["evidence"].split())
+        check(suites and not missing, f"sslyze alone found {sorted(missing)}")
+        groups = {it["name"].lower() for it in theirs["elliptic_curves"]["supported_curves"]}
+        missing = groups - set(found["KEX-GRP"]["evidence"].lower().split())
+        check(groups and not missing, f"sslyze alone found the groups {sorted(missing)}")
+        sound = {
+            "COMP-001": not theirs["tls_compression"]["supports_compression"],
+            "ZRTT-001": not theirs["tls_1_3_early_data"]["supports_early_data"],
+            "VUL-CCS": not theirs["openssl_ccs_injection"]["is_vulnerable_to_ccs_injection"],
+            "VUL-HB": not theirs["heartbleed"]["is_vulnerable_to_heartbleed"],
+            "VUL-ROBOT": theirs["robot"]["robot_result"].startswith("NOT_VULNERABLE"),
+            "REN-001": theirs["session_renegotiation"]["supports_secure_renegotiation"],
+            "REN-002": not theirs["session_renegotiation"]["is_vulnerable_to_client_renegotiation_dos"],
+            "EMS-001": theirs["tls_extended_master_secret"]["supports_ems_extension"],
+            "SCSV-001": theirs["tls_fallback_scsv"]["supports_fallback_scsv"],
+        }
+        for name, good in sound.items():
+            check(good == (found[name]["status"] == "pass"), f"{name}: sslyze says {'good' if good else 'bad'}, we {found[name]}")
 
 
 # Bits of OpenSSL 3 that Python has no names for: second handshakes for clients, and also without the binding of RFC 5746.

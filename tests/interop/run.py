@@ -41,6 +41,7 @@ import reloads  # noqa: F401
 import reports  # noqa: F401
 import routes  # noqa: F401
 import servers  # noqa: F401
+import shared_lists  # noqa: F401
 import takeover  # noqa: F401
 import two_way  # noqa: F401
 import watching  # noqa: F401

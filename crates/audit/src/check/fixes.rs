@@ -154,11 +154,12 @@ pub fn explain(id: &str) -> Option<String> {
 fn told(rule: &Rule) -> String {
     let axis = super::score::Axis::of(rule.id);
     let mut text = format!(
-        "{} ({}, {})\n\n{}\n\nSource: {}\n",
+        "{}\n\n{}\n\nSeverity: {} where it fails\nCounts for: {} (the score {})\nSource: {}\n",
         rule.id,
-        rule.severity.word(),
-        axis.label(),
         rule.text,
+        rule.severity.word(),
+        axis.question(),
+        axis.label(),
         rule.source
     );
     if let Some(fix) = rule.fix {
@@ -318,7 +319,8 @@ mod tests {
     fn an_explanation_has_text_source_and_fixes() {
         let text = told(samples::rule("STLS-001", crate::finding::Severity::High));
         for words in [
-            "STLS-001 (high, passive)",
+            "Severity: high where it fails",
+            "Counts for: Safe from somebody who listens (the score passive)",
             "Source: RFC 3207",
             "Postfix:",
             "smtpd_tls_security_level = may",

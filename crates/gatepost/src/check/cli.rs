@@ -21,6 +21,9 @@ const EXAMPLES: &str = "Examples:
   gatepost check --reassess facts.json --profile strict
   gatepost check --diff monday.json tuesday.json
   gatepost check --list hosts.txt --tier light --state hosts.state > hosts.jsonl
+  gatepost check --list hosts.txt --tier light --share postgres://anna@db.example.org/lists --share-name march
+  gatepost check --tier light --share postgres://anna@db.example.org/lists --share-name march   a second machine
+  gatepost check --share postgres://anna@db.example.org/lists --share-name march --results > hosts.jsonl
   gatepost check --parquet hosts.jsonl hosts.parquet  the same as columns
   gatepost check mail.example.org --every 6h --state watch.json --metrics 127.0.0.1:9464
 
@@ -93,6 +96,7 @@ pub(crate) fn command() -> Command {
         .args(super::output::flags())
         .args(super::apart::flags())
         .args(super::list::flags())
+        .args(shared())
         .args(super::every::flags());
     let command = command.arg(
         Arg::new("selector")
@@ -102,6 +106,14 @@ pub(crate) fn command() -> Command {
             .help("Look at this DKIM key of the domain, SELECTOR._domainkey; repeatable"),
     );
     flags::add(command, &[Topic::Network, Topic::Output])
+}
+
+/// Working together with other machines, where that was built in.
+fn shared() -> Vec<Arg> {
+    #[cfg(feature = "postgres")]
+    return super::share::flags();
+    #[cfg(not(feature = "postgres"))]
+    Vec::new()
 }
 
 /// Whom to trust.

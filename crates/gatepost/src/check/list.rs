@@ -10,11 +10,13 @@ use clap::{Arg, ArgMatches, value_parser};
 use gatepost_audit::check::document::Report;
 use gatepost_audit::check::examine::{Means, examine};
 use gatepost_audit::check::facts::Facts;
+use gatepost_audit::check::list::local::{Local, Sink};
 use gatepost_audit::check::list::polite::Manners;
 use gatepost_audit::check::list::state::Progress;
 use gatepost_audit::check::list::summary::Summary;
-use gatepost_audit::check::list::{Ended, Plan, Sink, World, run as work};
+use gatepost_audit::check::list::{Ended, Plan, World, run as work};
 use gatepost_audit::check::target::Target;
+use gatepost_audit::finding::Severity;
 use gatepost_audit::report::summary_page::summary_page;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -25,7 +27,7 @@ use crate::client::settings::Settings;
 use crate::exit::Failure;
 use crate::whole;
 
-const HEADING: &str = "Lists";
+pub(super) const HEADING: &str = "Lists";
 /// How often the state is written and the progress shown.
 const PACE: Duration = Duration::from_secs(1);
 /// Longer lines are no names.
@@ -53,7 +55,7 @@ pub(super) fn flags() -> Vec<Arg> {
 }
 
 /// The world of a list: domains and hosts are found and examined as they are without one.
-struct Scout {
+pub(super) struct Scout {
     settings: Settings,
     order: Order,
     means: Arc<Means>,
@@ -61,8 +63,23 @@ struct Scout {
     domains: Domains,
 }
 
+impl Scout {
+    pub(super) fn new(
+        given: &ArgMatches,
+        settings: &Settings,
+        order: &Order,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            settings: Settings::read(given)?,
+            order: order.clone(),
+            means: Arc::new(means(given, settings, order)?),
+            domains: Domains::new(settings, selectors(given))?,
+        })
+    }
+}
+
 /// What a line names.
-struct Line {
+pub(super) struct Line {
     domains: Domains,
     targets: Vec<Target>,
 }
@@ -110,22 +127,18 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
         .unwrap_or_default();
     let state = given.get_one::<PathBuf>("state").cloned();
     let mut progress = recall(state.as_deref())?;
-    let scout = Scout {
-        settings: Settings::read(given)?,
-        order: order.clone(),
-        means: Arc::new(means(given, settings, order)?),
-        domains: Domains::new(settings, selectors(given))?,
-    };
+    let scout = Scout::new(given, settings, order)?;
     let mut out = Out::new(state);
     let plan = plan(given, order);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local(format!("cannot start the runtime: {error}")))?;
-    let ended = runtime.block_on(async {
+    let ended: Result<_, Failure> = runtime.block_on(async {
         let lines = lines(&path)?;
+        let mut ledger = Local::new(lines, &mut progress, &mut out);
         tokio::select! {
-            ended = work(scout, plan, lines, &mut progress, &mut out) => Ok(Some(ended)),
+            ended = work(scout, plan, &mut ledger) => Ok(Some(ended)),
             _ = tokio::signal::ctrl_c() => Ok(None),
         }
     });
@@ -146,16 +159,16 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
         None => Err(Failure::local("ended before the end of the list")),
         Some(Err(Ended::State(why))) => Err(Failure::usage(why)),
         Some(Err(ended)) => Err(Failure::local(ended)),
-        Some(Ok(())) => verdict(summary, order),
+        Some(Ok(())) => verdict(summary, order.fail_on),
     }
 }
 
-fn verdict(summary: &Summary, order: &Order) -> Result<(), Failure> {
+pub(super) fn verdict(summary: &Summary, fail_on: Severity) -> Result<(), Failure> {
     if summary.bad > 0 {
         return Err(Failure::finding(format!(
             "{} lines with findings at or above {}",
             summary.bad,
-            order.fail_on.word()
+            fail_on.word()
         )));
     }
     if summary.unclear > 0 {
@@ -167,7 +180,7 @@ fn verdict(summary: &Summary, order: &Order) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plan(given: &ArgMatches, order: &Order) -> Plan {
+pub(super) fn plan(given: &ArgMatches, order: &Order) -> Plan {
     let number = |name: &str| given.get_one::<u32>(name).copied().unwrap_or(1);
     let size = |name: &str| usize::try_from(number(name)).unwrap_or(1);
     let asked = given.get_one::<u32>("connections").copied();
@@ -196,7 +209,7 @@ fn recall(state: Option<&Path>) -> Result<Progress, Failure> {
 }
 
 /// Reads lines on a thread of its own: a terminal or a pipe may wait for ever. No faster than they are worked on.
-fn lines(path: &Path) -> Result<mpsc::Receiver<io::Result<String>>, Failure> {
+pub(super) fn lines(path: &Path) -> Result<mpsc::Receiver<io::Result<String>>, Failure> {
     let (sender, receiver) = mpsc::channel(256);
     let reader: Box<dyn io::BufRead + Send> = if path == Path::new("-") {
         Box::new(BufReader::new(io::stdin()))

@@ -8,6 +8,8 @@ mod domains;
 mod every;
 mod list;
 mod output;
+#[cfg(feature = "postgres")]
+mod share;
 mod target;
 
 use std::io::IsTerminal as _;
@@ -46,6 +48,10 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     }
     let settings = Settings::read(given)?;
     let order = Order::read(given)?;
+    #[cfg(feature = "postgres")]
+    if given.contains_id("share") {
+        return share::run(given, &settings, &order);
+    }
     if given.contains_id("list") {
         return list::run(given, &settings, &order);
     }
@@ -144,9 +150,11 @@ fn consent(given: &ArgMatches) -> Result<Consent, Failure> {
             "--tier intrusive sends what no honest client sends: add --consent if the servers are yours, or their owner agrees",
         ));
     }
-    if given.contains_id("list") || given.contains_id("every") {
+    // The set of flags differs by feature, and asking for one that is not there is an error of the library.
+    let is_given = |flag| given.try_contains_id(flag).unwrap_or(false);
+    if ["list", "every", "share"].into_iter().any(is_given) {
         return Err(Failure::usage(
-            "--tier intrusive is for one look at servers named on the command line, not for --list and not for --every",
+            "--tier intrusive is for one look at servers named on the command line, not for --list, not for --share and not for --every",
         ));
     }
     Ok(Consent::of_the_owner())

@@ -18,7 +18,15 @@ use crate::exit::Failure;
 use crate::whole;
 
 /// What is said on the command line where nothing is to be looked at by name.
-pub(super) const WITHOUT_TARGET: [&str; 5] = ["explain", "diff", "reassess", "list", "parquet"];
+pub(super) const WITHOUT_TARGET: &[&str] = &[
+    "explain",
+    "diff",
+    "reassess",
+    "list",
+    "parquet",
+    #[cfg(feature = "postgres")]
+    "share",
+];
 
 const HEADING: &str = "Reports";
 

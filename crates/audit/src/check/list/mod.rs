@@ -8,25 +8,29 @@
 //!
 //! 1. Memory is bounded: so many lines are under way, answers are kept by weight, the rest is written as it comes.
 //! 2. Nobody is asked twice: domains by their text, services by address, port and name. MX hosts are the resolver's to keep.
-//! 3. Lines are finished in any order; each document says its line. [`state::Progress`] says where to go on.
-//! 4. Several machines with one list: split the list. A shared database of claimed lines is not here.
+//! 3. Lines are finished in any order; each document says its line.
+//! 4. Where lines come from, and who hears of those that are done, is a [`Ledger`]: a file and its state ([`local`]), or claims on rows of a
+//!    database that several machines share ([`share`]).
 
 pub mod cache;
+pub mod local;
 pub mod polite;
+pub mod share;
 pub mod state;
 pub mod summary;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 
 use self::cache::Cache;
 use self::polite::{Manners, Turnstile};
-use self::state::{Chain, Progress, Unusable};
+use self::state::Unusable;
+use self::summary::Summary;
 use super::document::Report;
 use super::facts::Facts;
 use super::target::Target;
@@ -83,10 +87,32 @@ impl Default for Plan {
     }
 }
 
-/// Where documents go, and how far it is.
-pub trait Sink {
-    /// One line is done. An error ends the run.
-    fn done(&mut self, document: &Value, progress: &Progress) -> io::Result<()>;
+/// Which lines there are to do, and who hears of those that are done.
+pub trait Ledger {
+    /// Lines to work on now, with their numbers; None: no more will come. Nothing is lost when the future is dropped.
+    fn more(&mut self) -> impl Future<Output = Result<Option<Vec<Line>>, Ended>>;
+
+    /// A line is done. An error ends the run.
+    fn done(&mut self, done: Finished) -> Result<(), Ended>;
+
+    /// How many machines work on this list; all of them together keep to the manners.
+    fn machines(&self) -> u32 {
+        1
+    }
+}
+
+/// A line of a list: its number, from 1, and its text.
+pub type Line = (u64, String);
+
+/// What came of a line.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finished {
+    /// Its number.
+    pub line: u64,
+    /// What is told of it.
+    pub document: Value,
+    /// What it adds to the counts.
+    pub summary: Summary,
 }
 
 /// Why a list came to an end before its end.
@@ -98,6 +124,8 @@ pub enum Ended {
     Writing(io::Error),
     /// The state does not fit the list.
     State(Unusable),
+    /// The database that machines share: who is at fault, and what to do.
+    Share(String),
 }
 
 impl std::fmt::Display for Ended {
@@ -106,6 +134,7 @@ impl std::fmt::Display for Ended {
             Self::Reading(error) => write!(f, "the list cannot be read: {error}"),
             Self::Writing(error) => write!(f, "the output cannot be written: {error}"),
             Self::State(why) => why.fmt(f),
+            Self::Share(why) => f.write_str(why),
         }
     }
 }
@@ -121,23 +150,8 @@ struct Shop<W: World> {
     services: Cache<Target, Arc<Facts>>,
 }
 
-/// A line that is done.
-struct Done {
-    line: u64,
-    document: Value,
-    report: Option<Report>,
-    facts: Vec<Arc<Facts>>,
-    connections: u64,
-}
-
-/// Works through the lines, from where `progress` is. Ends when they end, or when their sender says so by going away.
-pub async fn run<W: World>(
-    world: W,
-    plan: Plan,
-    mut lines: mpsc::Receiver<io::Result<String>>,
-    progress: &mut Progress,
-    sink: &mut impl Sink,
-) -> Result<(), Ended> {
+/// Works through the lines of the ledger until it has no more.
+pub async fn run<W: World>(world: W, plan: Plan, ledger: &mut impl Ledger) -> Result<(), Ended> {
     let shop = Arc::new(Shop {
         world,
         turnstile: Turnstile::new(plan.manners),
@@ -145,104 +159,51 @@ pub async fn run<W: World>(
         services: Cache::new(plan.kept),
         plan,
     });
-    let mut order = Order::new(progress);
     let mut running = JoinSet::new();
+    let mut names: HashMap<Id, Line> = HashMap::new();
     let mut more = true;
     while more || !running.is_empty() {
         tokio::select! {
-            line = lines.recv(), if more && running.len() < plan.lines.max(1) => {
-                let Some(line) = line else {
-                    more = false;
-                    order.end().map_err(Ended::State)?;
-                    continue;
-                };
-                for (number, line) in order.take(&line.map_err(Ended::Reading)?, progress).map_err(Ended::State)? {
-                    running.spawn(one(Arc::clone(&shop), number, line));
+            lines = ledger.more(), if more && running.len() < plan.lines.max(1) => {
+                let lines = lines?;
+                more = lines.is_some();
+                shop.turnstile.share(ledger.machines());
+                for (number, text) in lines.into_iter().flatten() {
+                    let task = running.spawn(one(Arc::clone(&shop), number, text.clone()));
+                    names.insert(task.id(), (number, text));
                 }
             }
-            Some(done) = running.join_next() => {
-                // A line that panicked is not done, and not good: it will be tried again by who goes on from the state.
-                let Ok(done) = done else {
-                    progress.summary.add(None, shop.plan.fail_on);
-                    continue;
-                };
-                note(&done, progress, &shop);
-                sink.done(&done.document, progress).map_err(Ended::Writing)?;
+            Some(ended) = running.join_next_with_id() => {
+                if let Some(done) = finished(ended, &mut names, &shop) {
+                    ledger.done(done)?;
+                }
             }
         }
     }
     Ok(())
 }
 
-fn note<W: World>(done: &Done, progress: &mut Progress, shop: &Shop<W>) {
-    progress
-        .summary
-        .add(done.report.as_ref(), shop.plan.fail_on);
-    for facts in &done.facts {
-        progress.summary.see(facts);
-    }
-    progress.summary.connections += done.connections;
-    progress.finish(done.line);
-}
-
-/// Numbers the lines, and passes over what is done.
-struct Order {
-    chain: Chain,
-    /// How many lines the state has read, and their hash.
-    known: Option<(u64, String)>,
-    /// Lines of those that are not done; kept back until the hash is compared.
-    back: Vec<(u64, String)>,
-}
-
-impl Order {
-    fn new(progress: &Progress) -> Self {
-        Self {
-            chain: Chain::default(),
-            known: (progress.read > 0).then(|| (progress.read, progress.hash.clone())),
-            back: Vec::new(),
+/// What came of a task. One that panicked is a line that could not be told: left out, it would be missing, or tried for ever.
+fn finished<W: World>(
+    ended: Result<(Id, Finished), JoinError>,
+    names: &mut HashMap<Id, Line>,
+    shop: &Shop<W>,
+) -> Option<Finished> {
+    match ended {
+        Ok((id, done)) => {
+            names.remove(&id);
+            Some(done)
         }
-    }
-
-    /// The next line as it was read; gives those to be worked on.
-    fn take(
-        &mut self,
-        line: &str,
-        progress: &mut Progress,
-    ) -> Result<Vec<(u64, String)>, Unusable> {
-        self.chain.add(line);
-        let number = self.chain.count();
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            if !progress.has(number) {
-                progress.finish(number);
-            }
-        } else if !progress.has(number) {
-            self.back.push((number, line.to_owned()));
-        }
-        match &self.known {
-            Some((read, _)) if number < *read => return Ok(Vec::new()),
-            Some((read, hash)) if number == *read && *hash != self.chain.to_text() => {
-                return Err(Unusable::OtherList);
-            }
-            Some((read, _)) if number == *read => self.known = None,
-            _ => {}
-        }
-        progress.read = number;
-        progress.hash = self.chain.to_text();
-        Ok(std::mem::take(&mut self.back))
-    }
-
-    /// A list that is shorter than it was is another one.
-    fn end(&self) -> Result<(), Unusable> {
-        match self.known {
-            Some(_) => Err(Unusable::OtherList),
-            None => Ok(()),
+        Err(error) => {
+            let (line, text) = names.remove(&error.id())?;
+            let why = "its examination broke off, which is a fault of gatepost";
+            Some(failed(shop, line, &text, why))
         }
     }
 }
 
 /// One line, from its text to its document.
-async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Done {
+async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Finished {
     let size = |looked: &Result<W::Looked, String>| {
         1024 + text.len() + looked.as_ref().map_or(0, |it| shop.world.weight(it))
     };
@@ -270,12 +231,16 @@ async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Done {
     let report = shop.world.report(&looked, &facts);
     let mut document = report.as_json(shop.plan.fail_on);
     label(&mut document, line, &text);
-    Done {
+    let mut summary = Summary::default();
+    summary.add(Some(&report), shop.plan.fail_on);
+    for facts in &facts {
+        summary.see(facts);
+    }
+    summary.connections = connections;
+    Finished {
         line,
         document,
-        report: Some(report),
-        facts,
-        connections,
+        summary,
     }
 }
 
@@ -322,7 +287,7 @@ fn weigh(facts: &Facts) -> usize {
     BASE + chain + hellos + words * 64 + facts.hellos.len() * 512
 }
 
-fn failed<W: World>(shop: &Shop<W>, line: u64, text: &str, why: &str) -> Done {
+fn failed<W: World>(shop: &Shop<W>, line: u64, text: &str, why: &str) -> Finished {
     // Nothing was told, so it is neither good nor bad.
     let mut document = shop.world.blank().as_json(shop.plan.fail_on);
     if let Some(fields) = document.as_object_mut() {
@@ -330,12 +295,12 @@ fn failed<W: World>(shop: &Shop<W>, line: u64, text: &str, why: &str) -> Done {
         fields.insert("trouble".to_owned(), json!(why));
     }
     label(&mut document, line, text);
-    Done {
+    let mut summary = Summary::default();
+    summary.add(None, shop.plan.fail_on);
+    Finished {
         line,
         document,
-        report: None,
-        facts: Vec::new(),
-        connections: 0,
+        summary,
     }
 }
 

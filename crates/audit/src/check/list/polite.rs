@@ -3,9 +3,12 @@
 //!
 //! A connection waits until each of these has a place: its address (so many at once), its network (a /24, for IPv6 a /48) and its provider
 //! (the base domain of the host), each so many new ones a second after a short burst. Loopback is nobody's network.
+//!
+//! Where several machines share a list each takes its part of the rates: whoever is asked cares for the sum.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +72,8 @@ fn is_full(length: usize, most: usize) -> bool {
 #[derive(Debug)]
 pub struct Turnstile {
     manners: Manners,
+    /// How many machines share the rates.
+    machines: AtomicU32,
     all: Arc<Semaphore>,
     turns: Mutex<Turns>,
 }
@@ -86,9 +91,15 @@ impl Turnstile {
     pub fn new(manners: Manners) -> Self {
         Self {
             manners,
+            machines: AtomicU32::new(1),
             all: Arc::new(Semaphore::new(manners.connections.max(1))),
             turns: Mutex::default(),
         }
+    }
+
+    /// So many machines share the rates from now on.
+    pub fn share(&self, machines: u32) {
+        self.machines.store(machines.max(1), Ordering::Relaxed);
     }
 
     /// Waits for a turn for so many connections to this address of this host. None only when the turnstile is being torn down.
@@ -137,10 +148,11 @@ impl Turnstile {
             .chain([(Key::Network(network(address)), self.manners.network_rate)]);
         let mut wait = Duration::ZERO;
         for (key, rate) in keys {
-            let gap = Duration::from_secs(1) / rate.max(1);
+            let machines = self.machines.load(Ordering::Relaxed);
+            let gap = Duration::from_secs(1) * machines / rate.max(1);
             let at = turns.next.entry(key).or_insert(now);
             let due = (*at).max(now);
-            let early = gap * self.manners.burst;
+            let early = gap * (self.manners.burst / machines);
             wait = wait.max(due.saturating_duration_since(now + early));
             *at = due + gap * connections.max(1);
         }
@@ -230,6 +242,18 @@ mod tests {
             ),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn machines_that_share_a_list_share_the_rates() {
+        let (stile, now) = (stile(10, 1000), Instant::now());
+        stile.share(2);
+        let mut waits = (1..=4).map(|it| {
+            let there = address(&format!("192.0.2.{it}"));
+            stile.reserve(there, "mx.a.example", 1, now).as_millis()
+        });
+        assert_eq!(waits.next(), Some(0));
+        assert_eq!(waits.collect::<Vec<_>>(), [0, 200, 400]);
     }
 
     #[test]

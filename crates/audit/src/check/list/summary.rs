@@ -26,6 +26,15 @@ pub struct Ends {
     pub pass: u64,
 }
 
+impl Ends {
+    fn merge(&mut self, other: Self) {
+        self.fail += other.fail;
+        self.warn += other.warn;
+        self.inconclusive += other.inconclusive;
+        self.pass += other.pass;
+    }
+}
+
 /// Counts.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Summary {
@@ -114,11 +123,40 @@ impl Summary {
         self.unreached += u64::from(is_cut);
         match &facts.handshake {
             Seen::Known(it) => {
-                count(&mut self.versions, &it.version);
-                count(&mut self.groups, it.group.as_deref().unwrap_or("none"));
+                count(&mut self.versions, &it.version, 1);
+                count(&mut self.groups, it.group.as_deref().unwrap_or("none"), 1);
             }
-            Seen::Unknown { .. } => count(&mut self.versions, "unknown"),
-            Seen::Unasked => count(&mut self.versions, "none"),
+            Seen::Unknown { .. } => count(&mut self.versions, "unknown", 1),
+            Seen::Unasked => count(&mut self.versions, "none", 1),
+        }
+    }
+
+    /// The counts of other lines besides.
+    pub fn merge(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.good += other.good;
+        self.bad += other.bad;
+        self.unclear += other.unclear;
+        self.connections += other.connections;
+        self.services += other.services;
+        self.unreached += other.unreached;
+        for (name, count) in &other.worst {
+            *self.worst.entry(name.clone()).or_default() += count;
+        }
+        for (id, ends) in &other.rules {
+            self.rules.entry(id.clone()).or_default().merge(*ends);
+        }
+        for (name, more) in &other.versions {
+            count(&mut self.versions, name, *more);
+        }
+        for (name, more) in &other.groups {
+            count(&mut self.groups, name, *more);
+        }
+        for (axis, tens) in &other.points {
+            let kept = self.points.entry(axis.clone()).or_default();
+            kept.iter_mut()
+                .zip(tens)
+                .for_each(|(kept, more)| *kept += more);
         }
     }
 
@@ -167,13 +205,13 @@ impl Summary {
     }
 }
 
-fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+fn count(counts: &mut BTreeMap<String, u64>, name: &str, more: u64) {
     let name = if counts.len() < MOST || counts.contains_key(name) {
         name
     } else {
         "other"
     };
-    *counts.entry(name.to_owned()).or_default() += 1;
+    *counts.entry(name.to_owned()).or_default() += more;
 }
 
 #[cfg(test)]
@@ -219,10 +257,29 @@ mod tests {
     }
 
     #[test]
+    fn parts_make_the_same_whole() {
+        let report = samples::report();
+        let (mut whole, mut parts) = (Summary::default(), Summary::default());
+        for given in [Some(&report), None, Some(&report)] {
+            let mut part = Summary::default();
+            for it in [&mut whole, &mut part] {
+                it.add(given, Severity::High);
+                for facts in samples::facts() {
+                    it.see(&facts);
+                }
+                it.connections += 7;
+            }
+            parts.merge(&part);
+        }
+        assert_eq!(parts, whole);
+        assert!(!whole.points.is_empty() && !whole.groups.is_empty());
+    }
+
+    #[test]
     fn names_do_not_grow_without_end() {
         let mut counts = BTreeMap::new();
         for number in 0..1000 {
-            count(&mut counts, &number.to_string());
+            count(&mut counts, &number.to_string(), 1);
         }
         assert_eq!(counts.len(), MOST + 1);
         assert_eq!(counts["other"], 1000 - MOST as u64);

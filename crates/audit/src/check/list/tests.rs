@@ -2,6 +2,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
+use super::local::{Local, Sink};
+use super::state::Progress;
 use super::*;
 use crate::check::document::Judged;
 use crate::check::facts::Reach;
@@ -21,6 +25,7 @@ impl World for Small {
     async fn look_up(&self, line: &str) -> Result<Vec<String>, String> {
         self.looked_up.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
+        assert_ne!(line, "bomb");
         if line == "nobody" {
             return Err("nobody has no address".to_owned());
         }
@@ -100,7 +105,11 @@ async fn work(
     };
     let ended = tokio::time::timeout(
         Duration::from_secs(60),
-        run(world.clone(), plan, lines, progress, &mut kept),
+        run(
+            world.clone(),
+            plan,
+            &mut Local::new(lines, progress, &mut kept),
+        ),
     )
     .await
     .unwrap();
@@ -152,6 +161,17 @@ async fn every_line_is_a_document_and_nobody_is_asked_twice() {
 }
 
 #[tokio::test]
+async fn an_examination_that_broke_off_is_told_and_hides_no_line() {
+    let (world, mut progress) = (Small::default(), Progress::new());
+    let (ended, documents) = work(&world, "a\nbomb\nb\n", &mut progress).await;
+    ended.unwrap();
+    assert_eq!(documents.len(), 3);
+    assert_eq!(documents[1]["input"], "bomb");
+    assert!(documents[1]["trouble"].as_str().unwrap().contains("fault"));
+    assert_eq!((progress.done, progress.summary.unclear), (3, 1));
+}
+
+#[tokio::test]
 async fn what_is_done_is_not_done_again() {
     let (world, mut progress) = (Small::default(), Progress::new());
     work(&world, "a\nb\nc\n", &mut progress).await.0.unwrap();
@@ -196,9 +216,7 @@ async fn a_list_that_cannot_be_read_ends_it() {
     let ended = run(
         Small::default(),
         Plan::default(),
-        lines,
-        &mut Progress::new(),
-        &mut Kept::default(),
+        &mut Local::new(lines, &mut Progress::new(), &mut Kept::default()),
     )
     .await;
     assert!(matches!(ended, Err(Ended::Reading(_))));
@@ -290,9 +308,8 @@ async fn memory_does_not_grow_with_the_list() {
         lines: 64,
         ..Plan::default()
     };
-    run(Wordy::default(), plan, lines, &mut progress, &mut scales)
-        .await
-        .unwrap();
+    let mut ledger = Local::new(lines, &mut progress, &mut scales);
+    run(Wordy::default(), plan, &mut ledger).await.unwrap();
     assert_eq!(progress.summary.lines, 20_000);
     let (Some(begin), Some(end)) = (scales.begin, resident()) else {
         eprintln!("skipped: the system does not say how much memory this takes");
