@@ -423,6 +423,10 @@ struct OpenSession {
 }
 
 /// Frees the box too, which a move out of it in place would keep to the end of the scope.
+#[expect(
+    clippy::boxed_local,
+    reason = "taking it out of its box is what this is for"
+)]
 fn taken_out<T>(boxed: Box<T>) -> T {
     *boxed
 }
