@@ -212,6 +212,13 @@ enum Outcome<'a, B> {
 struct Handed<'a, B> {
     session: Box<Session<'a, B>>,
     onward: HandOver,
+    /// None when the relay has begun: it may go on for hours.
+    words: Option<Box<Words>>,
+}
+
+/// What was said when a connection was handed over.
+#[derive(Default)]
+struct Words {
     output: Vec<u8>,
     /// What the client has said beyond the session, and what the upstream has.
     begun: (Vec<u8>, Vec<u8>),
@@ -322,11 +329,11 @@ where
                 let Some(onward) = session.backend.take_over() else {
                     return Outcome::Ended(session.close(Why::Fault, output).await);
                 };
+                let begun = (unread, Vec::new());
                 return Outcome::Handed(Box::new(Handed {
                     session,
                     onward,
-                    output,
-                    begun: (unread, Vec::new()),
+                    words: Some(Box::new(Words { output, begun })),
                 }));
             }
             Turn::Close(why) => {
@@ -341,35 +348,32 @@ where
 /// Ties the connection to the server behind this one, to the end of either.
 async fn relay<B>(mut handed: Box<Handed<'_, B>>) -> Ended {
     let limit = handed.session.context.limits.write;
-    let Handed {
-        session, output, ..
-    } = &mut *handed;
-    if let Err(broken) = session.connection.write(output, limit).await {
+    let mut words = handed.words.take().unwrap_or_default();
+    let session = &mut handed.session;
+    if let Err(broken) = session.connection.write(&mut words.output, limit).await {
         if let Broken::Tls(failure) = broken {
             session.tls_failure = Some(failure);
         }
         return (*handed.session).abort(Why::Broken);
     }
     let Handed {
-        session,
-        onward,
-        begun,
-        ..
+        session, onward, ..
     } = &mut *handed;
-    begun.1 = onward.leg.take_unread();
+    words.begun.1 = onward.leg.take_unread();
     let patience = Patience {
         write: limit,
         idle: onward.idle,
     };
-    let why = splice::run(
+    let relayed = splice::run(
         &mut session.connection,
         onward.leg.connection(),
         onward.passage.as_mut(),
-        begun,
+        &mut words.begun,
         patience,
         session.shutdown.as_mut(),
-    )
-    .await;
+    );
+    drop(words);
+    let why = relayed.await;
     Box::pin(part(handed, why)).await
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn run<'a>(
     patience: Patience,
     shutdown: Option<&'a mut watch::Receiver<bool>>,
 ) -> impl Future<Output = Why> + Send + use<'a> {
-    let mut splice = Box::new(Splice {
+    let mut splice = Splice {
         client,
         upstream,
         passage,
@@ -82,49 +82,47 @@ pub(crate) fn run<'a>(
         moved: Instant::now(),
         timed: (false, false, false),
         patience,
-    });
+    };
     // An idle pair holds no buffer.
     let begun = std::mem::take(begun);
     let taken = splice.take(&begun.0, &begun.1);
-    // What an async function is given stays in its future beside what it makes of it: so nothing large is given.
-    run_on(splice, taken, shutdown)
+    drop(begun);
+    // A block, for what an async function is given stays in its future beside what it makes of it.
+    async move {
+        if let Err(why) = taken {
+            return why;
+        }
+        let stopping = stopped(shutdown);
+        tokio::pin!(stopping);
+        loop {
+            splice.timed = splice.stalls();
+            let until = splice.deadline();
+            tokio::select! {
+                biased;
+                turned = poll_fn(|cx| splice.poll(cx)) => {
+                    if let Some(why) = turned {
+                        return why;
+                    }
+                }
+                () = &mut stopping => return splice.stop(),
+                () = sleep_until(until.into()) => {
+                    if splice.deadline() <= Instant::now() {
+                        return Why::Timeout;
+                    }
+                }
+            }
+        }
+    }
 }
 
-async fn run_on(
-    mut splice: Box<Splice<'_>>,
-    taken: Result<(), Why>,
-    shutdown: Option<&mut watch::Receiver<bool>>,
-) -> Why {
-    if let Err(why) = taken {
-        return why;
-    }
-    let stopping = async {
-        let told = match shutdown {
-            Some(shutdown) => shutdown.wait_for(|stop| *stop).await.is_ok(),
-            None => false,
-        };
-        if !told {
-            std::future::pending::<()>().await;
-        }
+/// Waits until the server is to stop; for ever, when nobody is left who could say so.
+async fn stopped(shutdown: Option<&mut watch::Receiver<bool>>) {
+    let told = match shutdown {
+        Some(shutdown) => shutdown.wait_for(|stop| *stop).await.is_ok(),
+        None => false,
     };
-    tokio::pin!(stopping);
-    loop {
-        splice.timed = splice.stalls();
-        let until = splice.deadline();
-        tokio::select! {
-            biased;
-            turned = poll_fn(|cx| splice.poll(cx)) => {
-                if let Some(why) = turned {
-                    return why;
-                }
-            }
-            () = &mut stopping => return splice.stop(),
-            () = sleep_until(until.into()) => {
-                if splice.deadline() <= Instant::now() {
-                    return Why::Timeout;
-                }
-            }
-        }
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 
