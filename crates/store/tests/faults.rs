@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use common::{content, credential, deliver, delivery, open, options, wait, with_account};
+use common::{content, credential, deliver, delivery, open, options, try_open, wait, with_account};
 use gatepost_store::{Accounts, Error, Options, Store};
 use gatepost_wire::imap::ask::{FlagChange, Flags};
 
@@ -43,10 +43,7 @@ fn a_damaged_body_is_noticed_and_the_others_are_not_harmed() {
     assert_eq!(content(&store, inbox, 2), Err(Error::Damaged));
     drop(store);
     fs::remove_file(&segments(dir.path())[0]).unwrap();
-    assert_eq!(
-        Store::open(dir.path(), options()).unwrap_err(),
-        Error::Damaged
-    );
+    assert_eq!(try_open(dir.path()).unwrap_err(), Error::Damaged);
 }
 
 #[test]
@@ -65,10 +62,7 @@ fn a_segment_that_is_missing_is_damage_while_bodies_are_in_it() {
     fs::rename(&large, &aside).unwrap();
     assert_eq!(store.read(&body, 0, 10), Err(Error::Damaged));
     drop(store);
-    assert_eq!(
-        Store::open(dir.path(), options()).unwrap_err(),
-        Error::Damaged
-    );
+    assert_eq!(try_open(dir.path()).unwrap_err(), Error::Damaged);
     fs::rename(&aside, &large).unwrap();
     let store = open(dir.path());
     assert_eq!(store.read(&body, 0, 2).unwrap(), b"xx");
@@ -445,7 +439,7 @@ fn a_file_that_cannot_be_used_is_named() {
     for name in ["lock", "turn"] {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join(name)).unwrap();
-        let error = Store::open(dir.path(), options()).unwrap_err();
+        let error = try_open(dir.path()).unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     }
     let what_to_do = "another gatepost uses this folder: stop it, or give another data folder";

@@ -7,6 +7,7 @@
 
 use std::path::Path;
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use gatepost_store::{AccountId, Credential, Delivery, Error, MailboxId, Options, Placed, Store};
 use gatepost_wire::imap::ask::{Flags, InternalDate};
@@ -21,7 +22,21 @@ pub(crate) fn options() -> Options {
 }
 
 pub(crate) fn open(dir: &Path) -> Store {
-    Store::open(dir, options()).unwrap()
+    try_open(dir).unwrap()
+}
+
+/// Opens a store that was closed a moment ago. A test beside this one that starts a process hands all that is open to it until the program is
+/// exchanged, locks too: so one that is locked is tried again for a while.
+pub(crate) fn try_open(dir: &Path) -> Result<Store, Error> {
+    let begun = Instant::now();
+    loop {
+        match Store::open(dir, options()) {
+            Err(Error::Locked) if begun.elapsed() < Duration::from_secs(2) => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 pub(crate) fn credential() -> Credential {
