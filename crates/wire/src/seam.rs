@@ -275,6 +275,19 @@ impl Channel {
 }
 
 impl MayReadCredentials<'_> {
+    /// Whether TLS is around them.
+    pub fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
+    }
+
+    /// The server name that the client asked for; none in clear, or where it asked for none.
+    pub fn sni(&self) -> Option<&str> {
+        match self {
+            Self::Encrypted(proof) => proof.facts().sni.as_deref(),
+            Self::Clear(_) => None,
+        }
+    }
+
     /// The name that a verified client certificate gives to its user; none in clear.
     pub fn client(&self) -> Option<&str> {
         match self {

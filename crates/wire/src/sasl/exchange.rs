@@ -4,6 +4,8 @@
 //! PLAIN   start ─▶ (empty challenge) ─▶ message ─▶ Ask(Login) ─▶ Granted | Failed
 //! LOGIN   start ─▶ "Username:" ─▶ "Password:" ─▶ Ask(Login) ─▶ Granted | Failed
 //! EXTERNAL start ─▶ (empty challenge) ─▶ name or nothing ─▶ Ask(Login) ─▶ Granted | Failed
+//! OAUTHBEARER, XOAUTH2
+//!         start ─▶ (empty challenge) ─▶ token ─▶ Ask(Login) ─▶ Granted | error as a challenge ─▶ any response ─▶ Failed
 //! SCRAM   start ─▶ (empty challenge) ─▶ client-first ─▶ Ask(ScramKeys) ─▶ server-first ─▶ client-final ─▶ Ask(Login)
 //!               ─▶ server-final ─▶ empty response ─▶ Granted
 //! ```
@@ -26,8 +28,8 @@ const LONGEST_PART: usize = 255;
 pub struct Exchange {
     mechanism: Mechanism,
     bindings: Option<Box<Bindings>>,
-    /// For EXTERNAL: the name in the client's certificate.
-    client: Option<Box<str>>,
+    /// What TLS has told: for EXTERNAL the name in the client's certificate, for a token the name by which the client came here.
+    known: Option<Box<str>>,
     state: State,
 }
 
@@ -84,6 +86,8 @@ enum State {
     ScramFinal(Box<Offer>),
     /// The keeper judges a password.
     Judged,
+    /// The client has been told why its token is not taken, and must answer before that is the end.
+    Refused,
     /// The keeper takes note of a proof.
     ScramJudged(Verdict),
     /// The client has our proof and must say that it is content.
@@ -106,11 +110,14 @@ impl Exchange {
             .filter(|_| scram)
             .cloned()
             .map(|it| Box::new(Bindings(it)));
-        let external = mechanism == Mechanism::External;
+        let known = match mechanism {
+            Mechanism::External => may.client(),
+            _ => may.sni().filter(|_| mechanism.is_token()),
+        };
         Self {
             mechanism,
             bindings,
-            client: may.client().filter(|_| external).map(Into::into),
+            known: known.map(Into::into),
             state: State::Begun,
         }
     }
@@ -158,6 +165,8 @@ impl Exchange {
             State::ScramFirst => self.scram_first(octets),
             State::ScramFinal(offer) => self.scram_final(*offer, octets),
             State::ScramDone { account } if octets.is_empty() => Step::Granted { account },
+            // A lone ^A, or nothing (RFC 7628 3.2.3): whatever it is, it changes nothing.
+            State::Refused => Step::Failed(Failure::WrongCredentials),
             _ => Step::Failed(Failure::Malformed),
         }
     }
@@ -179,6 +188,9 @@ impl Exchange {
             // A keeper's grant does not make a wrong proof right.
             (State::ScramJudged(verdict), AccountAnswer::Granted { .. }) if !verdict.proven => {
                 Step::Failed(Failure::WrongCredentials)
+            }
+            (State::Judged, AccountAnswer::Denied) if self.mechanism.is_token() => {
+                self.refuse_token()
             }
             (_, AccountAnswer::Denied) => Step::Failed(Failure::WrongCredentials),
             _ => Step::Failed(Failure::Unavailable),
@@ -221,9 +233,15 @@ impl Exchange {
         } else {
             xoauth2(octets)
         };
-        let Some((user, token)) = bearer else {
+        let Some(Bearer { user, token, host }) = bearer else {
             return Step::Failed(Failure::Malformed);
         };
+        // What was meant for another server is not judged here: it may be good there.
+        if let (Some(meant), Some(here)) = (host, self.known.take())
+            && !is_same_host(meant, &here)
+        {
+            return self.refuse_token();
+        }
         match prepare_name(&user) {
             Ok(user) => self.judge(Attempt::Token {
                 user,
@@ -234,9 +252,19 @@ impl Exchange {
         }
     }
 
+    /// RFC 7628 3.2.2: the error is a challenge. Nothing is told of why: a wrong name and a wrong token are one.
+    fn refuse_token(&mut self) -> Step {
+        let told: &[u8] = if self.mechanism == Mechanism::OAuthBearer {
+            br#"{"status":"invalid_token"}"#
+        } else {
+            br#"{"status":"401","schemes":"Bearer"}"#
+        };
+        self.challenge(State::Refused, told)
+    }
+
     /// RFC 4422 A: the certificate has said who it is. The message may name that user, and nobody else [SASL-EXT-01].
     fn external(&mut self, octets: &[u8]) -> Step {
-        let known = self.client.take();
+        let known = self.known.take();
         let Some(Ok(user)) = known.as_deref().map(prepare_name) else {
             return Step::Failed(Failure::WrongCredentials);
         };
@@ -325,24 +353,67 @@ fn attempt(
     ))
 }
 
-/// `n,a=NAME,^Akey=value^A…^A^A`: name and token. [SASL-OAUTH-01]
-fn oauthbearer(octets: &[u8]) -> Option<(String, &str)> {
+/// What a client with a token says.
+#[derive(Debug, PartialEq, Eq)]
+struct Bearer<'a> {
+    user: String,
+    token: &'a str,
+    /// The server it means, if it says so.
+    host: Option<&'a str>,
+}
+
+/// `n,a=NAME,^Akey=value^A…^A^A`. [SASL-OAUTH-01]
+fn oauthbearer(octets: &[u8]) -> Option<Bearer<'_>> {
     let text = std::str::from_utf8(octets).ok()?;
     let (header, pairs) = text.split_once('\u{1}')?;
     let name = header.strip_prefix("n,a=")?.strip_suffix(',')?;
     if name.is_empty() || name.contains(',') {
         return None;
     }
-    // RFC 5801 4: a comma and an equals sign are coded, and nothing else is.
-    let name = name.replace("=2C", ",").replace("=3D", "=");
-    Some((name, bearer(pairs)?))
+    if value(pairs, "port")
+        .ok()?
+        .is_some_and(|port| port.parse::<u16>().is_err())
+    {
+        return None;
+    }
+    Some(Bearer {
+        // RFC 5801 4: a comma and an equals sign are coded, and nothing else is.
+        user: name.replace("=2C", ",").replace("=3D", "="),
+        token: bearer(pairs)?,
+        host: value(pairs, "host").ok()?,
+    })
 }
 
 /// `user=NAME^Aauth=Bearer TOKEN^A^A`. [SASL-OAUTH-02]
-fn xoauth2(octets: &[u8]) -> Option<(String, &str)> {
+fn xoauth2(octets: &[u8]) -> Option<Bearer<'_>> {
     let text = std::str::from_utf8(octets).ok()?;
     let (name, pairs) = text.strip_prefix("user=")?.split_once('\u{1}')?;
-    (!name.is_empty()).then_some((name.to_owned(), bearer(pairs)?))
+    (!name.is_empty()).then_some(Bearer {
+        user: name.to_owned(),
+        token: bearer(pairs)?,
+        host: None,
+    })
+}
+
+/// A key is there twice.
+struct Twice;
+
+/// The value of a key that may be there once.
+fn value<'a>(pairs: &'a str, key: &str) -> Result<Option<&'a str>, Twice> {
+    let mut values = pairs
+        .split('\u{1}')
+        .filter_map(|pair| pair.strip_prefix(key)?.strip_prefix('='));
+    let first = values.next();
+    match values.next() {
+        None => Ok(first),
+        Some(_) => Err(Twice),
+    }
+}
+
+/// Names of hosts have no case, and may end with a dot.
+fn is_same_host(one: &str, other: &str) -> bool {
+    let plain = |it: &str| it.strip_suffix('.').unwrap_or(it).to_ascii_lowercase();
+    plain(one) == plain(other)
 }
 
 /// The token among pairs that end with two ^A.
@@ -378,12 +449,21 @@ mod tests {
     #[test]
     fn tokens_are_read_and_nothing_that_looks_like_more() {
         // [SASL-OAUTH-01] [SASL-OAUTH-02]
-        let good = Some(("a,b=c".to_owned(), "ya29.x~y"));
+        let good = |host| {
+            Some(Bearer {
+                user: "a,b=c".to_owned(),
+                token: "ya29.x~y",
+                host,
+            })
+        };
         assert_eq!(
             oauthbearer(b"n,a=a=2Cb=3Dc,\x01host=h\x01port=1\x01auth=Bearer ya29.x~y\x01\x01"),
-            good
+            good(Some("h"))
         );
-        assert_eq!(xoauth2(b"user=a,b=c\x01auth=bearer ya29.x~y\x01\x01"), good);
+        assert_eq!(
+            xoauth2(b"user=a,b=c\x01auth=bearer ya29.x~y\x01\x01"),
+            good(None)
+        );
         for bad in [
             &b""[..],
             b"n,,\x01auth=Bearer t\x01\x01",
@@ -394,6 +474,9 @@ mod tests {
             b"n,a=u,\x01auth=Bearer t x\x01\x01",
             b"n,a=u,\x01auth=Bearer t\x01auth=Bearer v\x01\x01",
             b"n,a=u,\x01auth=Basic t\x01\x01",
+            b"n,a=u,\x01host=h\x01host=i\x01auth=Bearer t\x01\x01",
+            b"n,a=u,\x01port=99999\x01auth=Bearer t\x01\x01",
+            b"n,a=u,\x01port=\x01auth=Bearer t\x01\x01",
         ] {
             assert_eq!(oauthbearer(bad), None, "{bad:?}");
         }
@@ -407,8 +490,69 @@ mod tests {
         }
     }
 
+    /// [SASL-OAUTH-01]
+    #[test]
+    fn a_refused_token_is_answered_by_a_challenge_and_then_by_the_end() {
+        let told = [
+            (
+                Mechanism::OAuthBearer,
+                &b"n,a=u,\x01host=MAIL.example.org.\x01auth=Bearer t\x01\x01"[..],
+                &br#"{"status":"invalid_token"}"#[..],
+            ),
+            (
+                Mechanism::XOAuth2,
+                b"user=u\x01auth=Bearer t\x01\x01",
+                br#"{"status":"401","schemes":"Bearer"}"#,
+            ),
+        ];
+        for (mechanism, message, error) in told {
+            for reply in [&b"\x01"[..], b"", message] {
+                let mut exchange = token_exchange(mechanism);
+                assert!(matches!(exchange.start(Some(message)), Step::Ask(_)));
+                let step = exchange.answer(AccountAnswer::Denied);
+                assert_eq!(step, Step::Challenge(error.to_vec()));
+                let end = Step::Failed(Failure::WrongCredentials);
+                assert_eq!(exchange.response(reply), end);
+                // Nor does a late grant open what was refused.
+                let late = exchange.answer(AccountAnswer::Granted {
+                    account: "u".into(),
+                });
+                assert!(matches!(late, Step::Failed(_)));
+            }
+            let mut exchange = token_exchange(mechanism);
+            exchange.start(Some(message));
+            let step = exchange.answer(AccountAnswer::Unavailable);
+            assert_eq!(step, Step::Failed(Failure::Unavailable));
+        }
+    }
+
+    /// [SASL-OAUTH-01]
+    #[test]
+    fn a_token_for_another_server_is_shown_to_nobody() {
+        let mut exchange = token_exchange(Mechanism::OAuthBearer);
+        let step = exchange.start(Some(
+            b"n,a=u,\x01host=mail.example.com\x01auth=Bearer t\x01\x01",
+        ));
+        assert_eq!(
+            step,
+            Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec())
+        );
+        assert!(matches!(exchange.response(b"\x01"), Step::Failed(_)));
+    }
+
+    fn token_exchange(mechanism: Mechanism) -> Exchange {
+        let mut facts = facts(None);
+        facts.sni = Some("mail.example.org".into());
+        let proof = crate::seam::Encrypted::new(facts);
+        Exchange::begin(mechanism, MayReadCredentials::Encrypted(&proof))
+    }
+
     fn proof(client: Option<&str>) -> crate::seam::Encrypted {
-        crate::seam::Encrypted::new(crate::seam::TlsFacts {
+        crate::seam::Encrypted::new(facts(client))
+    }
+
+    fn facts(client: Option<&str>) -> crate::seam::TlsFacts {
+        crate::seam::TlsFacts {
             version: crate::seam::TlsVersion::Tls13,
             suite: "TLS_AES_128_GCM_SHA256",
             group: None,
@@ -418,7 +562,7 @@ mod tests {
             bindings: None,
             verified: None,
             client: client.map(Into::into),
-        })
+        }
     }
 
     // [SASL-EXT-01]

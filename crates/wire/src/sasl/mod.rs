@@ -64,6 +64,11 @@ impl Mechanism {
         Self::Login,
     ];
 
+    /// Whether it carries an access token.
+    pub const fn is_token(self) -> bool {
+        matches!(self, Self::OAuthBearer | Self::XOAuth2)
+    }
+
     /// The registered name, in upper case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -107,6 +112,8 @@ pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
         .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
         // [SASL-EXT-01] nobody without a verified certificate can use it
         .filter(|it| may.client().is_some() || *it != Mechanism::External)
+        // [SASL-OAUTH-01] a token in clear is anybody's (RFC 7628 4): the exception for clear logins does not hold for it
+        .filter(|it| may.is_encrypted() || !it.is_token())
         .collect()
 }
 

@@ -335,3 +335,15 @@ fn every_truncation_of_plain_is_refused() {
         );
     }
 }
+
+/// [SASL-OAUTH-01] The exception for logins in clear is for passwords.
+#[test]
+fn a_token_is_never_taken_in_clear() {
+    let all = Mechanism::SPOKEN;
+    let clear = Channel::Clear(Some(ClearLogin::danger_allowed_by_configuration()));
+    let there = offered(&clear, &all);
+    assert!(there.contains(&Mechanism::Plain));
+    assert!(!there.iter().any(|it| it.is_token()), "{there:?}");
+    let inside = offered(&encrypted(None), &all);
+    assert_eq!(inside.iter().filter(|it| it.is_token()).count(), 2);
+}
