@@ -2,15 +2,19 @@
 
 use std::net::IpAddr;
 
-use gatepost_audit::check::document::Judged;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use gatepost_audit::check::document::{Check, Judged};
 use gatepost_audit::check::facts::{
     Capabilities, Facts, Greeting, GreetingKind, Handshake, HelloAnswer, Injection, Provocation,
-    Reach, Seen, StartTls, Ticket,
+    Reach, Seen, StartTls, Ticket, TrustFact,
 };
 use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::{DEFAULT, Profile, names};
 use gatepost_audit::check::target::{Protocol, Role, Start, Target};
 use gatepost_audit::finding::{Severity, Status};
+use gatepost_testkit::pki::{Authority, now};
+use gatepost_trust::verify::{self, Evidence, Reference, Roots, Terms};
 
 fn target(protocol: Protocol, role: Role) -> Target {
     Target {
@@ -21,6 +25,45 @@ fn target(protocol: Protocol, role: Role) -> Target {
         start: Start::StartTls,
         role,
     }
+}
+
+/// What is said of the name in a certificate with these names, as the handshake's judge and ours see it.
+fn name_check(
+    host: &str,
+    names: &[&str],
+    common_name: &str,
+    (role, profile): (Role, &str),
+) -> Check {
+    let root = Authority::root("Root");
+    let leaf = root.issue_with(names, |it| {
+        it.distinguished_name = rcgen::DistinguishedName::new();
+        it.distinguished_name
+            .push(rcgen::DnType::CommonName, common_name);
+    });
+    let mut roots = Roots::none();
+    roots.add(root.certificate.clone()).unwrap();
+    let evidence = Evidence {
+        chain: vec![leaf.certificate.clone()],
+        staple: Vec::new(),
+    };
+    let terms = Terms::for_host(Reference::host(host).unwrap(), std::sync::Arc::new(roots));
+    let verdict = verify::judge(&evidence, &terms, now());
+    let told = verdict.checks.iter().map(|it| TrustFact {
+        kind: it.kind.label().to_owned(),
+        status: it.status.label().to_owned(),
+        reason: match &it.status {
+            verify::Status::Fail(reason) => Some(reason.to_string()),
+            _ => None,
+        },
+    });
+    let mut facts = sound(Protocol::Imap, role);
+    host.clone_into(&mut facts.target.host);
+    if let Seen::Known(handshake) = &mut facts.handshake {
+        handshake.chain = vec![BASE64.encode(&leaf.certificate)];
+        handshake.verdict = told.collect();
+    }
+    let mut checks = judged(&facts, profile).checks.into_iter();
+    checks.find(|it| it.rule.id == "CERT-NAME").unwrap()
 }
 
 /// A sound service, as far as a single connection shows it.
@@ -100,6 +143,43 @@ fn a_sound_service_has_no_finding_in_any_profile() {
             assert!(bad.is_empty(), "{protocol:?} {name}: {bad:?}");
         }
     }
+}
+
+// [CONF-04]
+#[test]
+fn a_name_that_stands_in_the_common_name_alone_is_told_with_what_to_order() {
+    const HOST: &str = "mail.example.test";
+    let access = (Role::Access, DEFAULT);
+    let of = |names: &[&str], common| name_check(HOST, names, common, access);
+    let beside = of(&[HOST], HOST);
+    assert_eq!((beside.status, beside.fix), (Status::Pass, None));
+    for (names, common) in [
+        (&[][..], "Mail.Example.test"),
+        (&["other.example.test"], HOST),
+        (&[], "*.example.test"),
+    ] {
+        let alone = of(names, common);
+        assert_eq!(alone.status, Status::Fail, "{common}");
+        let words = format!("in the common name alone (CN = {common})");
+        assert!(alone.evidence.contains(&words), "{}", alone.evidence);
+        let fix = alone.fix.unwrap();
+        assert!(
+            fix.contains(&format!("subjectAltName = DNS:{HOST}")),
+            "{fix}"
+        );
+    }
+    let address = name_check("192.0.2.1", &[], "192.0.2.1", access);
+    assert!(address.fix.unwrap().contains("= IP:192.0.2.1"));
+    // Another name there explains nothing.
+    for (names, common) in [(&[][..], "other.example.test"), (&["a.test"], "b.test")] {
+        let other = of(names, common);
+        assert_eq!(other.status, Status::Fail);
+        assert!(!other.evidence.contains("alone"), "{}", other.evidence);
+    }
+    // A profile to which an exchanger's name is nothing: told, not counted, nothing to do.
+    let exchanger = name_check(HOST, &[], HOST, (Role::Mx, "ncsc-2025"));
+    assert!(exchanger.evidence.contains("in the common name alone"));
+    assert_eq!((exchanger.status, exchanger.fix), (Status::Info, None));
 }
 
 #[test]

@@ -267,7 +267,8 @@ impl Engine {
             verified: client.as_ref().map(|_| VerifiedBy::Pkix),
             client: client.map(Into::into),
             version,
-            suite: names::suite(suite.into())?,
+            // [RECV-02] a suite newer than our list is no reason to say nothing
+            suite: names::suite_label(suite.into()),
             group: group.and_then(|group| names::group(group.name().into())),
             sni: sni.map(Into::into),
             alpn: alpn.map(Into::into),

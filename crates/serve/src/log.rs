@@ -316,7 +316,7 @@ mod tests {
             tls: Some(TlsFacts {
                 client: None,
                 version: TlsVersion::Tls13,
-                suite: "TLS_AES_128_GCM_SHA256",
+                suite: "TLS_AES_128_GCM_SHA256".into(),
                 group: Some("X25519MLKEM768"),
                 sni: Some("mail\n.example".into()),
                 alpn: Some("imap".into()),

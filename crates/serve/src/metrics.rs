@@ -235,7 +235,7 @@ mod tests {
             tls: Some(TlsFacts {
                 client: None,
                 version: TlsVersion::Tls13,
-                suite: "TLS_AES_128_GCM_SHA256",
+                suite: "TLS_AES_128_GCM_SHA256".into(),
                 group: None,
                 sni: None,
                 alpn: None,

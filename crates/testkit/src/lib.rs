@@ -31,7 +31,7 @@ pub fn facts() -> TlsFacts {
     TlsFacts {
         client: None,
         version: TlsVersion::Tls13,
-        suite: "TLS_AES_128_GCM_SHA256",
+        suite: "TLS_AES_128_GCM_SHA256".into(),
         group: Some("X25519"),
         sni: Some("mail.gatepost.test".into()),
         alpn: None,
@@ -48,7 +48,7 @@ pub fn facts() -> TlsFacts {
 pub fn old_facts() -> TlsFacts {
     TlsFacts {
         version: TlsVersion::Tls12,
-        suite: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        suite: "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256".into(),
         ..facts()
     }
 }

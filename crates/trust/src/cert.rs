@@ -16,7 +16,7 @@ pub use lint::{Finding, LintTerms, Rule, Severity, lint};
 use crate::der;
 use crate::pin::Pin;
 use crate::tlsa::Tlsa;
-use crate::verify::{PublicKeyKind, SignatureKind};
+use crate::verify::{PublicKeyKind, Reference, SignatureKind};
 use crate::x509::Certificate;
 
 /// What a certificate says of itself.
@@ -92,6 +92,19 @@ pub fn read_chain(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unreadab
         return Err(Unreadable);
     }
     Ok(chain)
+}
+
+impl Description {
+    /// The common name that is this host's, where none of the names that count is: why the certificate is refused, and what to order anew.
+    /// [CONF-04]
+    pub fn hidden_name(&self, host: &Reference) -> Option<&str> {
+        let counts = |it: &String| host.is_common_name(it);
+        if self.names.iter().any(counts) {
+            return None;
+        }
+        let mut hidden = self.common_names.iter();
+        hidden.find(|it| counts(it)).map(String::as_str)
+    }
 }
 
 /// Describes a certificate.

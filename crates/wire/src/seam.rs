@@ -19,6 +19,7 @@
 //! like TLS, for in TLS the server never speaks first: [`Leftover::into_client_handshake`]. And to write a credential takes
 //! more than encryption: [`MaySendCredentials`] wants to know by what the peer was verified, or a named exception.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -113,8 +114,8 @@ impl TlsVersion {
 pub struct TlsFacts {
     /// The protocol version.
     pub version: TlsVersion,
-    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`.
-    pub suite: &'static str,
+    /// The cipher suite by its IANA name, such as `TLS_AES_128_GCM_SHA256`; one without a name as `0xHHHH`.
+    pub suite: Cow<'static, str>,
     /// The key exchange group by its IANA name, such as `X25519MLKEM768`; none when a TLS 1.2 session was resumed.
     pub group: Option<&'static str>,
     /// The server name the client asked for (RFC 6066 3), in lower case.
@@ -429,7 +430,7 @@ mod tests {
         TlsFacts {
             client: None,
             version,
-            suite: "TLS_AES_128_GCM_SHA256",
+            suite: "TLS_AES_128_GCM_SHA256".into(),
             group: None,
             sni: None,
             alpn: None,

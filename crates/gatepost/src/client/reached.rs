@@ -147,7 +147,7 @@ impl Reached {
 }
 
 fn facts_line(facts: &TlsFacts) -> String {
-    let mut words = vec![facts.version.label().to_owned(), facts.suite.to_owned()];
+    let mut words = vec![facts.version.label().to_owned(), facts.suite.to_string()];
     if let Some(group) = facts.group {
         words.push(format!("key exchange {group}"));
     }

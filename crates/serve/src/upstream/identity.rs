@@ -109,7 +109,7 @@ impl Client {
         }
         let ssl = Ssl {
             version: Some(facts.version.label().into()),
-            cipher: Some(facts.suite.into()),
+            cipher: Some(facts.suite.as_ref().into()),
             group: facts.group.map(Into::into),
             ..Ssl::default()
         };
@@ -198,7 +198,7 @@ mod tests {
         client.tls = Some(Box::new(TlsFacts {
             client: None,
             version: TlsVersion::Tls13,
-            suite: "TLS_AES_128_GCM_SHA256",
+            suite: "TLS_AES_128_GCM_SHA256".into(),
             group: Some("X25519"),
             sni: Some("mail.example".into()),
             alpn: Some("imap".into()),

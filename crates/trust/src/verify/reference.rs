@@ -6,7 +6,8 @@
 //! | IP-ID `192.0.2.1` | iPAddress | octet for octet |
 //! | SRV-ID `_imaps` at `example.org` | `SRVName` | service and domain, both |
 //!
-//! The subject's common name is never looked at [CONF-04] [ID-07], nor are URI names. A reference name from DNS belongs here
+//! The subject's common name never counts [CONF-04] [ID-07], nor do URI names; only to tell an operator that the name stands there, and
+//! nowhere else, is it read. A reference name from DNS belongs here
 //! only when DNSSEC vouches for the way to it [ID-02]; that is its maker's to know.
 
 use std::fmt;
@@ -114,6 +115,15 @@ impl Reference {
                 let presented = |it: &(String, String)| it.0 == *service && it.1 == domain.as_str();
                 services && names.services.iter().any(presented)
             }
+        }
+    }
+
+    /// Whether a common name is this name: what a client before RFC 9525 took where there was nothing else. For words, not for trust.
+    pub(crate) fn is_common_name(&self, text: &str) -> bool {
+        match self {
+            Self::Dns(host) => covers(&text.to_ascii_lowercase(), host.as_str()),
+            Self::Ip(address) => text.parse() == Ok(*address),
+            Self::Srv { .. } => false,
         }
     }
 }

@@ -554,7 +554,7 @@ mod tests {
     fn facts(client: Option<&str>) -> crate::seam::TlsFacts {
         crate::seam::TlsFacts {
             version: crate::seam::TlsVersion::Tls13,
-            suite: "TLS_AES_128_GCM_SHA256",
+            suite: "TLS_AES_128_GCM_SHA256".into(),
             group: None,
             sni: None,
             alpn: None,

@@ -13,7 +13,7 @@ fn encrypted(bindings: Option<ChannelBindings>) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
         client: None,
         version: TlsVersion::Tls13,
-        suite: "TLS_AES_128_GCM_SHA256",
+        suite: "TLS_AES_128_GCM_SHA256".into(),
         group: Some("X25519"),
         sni: None,
         alpn: None,

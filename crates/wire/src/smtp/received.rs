@@ -4,6 +4,7 @@
 //! What the client said goes in only if it is a domain or an address literal, so it cannot add a line, a comment or a clause.
 //! The login's account is never in it: mail travels on, and account names are half of a login.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -45,11 +46,11 @@ pub struct Protocol {
 }
 
 /// The `tls` clause (RFC 8314 4.3, 7.4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsClause {
     /// The cipher suite's IANA name, or `0xHHHH`.
-    pub suite: &'static str,
-    /// The group's IANA name, if known.
+    pub suite: Cow<'static, str>,
+    /// The group's IANA name, if known: the grammar has no number for one.
     pub group: Option<&'static str>,
 }
 
@@ -101,8 +102,8 @@ impl Trace {
         {
             field.clause("for", &[&format!("<{}@{}>", mailbox.local, mailbox.domain)]);
         }
-        if let Some(tls) = self.tls {
-            field.clause("tls", &[tls.suite]);
+        if let Some(tls) = &self.tls {
+            field.clause("tls", &[&tls.suite]);
             if let Some(group) = tls.group {
                 field.clause("group", &[group]);
             }
@@ -190,6 +191,7 @@ impl Folder {
 mod tests {
     use super::super::path::Mailbox;
     use super::*;
+    use crate::tls::names;
 
     const DATE: &str = "Mon, 23 Nov 2026 17:00:00 +0000";
 
@@ -205,7 +207,7 @@ mod tests {
                 smtputf8: false,
             },
             tls: Some(TlsClause {
-                suite: "TLS_AES_128_GCM_SHA256",
+                suite: "TLS_AES_128_GCM_SHA256".into(),
                 group: Some("X25519MLKEM768"),
             }),
             only_recipient: Some(ForwardPath(Mailbox::parse("you@b.example").unwrap())),
@@ -225,6 +227,25 @@ mod tests {
              \tid 1A2B for <you@b.example> tls TLS_AES_128_GCM_SHA256\r\n\
              \tgroup X25519MLKEM768; Mon, 23 Nov 2026 17:00:00 +0000\r\n"
         );
+    }
+
+    // [RECV-02] RFC 8314 4.3: `tls-cipher-hex`, and no group that has no name
+    #[test]
+    fn a_suite_without_a_name_is_told_by_its_number() {
+        for (number, told) in [
+            (0x1302, "tls TLS_AES_256_GCM_SHA384;"),
+            (0x0abc, "tls 0x0ABC;"),
+            (0xfefe, "tls 0xFEFE;"),
+        ] {
+            let mut trace = trace();
+            trace.tls = Some(TlsClause {
+                suite: names::suite_label(number),
+                group: names::group(0x0a0a),
+            });
+            let field = render(&trace).replace("\r\n\t", " ");
+            assert!(field.contains(told), "{field}");
+            assert!(!field.contains("group"), "{field}");
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(facts.at),
     };
     let lint = cert::lint(chain, &terms);
-    trust(bench, &leaf);
+    trust(bench, &leaf, reference.as_ref());
     dates(bench, &leaf, &terms);
     let told = |rules: &[Rule]| {
         let texts = lint
@@ -77,7 +77,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
 }
 
 /// Trust and name. For an exchanger most senders look at neither; with DANE or MTA-STS the domain's checks say more.
-fn trust(bench: &mut Bench<'_>, leaf: &Description) {
+fn trust(bench: &mut Bench<'_>, leaf: &Description, host: Option<&Reference>) {
     let facts = bench.facts;
     let of_role = |key: &str| {
         if bench.is_mx() {
@@ -119,8 +119,29 @@ fn trust(bench: &mut Bench<'_>, leaf: &Description) {
     let names = leaf.names.join(", ");
     if name.is_empty() {
         bench.pass_as("CERT-NAME", for_name, names);
+    } else if let Some((host, hidden)) =
+        host.and_then(|it| leaf.hidden_name(it).map(|hidden| (it, hidden)))
+    {
+        common_name(bench, for_name, host, hidden);
     } else {
         bench.fail_as("CERT-NAME", for_name, name.join("; "));
+    }
+}
+
+/// [CONF-04] The right name in the wrong place: old clients take it, so the operator finds nothing wrong.
+fn common_name(bench: &mut Bench<'_>, severity: Severity, host: &Reference, hidden: &str) {
+    let evidence = format!(
+        "the name stands in the common name alone (CN = {hidden}), where clients that follow RFC 9525 do not look"
+    );
+    bench.fail_as("CERT-NAME", severity, evidence);
+    let kind = match host {
+        Reference::Ip(_) => "IP",
+        _ => "DNS",
+    };
+    if let Some(check) = bench.checks.last_mut().filter(|it| it.is_finding()) {
+        check.fix = Some(format!(
+            "have the certificate issued anew with subjectAltName = {kind}:{host}; authorities of today write it by themselves, with your own: openssl req -addext \"subjectAltName = {kind}:{host}\""
+        ));
     }
 }
 

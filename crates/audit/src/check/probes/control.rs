@@ -232,7 +232,7 @@ fn describe(shaken: &Shaken, milliseconds: u64) -> Handshake {
         .and_then(gatepost_trust::verify::Verdict::verified);
     Handshake {
         version: shaken.facts.version.label().to_owned(),
-        suite: shaken.facts.suite.to_owned(),
+        suite: shaken.facts.suite.to_string(),
         group: shaken.facts.group.map(str::to_owned),
         alpn: shaken.facts.alpn.as_deref().map(str::to_owned),
         chain: shaken

@@ -9,7 +9,7 @@ fn channel(bindings: bool) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
         client: None,
         version: TlsVersion::Tls13,
-        suite: "TLS_AES_128_GCM_SHA256",
+        suite: "TLS_AES_128_GCM_SHA256".into(),
         group: None,
         sni: None,
         alpn: None,

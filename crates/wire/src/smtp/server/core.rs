@@ -179,7 +179,7 @@ impl Core {
                 smtputf8: transaction.mail.smtputf8,
             },
             tls: facts.map(|facts| TlsClause {
-                suite: facts.suite,
+                suite: facts.suite.clone(),
                 group: facts.group,
             }),
             only_recipient: match transaction.recipients.as_slice() {
