@@ -176,7 +176,7 @@ def gate_tokens(world):
                 talk.say(tag + b" OK [CAPABILITY IMAP4rev1] done\r\n")
 
     with Scripted(play) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
-        for name, message in (("OAUTHBEARER", b"n,a=anna@example.test,\1host=h\1port=143\1auth=Bearer ya29.token\1\1"), ("XOAUTH2", b"user=anna@example.test\1auth=Bearer ya29.token\1\1")):
+        for name, message in (("OAUTHBEARER", b"n,a=anna@example.test,\1host=localhost\1port=143\1auth=Bearer ya29.token\1\1"), ("XOAUTH2", b"user=anna@example.test\1auth=Bearer ya29.token\1\1")):
             connection = gate.imap(login=False)
             check(f"AUTH={name}" in connection.capabilities, f"{connection.capabilities}")
             connection.authenticate(name, lambda _, message=message: message)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gatepost_wire::smtp::ask::{Answer, Ask, Refusal};
 use gatepost_wire::smtp::command::{Command, Tolerance, split};
+use gatepost_wire::smtp::relay::Passed;
 use gatepost_wire::smtp::server::{Config, Fresh, Peer, Server};
 
 use super::account;
@@ -105,7 +106,7 @@ pub fn command(data: &[u8]) {
     }
 }
 
-/// Runs a session: port 25, 587 or 465, by the flags.
+/// Runs a session: port 25, 587 or 465, of a mailbox or of a gate, by the flags.
 ///
 /// # Panics
 /// When the cut changes the outcome, a reply is malformed, or the session asks what it must not.
@@ -116,16 +117,23 @@ pub fn session(data: &[u8]) {
         clear_login: None,
     };
     let host = || String::from("mail.gatepost.test");
-    let config = Arc::new(if input.flags & 1 == 0 {
+    let mut config = if input.flags & 1 == 0 {
         Config::mx(host())
     } else {
         Config::submission(host())
-    });
+    };
+    config.groups = input.flags & 4 != 0;
+    let passes = config.groups;
+    let config = Arc::new(config);
     let begin = |now| match input.flags & 2 {
         0 => Begin::Clear(Server::clear(Arc::clone(&config), peer, now)),
         _ => Begin::Implicit(Fresh::implicit(Arc::clone(&config), peer)),
     };
-    let outcome = session::run(&input, begin, Keeper::default);
+    let keeper = || Keeper {
+        passes,
+        ..Keeper::default()
+    };
+    let outcome = session::run(&input, begin, keeper);
     for text in [&outcome.clear, &outcome.inside] {
         check_replies(text);
     }
@@ -168,6 +176,8 @@ fn check_replies(text: &[u8]) {
 #[derive(Default)]
 struct Keeper {
     stage: Stage,
+    /// Whether it answers as the backend of a gate does.
+    passes: bool,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -181,7 +191,39 @@ enum Stage {
 
 impl Backend<Server> for Keeper {
     fn answer(&mut self, ask: Ask, encrypted: bool) -> Answer {
+        let of_envelope = matches!(ask, Ask::Mail(_) | Ask::Recipient(_));
+        match self.decide(ask, encrypted) {
+            Answer::Verdict(verdict) if self.passes && of_envelope => {
+                Answer::Passed(Box::new(passed(verdict)))
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// A reply of the server behind, such as makes the session count and leave.
+fn passed(verdict: Result<(), Refusal>) -> Passed {
+    match verdict {
+        Ok(()) => Passed::own(250, "2.1.0 Yes"),
+        Err(Refusal::MailboxFull) => Passed::own(421, "4.3.2 Bye"),
+        Err(_) => Passed::own(550, "5.7.1 No"),
+    }
+}
+
+impl Keeper {
+    fn decide(&mut self, ask: Ask, encrypted: bool) -> Answer {
         match ask {
+            Ask::Group(group) => {
+                assert!(self.passes && !group.recipients.is_empty());
+                let mail = group.mail.map(Ask::Mail);
+                let recipients = group.recipients.into_iter().map(Ask::Recipient);
+                let asks = mail.into_iter().chain(recipients);
+                let replies = asks.map(|ask| match self.decide(ask, encrypted) {
+                    Answer::Verdict(verdict) => passed(verdict),
+                    other => panic!("{other:?}"),
+                });
+                Answer::Group(replies.collect())
+            }
             Ask::Account(ask) => {
                 assert!(encrypted, "credentials were read in clear");
                 Answer::Account(account(ask))
@@ -251,6 +293,7 @@ fn command_seeds() -> Vec<Vec<u8>> {
 fn session_seeds() -> Vec<Vec<u8>> {
     let mail = "MAIL FROM:<a@b.test>\r\nRCPT TO:<user@gatepost.test>\r\nDATA\r\nSubject: x\r\n\r\n..dot\r\n.\r\nQUIT\r\n";
     let chunks = "MAIL FROM:<>\r\nRCPT TO:<user@gatepost.test>\r\nBDAT 9\r\nA: b\r\n\r\nxBDAT 2 LAST\r\n\r\nQUIT\r\n";
+    let group = "MAIL FROM:<a@b.test>\r\nRCPT TO:<n@b.test>\r\nRCPT TO:<user@b.test>\r\nRCPT TO:<@>\r\nRCPT TO:<f@b.test>\r\nRSET\r\n";
     let login = "EHLO b.test\r\nAUTH PLAIN AHVzZXIAcGVuY2ls\r\n";
     let mut seeds = vec![
         Input::build(0, &[], format!("EHLO a.test\r\n{mail}").as_bytes()),
@@ -271,6 +314,7 @@ fn session_seeds() -> Vec<Vec<u8>> {
         ),
         Input::build(3, &[], format!("<tls>{login}{chunks}").as_bytes()),
         Input::build(0, &[], b"EHLO a.test\r\nSTARTTLS\r\nNOOP\r\n"),
+        Input::build(4, &[], format!("EHLO a.test\r\n{group}{mail}").as_bytes()),
     ];
     seeds.extend(corpus::dialogues("smtp"));
     seeds

@@ -130,6 +130,8 @@ impl SmtpBackend {
             }
             Ask::Mail(mail) => Answer::Verdict(self.mail(mail)),
             Ask::Recipient(rcpt) => Answer::Verdict(self.recipient(rcpt.forward_path).await),
+            // Asked for by a configuration for far backends only.
+            Ask::Group(_) => Answer::Verdict(Err(Refusal::Fault)),
             Ask::Begin(envelope) => Answer::Verdict(self.begin(&envelope)),
             Ask::Content(octets) => {
                 let verdict = self.content(octets).await;

@@ -570,6 +570,7 @@ impl Gate {
             .unwrap_or_default();
         // While nothing is known, nothing is promised.
         let known = !offered.is_empty();
+        config.groups = true;
         config.offers = server::Offers {
             eight_bit: known,
             utf8: known,

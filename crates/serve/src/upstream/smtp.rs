@@ -1,7 +1,7 @@
 //! The backend of an SMTP session at the gate: each question is put to the upstream, and its answer is the answer.
 //!
 //! ```text
-//!   Mail ──▶ (open the upstream) ──▶ MAIL ─▶ reply   Recipient ──▶ RCPT ─▶ reply
+//!   Mail ──▶ (open the upstream) ──▶ MAIL ─▶ reply   Recipient ──▶ RCPT ─▶ reply      Group ──▶ several of these ─▶ their replies
 //!   Begin ──▶ DATA ─▶ 354        Content ──▶ octets, dots doubled      Commit ──▶ the lone dot ─▶ reply
 //!   Begin (binary)               Content ──▶ BDAT n ─▶ reply           Commit ──▶ BDAT 0 LAST ─▶ reply
 //! ```
@@ -23,7 +23,7 @@ use gatepost_net::driver::{Answering, Backend, Event};
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk};
 use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::session::Machine;
-use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, RcptTo, Refusal};
+use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, Group, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
 use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
 
@@ -140,6 +140,7 @@ impl SmtpGate {
             Ask::Account(ask) => return Answer::Account(self.account(ask).await),
             Ask::Mail(mail) => self.mail(&mail).await,
             Ask::Recipient(rcpt) => self.recipient(&rcpt).await,
+            Ask::Group(group) => return Answer::Group(self.group(&group).await),
             Ask::Begin(envelope) => self.begin(&envelope).await,
             Ask::Content(octets) => match self.content(&octets).await {
                 Ok(()) => return Answer::Verdict(Ok(())),
@@ -152,16 +153,25 @@ impl SmtpGate {
             }
         };
         match passed {
-            Ok(reply) | Err(Ended::Reply(reply)) => Answer::Passed(Box::new(reply)),
-            Err(Ended::Refused(reply)) => {
-                self.upstream = None;
-                Answer::Passed(Box::new(reply))
-            }
             Err(Ended::Fault) => Answer::Verdict(Err(Refusal::Fault)),
-            Err(Ended::Lost(trouble)) => {
-                self.lost(&trouble);
-                Answer::Passed(Box::new(self.lost_reply(&trouble)))
+            Ok(reply) => Answer::Passed(Box::new(reply)),
+            Err(ended) => Answer::Passed(Box::new(self.ended(ended))),
+        }
+    }
+
+    /// What is said where there is no reply of the upstream to pass on.
+    fn ended(&mut self, ended: Ended) -> Passed {
+        match ended {
+            Ended::Reply(reply) => reply,
+            Ended::Refused(reply) => {
+                self.upstream = None;
+                reply
             }
+            Ended::Lost(trouble) => {
+                self.lost(&trouble);
+                self.lost_reply(&trouble)
+            }
+            Ended::Fault => Passed::own(451, "4.3.0 A fault of this server, try again later"),
         }
     }
 
@@ -251,6 +261,17 @@ impl SmtpGate {
     }
 
     async fn mail(&mut self, mail: &MailFrom) -> Result<Passed, Ended> {
+        let line = self.prepare(mail).await?;
+        let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
+        let reply = upstream.say(&line, COMMAND).await?;
+        if reply.is_positive() {
+            upstream.stage = Stage::Begun;
+        }
+        Ok(Passed::new(&reply))
+    }
+
+    /// Opens the upstream for a transaction; the line with MAIL.
+    async fn prepare(&mut self, mail: &MailFrom) -> Result<String, Ended> {
         let egress = self.egress.as_deref();
         if egress.is_some_and(|it| !it.may_send_as(&mail.reverse_path)) {
             self.summary.limit("egress_sender_refused");
@@ -270,11 +291,7 @@ impl SmtpGate {
             }
             upstream.stage = Stage::Idle;
         }
-        let reply = upstream.say(&line, COMMAND).await?;
-        if reply.is_positive() {
-            upstream.stage = Stage::Begun;
-        }
-        Ok(Passed::new(&reply))
+        Ok(line)
     }
 
     async fn recipient(&mut self, rcpt: &RcptTo) -> Result<Passed, Ended> {
@@ -283,6 +300,35 @@ impl SmtpGate {
         let line = recipient_command(rcpt, &upstream.capabilities)
             .map_err(|unsayable| Ended::Reply(refuse(unsayable)))?;
         Ok(Passed::new(&upstream.say(&line, COMMAND).await?))
+    }
+
+    /// What came in one go goes on in one go, where the upstream takes it so: one round trip for all [SMTP-PIPE-01].
+    async fn group(&mut self, group: &Group) -> Vec<Passed> {
+        let mut lines = Vec::with_capacity(group.recipients.len() + 1);
+        if let Some(mail) = &group.mail {
+            match self.prepare(mail).await {
+                Ok(line) => lines.push(Ok(line)),
+                Err(ended) => return vec![self.ended(ended)],
+            }
+        }
+        let Some(upstream) = &mut self.upstream else {
+            let lost = Trouble::Lost(LegFailure::Closed);
+            return vec![self.lost_reply(&lost); group.recipients.len()];
+        };
+        lines.extend(
+            group
+                .recipients
+                .iter()
+                .map(|rcpt| recipient_command(rcpt, &upstream.capabilities).map_err(refuse)),
+        );
+        let mut replies = Vec::with_capacity(lines.len());
+        let all = lines.len();
+        let ended = upstream.say_all(lines, &mut replies).await.err();
+        if let Some(ended) = ended {
+            let last = self.ended(ended);
+            replies.resize(all, last);
+        }
+        replies
     }
 
     async fn begin(&mut self, envelope: &Envelope) -> Result<Passed, Ended> {
@@ -433,14 +479,49 @@ impl Upstream {
 
     /// Says a command and waits for its reply.
     async fn say(&mut self, line: &str, limit: Duration) -> Result<Reply, Ended> {
-        // Words that came unasked would be taken for the answer.
-        if !self.leg.received().is_empty() {
-            return self.unasked();
-        }
-        let mut output = line.as_bytes().to_vec();
-        output.extend_from_slice(b"\r\n");
-        self.leg.write(&mut output, WRITE).await.map_err(lost)?;
+        self.write_lines(&[line]).await?;
         self.reply(limit).await
+    }
+
+    async fn write_lines(&mut self, lines: &[&str]) -> Result<(), Ended> {
+        self.check_quiet()?;
+        let mut output = Vec::with_capacity(lines.iter().map(|it| it.len() + 2).sum());
+        for line in lines {
+            output.extend_from_slice(line.as_bytes());
+            output.extend_from_slice(b"\r\n");
+        }
+        self.leg.write(&mut output, WRITE).await.map_err(lost)
+    }
+
+    /// Says MAIL and RCPT, or RCPT alone, and gathers the replies; a line that cannot be said is answered here. All are written before
+    /// the first reply is awaited, if the upstream takes that (RFC 2920 3.1); if not, none is said behind a refused MAIL.
+    async fn say_all(
+        &mut self,
+        lines: Vec<Result<String, Passed>>,
+        replies: &mut Vec<Passed>,
+    ) -> Result<(), Ended> {
+        let begun = matches!(self.stage, Stage::Begun);
+        if self.capabilities.pipelining {
+            let said: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
+            self.write_lines(&said).await?;
+        }
+        for line in lines {
+            let passed = match line {
+                Err(own) => own,
+                Ok(_) if self.capabilities.pipelining => Passed::new(&self.reply(COMMAND).await?),
+                Ok(line) => Passed::new(&self.say(&line, COMMAND).await?),
+            };
+            // Also if MAIL was refused: whoever takes a recipient all the same has something to forget.
+            if passed.is_positive() {
+                self.stage = Stage::Begun;
+            }
+            let refused = !begun && replies.is_empty() && !passed.is_positive();
+            replies.push(passed);
+            if refused && !self.capabilities.pipelining {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn reply(&mut self, limit: Duration) -> Result<Reply, Ended> {
@@ -454,10 +535,13 @@ impl Upstream {
         }
     }
 
-    /// A farewell is passed on; anything else ends the connection.
-    fn unasked(&mut self) -> Result<Reply, Ended> {
+    /// Words that came unasked would be taken for the answer: a farewell is passed on, anything else ends the connection.
+    fn check_quiet(&mut self) -> Result<(), Ended> {
+        if self.leg.received().is_empty() {
+            return Ok(());
+        }
         match take_reply(self.leg.received()) {
-            Ok(Some(reply)) if reply.code == 421 => Ok(reply),
+            Ok(Some(reply)) if reply.code == 421 => Err(Ended::Reply(Passed::new(&reply))),
             _ => Err(lost(LegFailure::Broken)),
         }
     }

@@ -1,7 +1,8 @@
 //! What an SMTP session asks of the backend behind it.
 //!
 //! One transaction asks, in this order: [`Ask::Mail`], [`Ask::Recipient`] once or more, [`Ask::Begin`], any number of
-//! [`Ask::Content`], [`Ask::Commit`]. [`Ask::Abort`] may come at any point between and forgets the transaction.
+//! [`Ask::Content`], [`Ask::Commit`]. [`Ask::Abort`] may come at any point between and forgets the transaction. Where the
+//! configuration says so, [`Ask::Group`] stands for several of the first two.
 //!
 //! A refusal of [`Ask::Mail`], [`Ask::Begin`], [`Ask::Content`] or [`Ask::Commit`] ends the transaction: nothing more is asked about
 //! it, not even [`Ask::Abort`]. A session that ends in the middle of one asks nothing either: dropping the backend forgets it.
@@ -19,6 +20,8 @@ pub enum Ask {
     Mail(MailFrom),
     /// Is this recipient served here? Answer: [`Answer::Verdict`].
     Recipient(RcptTo),
+    /// Several of the two above that came in one go (RFC 2920). Answer: [`Answer::Group`].
+    Group(Box<Group>),
     /// The content is about to come. Answer: [`Answer::Verdict`].
     Begin(Box<Envelope>),
     /// A piece of the message as it is to be kept: CRLF lines, or any octets with [`Body::BinaryMime`], dot-stuffing undone. At most 64 KiB.
@@ -40,6 +43,8 @@ pub enum Answer {
     /// To [`Ask::Mail`], [`Ask::Recipient`], [`Ask::Begin`], [`Ask::Content`] and [`Ask::Commit`]: what the server behind this one
     /// answered. It grants or refuses by its code; 421 ends the session.
     Passed(Box<super::relay::Passed>),
+    /// To [`Ask::Group`]: the same for each command, in their order. Behind a refused MAIL and behind a 421 none is missed.
+    Group(Vec<super::relay::Passed>),
     /// To [`Ask::Commit`]: the message's id (for the 250 reply; printable ASCII), or the reason it is not kept.
     Stored(Result<Box<str>, Refusal>),
 }
@@ -75,6 +80,15 @@ impl From<ForwardPath> for RcptTo {
             dsn: dsn::OfRecipient::default(),
         }
     }
+}
+
+/// Commands of one transaction that the client sent without waiting for replies (RFC 2920 3.1), DATA not among them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// MAIL, if the group begins with it.
+    pub mail: Option<MailFrom>,
+    /// RCPT, at least one.
+    pub recipients: Vec<RcptTo>,
 }
 
 /// The BODY parameter of MAIL.

@@ -3,7 +3,7 @@
 use gatepost_wire::session::{Machine as _, Next, Why};
 use gatepost_wire::smtp::ask::Ask;
 
-use super::support::{EHLO, MAIL, Pause, Talk, clear, codes, mx};
+use super::support::{EHLO, MAIL, Pause, RCPT, Talk, clear, codes, mx};
 
 // [SMTP-PIPE-03] answers in order, nothing dropped; [SMTP-LIM-01] [SMTP-BASE-09] 452 over the limit announced.
 #[test]
@@ -83,4 +83,60 @@ fn content_before_354_while_the_backend_thinks() {
     talk.run();
     assert!(talk.written.ends_with(b"554 5.5.0 Spoke out of turn\r\n"));
     assert_eq!(talk.pause, Pause::Closed(Why::OutOfSync));
+}
+
+// [SMTP-PIPE-03] one round trip to a far backend for what came in one go, and the same replies.
+#[test]
+fn a_group_is_one_question() {
+    let mut talk = Talk::far(mx());
+    talk.say(EHLO);
+    talk.server.receive(
+        [MAIL, RCPT, "RCPT TO:<nobody@gatepost.test>\r\nDATA\r\n"]
+            .concat()
+            .as_bytes(),
+    );
+    let Next::Ask(ask) = talk.server.next(talk.now) else {
+        panic!("nothing is asked");
+    };
+    let Ask::Group(group) = &ask else {
+        panic!("one by one: {ask:?}");
+    };
+    assert_eq!((group.mail.is_some(), group.recipients.len()), (true, 2));
+    let answer = talk.mailbox.handle(ask);
+    talk.server.answer(answer);
+    talk.run();
+    let said = String::from_utf8(std::mem::take(&mut talk.written)).unwrap();
+    assert!(codes(&said).ends_with(&[250, 250, 550, 354]), "{said}");
+    talk.say("Subject: x\r\n\r\n.\r\n");
+    assert_eq!(talk.mailbox.stored[0].envelope.recipients.len(), 1);
+}
+
+// [SMTP-PIPE-03] whom this session refuses, nobody is asked about.
+#[test]
+fn a_group_ends_before_what_is_answered_here() {
+    let mut config = mx();
+    config.limits.recipients = 2;
+    let mut talk = Talk::far(config);
+    talk.say(EHLO);
+    let one = "RCPT TO:<one@gatepost.test>\r\n";
+    let output = talk.say([MAIL, "RCPT TO:<@>\r\n", one, one, one, "NOOP\r\n"].concat());
+    assert_eq!(codes(&output), [250, 501, 250, 250, 452, 250]);
+    let asked: Vec<&str> = talk.mailbox.asked.iter().map(String::as_str).collect();
+    assert_eq!(asked, ["Mail you", "Recipient one", "Recipient one"]);
+}
+
+// RFC 2920 3.1: behind a refused MAIL stands what the client sent along with it. It is refused, but it is no misbehaviour.
+#[test]
+fn what_stands_behind_a_refused_mail_is_not_held_against_the_client() {
+    for mut talk in [Talk::new(clear(mx())), Talk::far(mx())] {
+        talk.say(EHLO);
+        let refused = "MAIL FROM:<hasty@example.org>\r\n";
+        let output = talk.say([refused, &RCPT.repeat(90), "DATA\r\n"].concat());
+        assert_eq!(codes(&output), [vec![450], vec![503; 91]].concat());
+        assert_eq!(codes(&talk.say([MAIL, RCPT].concat())), [250, 250]);
+        // Where no MAIL was refused it counts.
+        let output = codes(&talk.say(["RSET\r\n", &RCPT.repeat(90)].concat()));
+        assert_eq!(output.last(), Some(&421));
+        assert!(output.len() < 30, "{}", output.len());
+    }
 }

@@ -7,8 +7,9 @@ use gatepost_testkit::facts;
 use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
 use gatepost_wire::seam::{ClearLogin, TlsFacts};
 use gatepost_wire::session::{Fresh as _, Machine, Next, Why};
-use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, MailFrom, RcptTo, Refusal};
+use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, Group, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
+use gatepost_wire::smtp::relay::Passed;
 use gatepost_wire::smtp::server::{Config, Fresh, Peer, Server};
 
 pub(crate) const HOST: &str = "mx.gatepost.test";
@@ -28,14 +29,51 @@ pub(crate) struct Mailbox {
     pub(crate) asked: Vec<String>,
     /// Every recipient asked about.
     pub(crate) recipients: Vec<RcptTo>,
+    /// Whether it answers as the backend of a gate does, with replies of its own.
+    passes: bool,
     mail: bool,
     open: Option<Stored>,
 }
 
 impl Mailbox {
     pub(crate) fn handle(&mut self, ask: Ask) -> Answer {
+        let of_envelope = matches!(ask, Ask::Mail(_) | Ask::Recipient(_));
+        match self.decide(ask) {
+            Answer::Verdict(verdict) if self.passes && of_envelope => {
+                Answer::Passed(Box::new(passed(verdict)))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Each by itself; behind a refused MAIL the server behind has its own opinion, which must not count.
+    fn group(&mut self, group: Group) -> Vec<Passed> {
+        let mut replies = Vec::new();
+        let mail = group.mail.map(Ask::Mail);
+        for ask in mail
+            .into_iter()
+            .chain(group.recipients.into_iter().map(Ask::Recipient))
+        {
+            if !self.mail && matches!(ask, Ask::Recipient(_)) {
+                replies.push(passed(Ok(())));
+                continue;
+            }
+            match self.decide(ask) {
+                Answer::Verdict(verdict) => replies.push(passed(verdict)),
+                other => panic!("{other:?}"),
+            }
+        }
+        replies
+    }
+
+    fn decide(&mut self, ask: Ask) -> Answer {
+        if let Ask::Group(group) = ask {
+            assert!(self.passes && !group.recipients.is_empty());
+            return Answer::Group(self.group(*group));
+        }
         self.asked.push(describe(&ask));
         match ask {
+            Ask::Group(_) => unreachable!(),
             Ask::Account(ask) => Answer::Account(account(ask)),
             Ask::Mail(mail) => {
                 assert!(
@@ -122,12 +160,21 @@ pub(crate) fn assert_only_crlf(content: &[u8]) {
     assert!(before != b'\r', "a bare CR is kept at the end");
 }
 
+fn passed(verdict: Result<(), Refusal>) -> Passed {
+    match verdict {
+        Ok(()) => Passed::own(250, "2.1.0 Yes"),
+        Err(Refusal::MailboxFull | Refusal::TooFast) => Passed::own(450, "4.2.0 Not now"),
+        Err(_) => Passed::own(550, "5.7.1 No"),
+    }
+}
+
 fn describe(ask: &Ask) -> String {
     match ask {
         Ask::Content(piece) => format!("Content {}", piece.len()),
         Ask::Begin(envelope) => format!("Begin {}", envelope.recipients.len()),
         Ask::Mail(mail) => format!("Mail {}", local(&mail.reverse_path)),
         Ask::Recipient(rcpt) => format!("Recipient {}", rcpt.forward_path.0.local),
+        Ask::Group(_) => "Group".to_owned(),
         Ask::Account(AccountAsk::ScramKeys { user }) => format!("ScramKeys {user}"),
         Ask::Account(AccountAsk::Login(_)) => "Login".to_owned(),
         Ask::Commit => "Commit".to_owned(),
@@ -261,6 +308,16 @@ impl Talk {
             greatest_write: 0,
         };
         talk.run();
+        talk
+    }
+
+    /// The same before a far backend, that of a gate.
+    pub(crate) fn far(config: Config) -> Self {
+        let mut talk = Self::new(clear(Config {
+            groups: true,
+            ..config
+        }));
+        talk.mailbox.passes = true;
         talk
     }
 

@@ -21,6 +21,8 @@ pub struct Config {
     pub mechanisms: Vec<Mechanism>,
     /// Which extensions are offered.
     pub offers: Offers,
+    /// Whether MAIL and RCPT that came in one go are put to the backend in one question: for a backend that takes a round trip to answer.
+    pub groups: bool,
     /// Whether `Received:` leaves out the client's name and address [RECV-05].
     pub hide_client: bool,
     /// What a session puts up with.
@@ -104,6 +106,7 @@ impl Config {
             requires_auth: false,
             mechanisms: Mechanism::ALL.to_vec(),
             offers: Offers::default(),
+            groups: false,
             hide_client: false,
             limits: Limits::default(),
         }
@@ -123,6 +126,7 @@ impl Config {
             requires_auth: true,
             mechanisms: Mechanism::ALL.to_vec(),
             offers: Offers::default(),
+            groups: false,
             hide_client: false,
             limits: Limits::default(),
         }

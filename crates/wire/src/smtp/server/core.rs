@@ -20,6 +20,8 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     /// What the client said of itself on this channel. [SMTP-STARTTLS-05] gone with the clear channel.
     pub(super) client: Option<Client>,
+    /// MAIL was refused, and nothing has come since but what may have been sent along with it.
+    pub(super) mail_refused: bool,
     /// The account logged in.
     pub(super) account: Option<Box<str>>,
     pub(super) out: Vec<u8>,
@@ -52,6 +54,7 @@ impl Core {
             channel,
             counters,
             client: None,
+            mail_refused: false,
             account: None,
             out: Vec::new(),
         }
@@ -75,6 +78,12 @@ impl Core {
             return self.leave(reply::TOO_MANY_ERRORS, Why::TooManyErrors);
         }
         self.reply(reply, rest)
+    }
+
+    /// Refuses MAIL. What a client has sent along with it is no mistake of the client's (RFC 2920 3.1).
+    pub(super) fn refuse_mail(&mut self, reply: Reply) -> Turn {
+        self.mail_refused = true;
+        self.reply(reply, Rest::Ready)
     }
 
     /// Says farewell and ends the session.

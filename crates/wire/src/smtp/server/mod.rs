@@ -16,6 +16,7 @@
 
 mod config;
 mod core;
+mod group;
 mod intake;
 mod limits;
 mod login;
@@ -222,7 +223,8 @@ impl Server {
                 if first && rest::is_http(&line) {
                     return self.core.leave(reply::NOT_HTTP, Why::HttpRequest);
                 }
-                rest::on_line(rest, &line, !self.inbox.is_empty(), &mut self.core)
+                let turn = rest::on_line(rest, &line, !self.inbox.is_empty(), &mut self.core);
+                group::gather(turn, &self.core, &mut self.inbox)
             }
         }
     }

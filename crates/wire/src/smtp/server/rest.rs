@@ -40,6 +40,9 @@ pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> T
         }
         Ok((row, argument)) if row.verb == Verb::Bdat => on_bdat(rest, row, argument, core),
         Ok((row, argument)) => match admit(row, &rest, core) {
+            Err(reply) if core.mail_refused && matches!(row.verb, Verb::Rcpt | Verb::Data) => {
+                core.reply(reply, rest)
+            }
             Err(reply) => core.bad(reply, rest),
             Ok(()) => match Command::parse(row, argument, core.tolerance()) {
                 Err(syntax) => core.bad(syntax.into(), rest),
@@ -62,6 +65,7 @@ fn admit(row: &Row, rest: &Rest, core: &Core) -> Result<(), Reply> {
 }
 
 fn on_command(rest: Rest, command: Command, core: &mut Core) -> Turn {
+    core.mail_refused = false;
     match command {
         Command::Hello { name, extended } => {
             core.client = Some(Client { name, extended });
@@ -108,10 +112,10 @@ fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
         .size
         .is_some_and(|size| size > core.config.limits.message_octets)
     {
-        return core.reply(reply::MESSAGE_TOO_LARGE, Rest::Ready);
+        return core.refuse_mail(reply::MESSAGE_TOO_LARGE);
     }
     if !mail.smtputf8 && !mail.reverse_path.is_ascii() {
-        return core.reply(reply::NEEDS_SMTPUTF8, Rest::Ready);
+        return core.refuse_mail(reply::NEEDS_SMTPUTF8);
     }
     // [SUBM-02] [SUBM-03] the null path is no reason to refuse.
     let qualified = match &mail.reverse_path {
@@ -119,7 +123,7 @@ fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
         ReversePath::Mailbox(mailbox) => mailbox.is_fully_qualified(),
     };
     if core.config.role == Role::Submission && !qualified {
-        return core.reply(reply::SENDER_NOT_QUALIFIED, Rest::Ready);
+        return core.refuse_mail(reply::SENDER_NOT_QUALIFIED);
     }
     Turn::Ask(Ask::Mail(mail.clone()), Asked::Mail(mail))
 }
@@ -132,7 +136,7 @@ fn on_rcpt(rest: Rest, rcpt: RcptTo, core: &mut Core) -> Turn {
     if transaction.recipients.len() >= core.config.limits.recipients {
         return core.reply(reply::TOO_MANY_RECIPIENTS, Rest::Mail(transaction));
     }
-    if let Err(reply) = check_recipient(&rcpt, &transaction, core) {
+    if let Err(reply) = check_recipient(&rcpt, &transaction.mail, core) {
         return core.reply(reply, refused_one(transaction));
     }
     // [SMTP-BASE-22] whom it serves is the backend's to say; a route or a `%` in the address opens nothing.
@@ -140,10 +144,10 @@ fn on_rcpt(rest: Rest, rcpt: RcptTo, core: &mut Core) -> Turn {
     Turn::Ask(Ask::Recipient(rcpt), Asked::Recipient(transaction, path))
 }
 
-fn check_recipient(rcpt: &RcptTo, transaction: &Transaction, core: &Core) -> Result<(), Reply> {
+pub(super) fn check_recipient(rcpt: &RcptTo, mail: &MailFrom, core: &Core) -> Result<(), Reply> {
     let mailbox = &rcpt.forward_path.0;
     let is_ascii = mailbox.is_ascii() && rcpt.dsn.is_ascii();
-    if !is_ascii && !transaction.mail.smtputf8 {
+    if !is_ascii && !mail.smtputf8 {
         return Err(reply::NEEDS_SMTPUTF8);
     }
     let bare = mailbox.domain.is_empty();

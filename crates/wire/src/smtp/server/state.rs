@@ -10,6 +10,7 @@
 //! ```
 
 use super::core::Core;
+use super::group::Group;
 use super::intake::Intake;
 use super::login::Login;
 use crate::inbox::Inbox;
@@ -90,6 +91,8 @@ impl Transaction {
 pub(super) enum Asked {
     Mail(MailFrom),
     Recipient(Box<Transaction>, ForwardPath),
+    /// Several of these two.
+    Group(Box<Group>),
     Begin(Box<Intake>),
     /// A piece of content, or that a message with a fault is to be forgotten.
     Content(Box<Intake>),
@@ -166,9 +169,7 @@ impl Asked {
                 };
                 core.reply(reply::SENDER_OK, Rest::Mail(Box::new(transaction)))
             }
-            (Self::Mail(_), Answer::Verdict(Err(refusal))) => {
-                core.reply(refusal.into(), Rest::Ready)
-            }
+            (Self::Mail(_), Answer::Verdict(Err(refusal))) => core.refuse_mail(refusal.into()),
             (Self::Recipient(mut transaction, path), Answer::Verdict(Ok(()))) => {
                 transaction.recipients.push(path);
                 core.reply(reply::RECIPIENT_OK, Rest::Mail(transaction))
@@ -185,6 +186,7 @@ impl Asked {
             }
             (Self::Commit, Answer::Stored(Err(refusal))) => core.reply(refusal.into(), Rest::Ready),
             (Self::Abort(after), Answer::Verdict(_)) => after.go(core),
+            (Self::Group(group), Answer::Group(replies)) => group.answered(replies, core),
             (asked, Answer::Passed(passed)) => asked.on_passed(&passed, core),
             (Self::Account(login), Answer::Account(answer)) => login.answered(answer, core),
             // The answer does not fit the question: our own mistake.
@@ -195,7 +197,7 @@ impl Asked {
 
 /// What the server behind this one answered.
 impl Asked {
-    fn on_passed(self, passed: &Passed, core: &mut Core) -> Turn {
+    pub(super) fn on_passed(self, passed: &Passed, core: &mut Core) -> Turn {
         if passed.code() == 421 {
             passed.write(&mut core.out);
             return Turn::Go(State::Leaving(Why::UpstreamClosed));
@@ -214,6 +216,7 @@ impl Asked {
                     some_refused: false,
                 };
                 passed.write(&mut core.out);
+                core.mail_refused = !good;
                 Turn::Go(State::Rest(if good {
                     Rest::Mail(Box::new(transaction()))
                 } else {
@@ -238,8 +241,10 @@ impl Asked {
                 passed.write(&mut core.out);
                 Turn::Go(State::Rest(Rest::Ready))
             }
-            // Neither a login nor forgetting is the upstream's to answer in these words.
-            Self::Abort(_) | Self::Account(_) => core.leave(reply::OUR_FAULT_CLOSING, Why::Fault),
+            // Neither a login nor forgetting is the upstream's to answer in these words, nor is one word an answer to many.
+            Self::Abort(_) | Self::Account(_) | Self::Group(_) => {
+                core.leave(reply::OUR_FAULT_CLOSING, Why::Fault)
+            }
         }
     }
 }
