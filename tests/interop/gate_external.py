@@ -9,7 +9,7 @@ import time
 
 from gate import Gate, Scripted, imap_play
 from gate import refused as refused_to_start
-from servers import Pki
+from servers import ADDRESS, PASSWORD, Pki
 from world import DOMAIN, HOST, Server, case, check
 
 USER = f"anna@{DOMAIN}"
@@ -92,6 +92,54 @@ def gate_external(world):
         with Gate(world, f"imaps://localhost:{upstream.port}?ca={users.ca}&client-cert={own},{own}", flags=("--config", config)) as gate:
             connection = connect(gate, certificate(folder, users, "anna", f"email:{USER}"))
             check("AUTH=EXTERNAL" not in connection.capabilities and "AUTH=PLAIN" in connection.capabilities, f"{connection.capabilities}")
+
+
+def pieces(octets):
+    """Type, length, value, as PROXY protocol 2.2 has them."""
+    found = {}
+    while octets:
+        length = int.from_bytes(octets[1:3], "big")
+        found[octets[0]], octets = octets[3:3 + length], octets[3 + length:]
+    return found
+
+
+@case("gate-client-facts", "openssl")
+def gate_client_facts(world):
+    """[PROXY-05] what TLS was with the client, and its certificate, stand in the header for the upstream; openssl says the same of it."""
+    users, folder, headers = Pki(world.new_folder("users")), world.new_folder("facts"), []
+    config = folder / "gatepost.toml"
+    config.write_text(f'[login]\nclient_ca = "{users.ca}"\n')
+
+    def play(talk):
+        head = talk.octets(16)
+        headers.append(talk.octets(int.from_bytes(head[14:16], "big")))
+        imap_play(capability=b"* CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR\r\n")(talk)
+
+    own = certificate(folder, users, "anna", f"email:{USER}")
+    der = ssl.PEM_cert_to_DER_cert(own.read_text()[:own.read_text().index("-----BEGIN PRIVATE")])
+
+    def ask(gate, *flags):
+        command = ["openssl", "s_client", "-connect", f"{HOST}:{gate.port('imaps')}", "-crlf", "-CAfile", gate.ca, "-cert", own, "-key", own, *flags]
+        client = subprocess.Popen([*map(str, command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        words = client.stdout
+        client.stdin.write(f"a LOGIN {ADDRESS} {PASSWORD}\n".encode())
+        client.stdin.flush()
+        said = []
+        while not said or not said[-1].startswith(b"a "):
+            line = words.readline()
+            check(line, f"the end: {said[-5:]}")
+            said.append(line)
+        client.kill()
+        client.wait()
+        facts = pieces(headers[-1][12:])[0x20]
+        return facts[0], pieces(facts[5:]), b"".join(said).decode()
+
+    with Scripted(play) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}?proxy=v2", flags=("--config", config)) as gate:
+        for version in ("-tls1_3", "-tls1_2"):
+            bits, told, said = ask(gate, version)
+            check(bits == 7 and told[0x28] == der and told[0x22] == b"x", f"{bits} {told}")
+            digest, kind = said.split("Peer signing digest: ")[1].split("\n")[0], said.split("Peer signature type: ")[1].split("\n")[0]
+            check(told[0x27] == b"ecdsa_secp256r1_sha256" and (digest, kind) == ("SHA256", "ECDSA"), f"{told} {digest} {kind}")
 
 
 def revoked_by(folder, authority, *certificates):

@@ -6,6 +6,7 @@ import smtplib
 import socket
 import subprocess
 import threading
+import time
 
 from fetchers import all_there, by_id
 from gate import OPEN, Gate, Raw, Scripted, imap_copies, imap_play, logged, on_25, pop3_copies, refused, send, urls
@@ -158,6 +159,70 @@ def gate_mailbox_relay(world):
             check(code == 0 and seconds < 10, f"{code} after {seconds} s")
             check(b"* BYE" in raw.words.read(), "no farewell")
         gate.start()
+
+
+@case("gate-groups")
+def gate_groups(world):
+    """[SMTP-PIPE-01] [SMTP-PIPE-03] MAIL and fifty recipients that come in one go take one round trip to an upstream 100 ms away, if it has
+    PIPELINING; whatever becomes of them there, each has its own reply."""
+
+    def play(keyword, refused_mail, dies_at, rounds, said):
+        def replies(line):
+            said.append(line)
+            if b"<no" in line or (refused_mail and line.startswith(b"MAIL")):
+                return b"550 5.1.1 no\r\n"
+            return b"250 2.1.0 ok\r\n"
+
+        def upstream(talk):
+            talk.say(b"220 upstream ESMTP\r\n")
+            talk.line()
+            talk.say(b"250-upstream\r\n" + keyword + b"250 8BITMIME\r\n")
+            while True:
+                lines = [talk.line()]
+                while talk.at < len(talk.buffer):
+                    lines.append(talk.line())
+                if lines == [b"QUIT"]:
+                    return
+                if lines[0].startswith((b"MAIL", b"RCPT", b"RSET")):
+                    rounds.append(len(lines))
+                    time.sleep(0.1)
+                    if dies_at and len(lines) > dies_at:
+                        talk.say(b"".join(replies(line) for line in lines[:dies_at]))
+                        return
+                    talk.say(b"".join(replies(line) for line in lines))
+                else:
+                    talk.say(b"250 ok\r\n")
+
+        return upstream
+
+    def ask(keyword=b"250-PIPELINING\r\n", refused_mail=False, dies_at=None):
+        rounds, said = [], []
+        with Scripted(play(keyword, refused_mail, dies_at, rounds, said)) as upstream, Gate(world, f"smtp://127.0.0.1:{upstream.port}") as gate:
+            with on_25(gate) as raw:
+                recipients = b"".join(b"RCPT TO:<%s%d@d.test>\r\n" % (b"no" if n % 10 == 3 else b"r", n) for n in range(50))
+                start = time.monotonic()
+                raw.socket.sendall(b"MAIL FROM:<a@b.test>\r\n" + recipients)
+                codes = [raw.answer()[:3] for _ in range(51)]
+                seconds = time.monotonic() - start
+                rest = [raw.ask(b"RSET\r\n")[:3], raw.ask(b"MAIL FROM:<second@b.test>\r\n")[:3]] if dies_at is None else []
+        return codes, seconds, rounds, rest, said
+
+    expected = [b"250"] + [b"550" if n % 10 == 3 else b"250" for n in range(50)]
+    codes, seconds, rounds, rest, _ = ask()
+    check(codes == expected and rest == [b"250", b"250"], f"{codes} {rest}")
+    check(rounds[0] > 10 and len(rounds) <= 6 and seconds < 1.5, f"rounds {rounds}, {seconds:.2f} s")
+    # One by one where the upstream does not have it, and the same replies.
+    codes, _, rounds, _, _ = ask(keyword=b"")
+    check(codes == expected and set(rounds) == {1}, f"{codes} {rounds}")
+    # A refused MAIL: no recipient counts, whatever the upstream says, and what it took is cleared away before the next.
+    for keyword in (b"250-PIPELINING\r\n", b""):
+        codes, _, _, rest, said = ask(keyword=keyword, refused_mail=True)
+        check(codes == [b"550"] + [b"503"] * 50, f"{codes}")
+        second = next(at for at, line in enumerate(said) if b"second" in line)
+        check((said[second - 1] == b"RSET") == bool(keyword), f"{said[second - 1]}")
+    # Gone in the middle: what was granted stays granted to the client, and the rest may be tried again.
+    codes, _, _, _, _ = ask(dies_at=5)
+    check(codes[:5] == expected[:5] and all(code[:1] == b"4" for code in codes[5:]), f"{codes}")
 
 
 @case("gate-tokens")

@@ -12,12 +12,13 @@
 use std::cell::RefCell;
 
 use gatepost_trust::certificates::Choice;
-use gatepost_trust::client_ca::client_name;
+use gatepost_trust::client_ca::read_client;
 use gatepost_trust::exporter::{Captured, capture};
 use gatepost_trust::verify::Attempt;
-use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
+use gatepost_wire::seam::{ChannelBindings, ClientCertificate, TlsFacts, TlsVersion, VerifiedBy};
 use gatepost_wire::tls::names;
 use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::CertificateDer;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
@@ -259,13 +260,17 @@ impl Engine {
             .alpn_protocol()
             .and_then(|id| std::str::from_utf8(id).ok());
         let client = match &self.kind {
-            Kind::Server(it) => it.peer_certificates().and_then(client_name),
+            Kind::Server(it) => it.peer_certificates().and_then(client_certificate),
             // A client knows by other means whom it has verified.
             Kind::Client(_) => None,
         };
         Some(TlsFacts {
-            verified: client.as_ref().map(|_| VerifiedBy::Pkix),
-            client: client.map(Into::into),
+            verified: client
+                .as_ref()
+                .and_then(|it| it.user.as_ref())
+                .map(|_| VerifiedBy::Pkix),
+            client: client.map(Box::new),
+            signature: None,
             version,
             // [RECV-02] a suite newer than our list is no reason to say nothing
             suite: names::suite_label(suite.into()),
@@ -282,6 +287,15 @@ impl Engine {
         let suite = self.kind.state().negotiated_cipher_suite()?;
         captured.channel_binding(suite, server_random(first_flight))
     }
+}
+
+fn client_certificate(chain: &[CertificateDer<'_>]) -> Option<ClientCertificate> {
+    let shown = read_client(chain)?;
+    Some(ClientCertificate {
+        user: shown.user.map(Into::into),
+        common_name: shown.common_name.map(Into::into),
+        der: chain.first()?.as_ref().into(),
+    })
 }
 
 /// Carries out what the engine says of received bytes.

@@ -315,6 +315,7 @@ mod tests {
             client: "127.0.0.1:4711".parse().unwrap(),
             tls: Some(TlsFacts {
                 client: None,
+                signature: None,
                 version: TlsVersion::Tls13,
                 suite: "TLS_AES_128_GCM_SHA256".into(),
                 group: Some("X25519MLKEM768"),

@@ -234,6 +234,7 @@ mod tests {
             client: "127.0.0.1:1".parse().unwrap(),
             tls: Some(TlsFacts {
                 client: None,
+                signature: None,
                 version: TlsVersion::Tls13,
                 suite: "TLS_AES_128_GCM_SHA256".into(),
                 group: None,

@@ -30,6 +30,7 @@ pub mod talk;
 pub fn facts() -> TlsFacts {
     TlsFacts {
         client: None,
+        signature: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256".into(),
         group: Some("X25519"),

@@ -10,8 +10,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rustls::ServerConfig;
 use rustls::server::ProducesTickets;
+use rustls::{ServerConfig, SignatureScheme};
 
 use crate::client_ca::ClientCa;
 use crate::identity::{Coverage, Identity, KeyKind};
@@ -103,6 +103,16 @@ pub enum NoChoice {
     UnrecognizedName,
     /// There is no certificate at all.
     NoCertificate,
+}
+
+impl Choice {
+    /// The scheme by which the certificate's key signs in a full handshake with a client that offers these (IANA `SignatureScheme`
+    /// numbers).
+    pub fn signature(&self, offered: &[u16]) -> Option<u16> {
+        let offered: Vec<SignatureScheme> = offered.iter().copied().map(Into::into).collect();
+        let signer = self.identity.key.key.choose_scheme(&offered)?;
+        Some(signer.scheme().into())
+    }
 }
 
 impl ServiceTls {

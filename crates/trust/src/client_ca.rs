@@ -130,15 +130,26 @@ fn lists(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Stri
     }
 }
 
-/// The name a client's chain gives. Whether the chain is good was judged in the handshake.
-pub fn client_name(chain: &[CertificateDer<'_>]) -> Option<String> {
+/// What a client's certificate says of the client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The name it gives to its user: its only address.
+    pub user: Option<String>,
+    /// Its first common name. Told on, never judged by.
+    pub common_name: Option<String>,
+}
+
+/// What a client's chain says. Whether the chain is good was judged in the handshake.
+pub fn read_client(chain: &[CertificateDer<'_>]) -> Option<Shown> {
     let certificate = Certificate::read(chain.first()?).ok()?;
-    let [address] = certificate.names.emails.as_slice() else {
-        return None;
-    };
     let is_plain = |it: char| !it.is_control() && !it.is_whitespace();
-    let fits = address.len() <= LONGEST && address.contains('@') && address.chars().all(is_plain);
-    fits.then(|| address.clone())
+    let fits = |it: &&String| it.len() <= LONGEST && it.contains('@') && it.chars().all(is_plain);
+    let user = match certificate.names.emails.as_slice() {
+        [address] => Some(address).filter(fits).cloned(),
+        _ => None,
+    };
+    let common_name = certificate.common_names.into_iter().next();
+    Some(Shown { user, common_name })
 }
 
 #[cfg(test)]

@@ -129,8 +129,21 @@ pub struct TlsFacts {
     /// By what the peer is known to be who it should be. None: encrypted, but to whom is not known. A server's sessions have
     /// none unless they verified a client certificate.
     pub verified: Option<VerifiedBy>,
-    /// In a server's session: the name a verified client certificate gives to its user [SASL-EXT-01].
-    pub client: Option<Box<str>>,
+    /// In a server's session: the verified certificate of the client.
+    pub client: Option<Box<ClientCertificate>>,
+    /// In a server's session: the number of the scheme by which the server signed (IANA `SignatureScheme`); none when resumed.
+    pub signature: Option<u16>,
+}
+
+/// A client's certificate, verified.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ClientCertificate {
+    /// The name it gives to its user, if it gives one [SASL-EXT-01].
+    pub user: Option<Box<str>>,
+    /// Its common name: told on, never judged by.
+    pub common_name: Option<Box<str>>,
+    /// The certificate (DER).
+    pub der: Box<[u8]>,
 }
 
 /// What proved that the peer is the one meant.
@@ -292,7 +305,7 @@ impl MayReadCredentials<'_> {
     /// The name that a verified client certificate gives to its user; none in clear.
     pub fn client(&self) -> Option<&str> {
         match self {
-            Self::Encrypted(proof) => proof.facts().client.as_deref(),
+            Self::Encrypted(proof) => proof.facts().client.as_ref()?.user.as_deref(),
             Self::Clear(_) => None,
         }
     }
@@ -429,6 +442,7 @@ mod tests {
     fn facts(version: TlsVersion, verified: Option<VerifiedBy>) -> TlsFacts {
         TlsFacts {
             client: None,
+            signature: None,
             version,
             suite: "TLS_AES_128_GCM_SHA256".into(),
             group: None,

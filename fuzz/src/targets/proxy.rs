@@ -1,6 +1,6 @@
 //! The PROXY header: any prefix of a header needs more, and what was read is read again from what is written of it.
 
-use gatepost_wire::proxy::{Header, Progress, Ssl, Tlv, encode_v1, encode_v2, parse};
+use gatepost_wire::proxy::{Header, Progress, Shown, Ssl, Tlv, encode_v1, encode_v2, parse};
 
 use crate::Target;
 use crate::behaviour;
@@ -40,9 +40,25 @@ pub fn header(data: &[u8]) {
     }
     behaviour::note(header.tlvs.len());
     if let Some(ssl) = header.tlv(Tlv::SSL).and_then(Ssl::parse) {
-        behaviour::note(ssl.common_name.is_some());
+        behaviour::note(ssl.client.is_some());
+        ssl_again(ssl);
     }
     again(&header);
+}
+
+/// What was read is told on as it was, but for a certificate that is very long.
+fn ssl_again(mut ssl: Ssl) {
+    let Ok(told) = ssl.encode() else { return };
+    let read = Ssl::parse(&told.value).expect("what we write can be read");
+    let has_one = |ssl: &Ssl| {
+        ssl.client
+            .as_ref()
+            .is_some_and(|it| it.certificate.is_some())
+    };
+    if let Some(shown) = ssl.client.as_mut().filter(|_| !has_one(&read)) {
+        shown.certificate = None;
+    }
+    assert_eq!(read, ssl);
 }
 
 fn again(header: &Header) {
@@ -68,7 +84,15 @@ fn seeds() -> Vec<Vec<u8>> {
         ([198, 51, 100, 1], 25).into(),
     );
     header.tlvs = vec![Tlv::new(Tlv::AUTHORITY, *b"mx.example")];
-    header.tlvs.extend(Ssl::default().encode());
+    let ssl = Ssl {
+        client: Some(Shown {
+            certificate: Some(Box::new([0x30, 0])),
+            ..Shown::default()
+        }),
+        signature: Some("ed25519".into()),
+        ..Ssl::default()
+    };
+    header.tlvs.extend(ssl.encode());
     let six = Header::of(([1; 8], 1).into(), ([2; 8], 2).into());
     let headers = [header, six, Header::local()];
     let both = |header: &Header| [encode_v1(header), encode_v2(header).unwrap_or_default()];

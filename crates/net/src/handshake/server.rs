@@ -75,7 +75,10 @@ pub(crate) async fn serve(
         None
     };
     let facts = work.engine.facts(hello.sni.as_deref(), bindings);
-    let facts = facts.ok_or(Failed::Tls(TlsFailure::Internal))?;
+    let mut facts = facts.ok_or(Failed::Tls(TlsFailure::Internal))?;
+    if !facts.resumed {
+        facts.signature = choice.signature(&hello.signature_schemes);
+    }
     if facts.version == TlsVersion::Tls13 {
         // The handshake is over for the peer too: only a ticket can be in line.
         connection.let_pending_wait();

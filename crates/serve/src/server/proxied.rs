@@ -15,8 +15,8 @@ use tokio::time::timeout;
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// The longest header of version 1.
 const LONGEST_LINE: usize = 107;
-/// The longest header of version 2 that is read: far more than any proxy writes.
-const LONGEST: usize = 4096;
+/// The longest header of version 2 that is read: a client's certificate may be in it.
+const LONGEST: usize = 16 * 1024;
 /// The fixed part of a header of version 2.
 const FIXED: usize = 16;
 

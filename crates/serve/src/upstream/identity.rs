@@ -15,8 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatepost_net::client::dial::Announce;
-use gatepost_wire::proxy::{Header, Ssl, Tlv, gates};
+use gatepost_wire::proxy::{Header, Shown, Ssl, Tlv, gates};
 use gatepost_wire::seam::TlsFacts;
+use gatepost_wire::tls::names::scheme_label;
 
 use super::url::{ProxyVersion, Spec};
 
@@ -111,6 +112,12 @@ impl Client {
             version: Some(facts.version.label().into()),
             cipher: Some(facts.suite.as_ref().into()),
             group: facts.group.map(Into::into),
+            signature: facts.signature.map(|it| scheme_label(it).into()),
+            client: facts.client.as_ref().map(|it| Shown {
+                now: !facts.resumed,
+                common_name: it.common_name.clone(),
+                certificate: Some(it.der.clone()),
+            }),
             ..Ssl::default()
         };
         // Too long to be told is no reason to be refused.
@@ -188,7 +195,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 mod tests {
     use super::*;
     use gatepost_wire::proxy::{Progress, encode_v1, encode_v2, parse};
-    use gatepost_wire::seam::TlsVersion;
+    use gatepost_wire::seam::{ClientCertificate, TlsVersion};
 
     fn client() -> Client {
         let mut client = Client::new(
@@ -197,6 +204,7 @@ mod tests {
         );
         client.tls = Some(Box::new(TlsFacts {
             client: None,
+            signature: None,
             version: TlsVersion::Tls13,
             suite: "TLS_AES_128_GCM_SHA256".into(),
             group: Some("X25519"),
@@ -229,6 +237,32 @@ mod tests {
         assert_eq!(ssl.version.as_deref(), Some("TLSv1.3"));
         assert_eq!(ssl.cipher.as_deref(), Some("TLS_AES_128_GCM_SHA256"));
         assert_eq!(ssl.group.as_deref(), Some("X25519"));
+        assert_eq!((ssl.signature, ssl.client), (None, None));
+        // What a client shows, and whether it was now.
+        let mut client = client();
+        let facts = client.tls.as_mut().unwrap();
+        facts.signature = Some(0x0403);
+        facts.client = Some(Box::new(ClientCertificate {
+            user: None,
+            common_name: Some("Anna".into()),
+            der: Box::new([0x30, 0]),
+        }));
+        for resumed in [false, true] {
+            client.tls.as_mut().unwrap().resumed = resumed;
+            let header = client.announce(&spec).unwrap().header.unwrap();
+            let ssl = Ssl::parse(header.tlv(Tlv::SSL).unwrap()).unwrap();
+            assert_eq!(ssl.signature.as_deref(), Some("ecdsa_secp256r1_sha256"));
+            let shown = ssl.client.unwrap();
+            assert_eq!(shown.now, !resumed);
+            assert_eq!(shown.common_name.as_deref(), Some("Anna"));
+            assert_eq!(shown.certificate.as_deref(), Some(&[0x30, 0][..]));
+        }
+        // A certificate that is very long is left out, and everything else is told.
+        let der = vec![0; 9000].into_boxed_slice();
+        client.tls.as_mut().unwrap().client.as_mut().unwrap().der = der;
+        let header = client.announce(&spec).unwrap().header.unwrap();
+        let ssl = Ssl::parse(header.tlv(Tlv::SSL).unwrap()).unwrap();
+        assert_eq!(ssl.client.unwrap().certificate, None);
     }
 
     // [PROXY-06]

@@ -13,7 +13,7 @@ mod v2;
 
 use std::net::SocketAddr;
 
-pub use ssl::{Ssl, VERIFIED};
+pub use ssl::{Shown, Ssl, VERIFIED};
 pub use v1::encode as encode_v1;
 pub use v2::{TooLong, encode as encode_v2};
 

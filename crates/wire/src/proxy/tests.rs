@@ -114,7 +114,12 @@ fn version_2_there_and_back() {
         version: Some("TLSv1.3".into()),
         cipher: Some("TLS_AES_128_GCM_SHA256".into()),
         group: Some("X25519MLKEM768".into()),
-        common_name: None,
+        signature: Some("ecdsa_secp256r1_sha256".into()),
+        client: Some(Shown {
+            now: true,
+            common_name: Some("Anna".into()),
+            certificate: Some(Box::new([0x30, 3, 2, 1, 7])),
+        }),
         verify: VERIFIED,
     };
     for mut header in [four(), six()] {

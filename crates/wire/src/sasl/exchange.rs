@@ -561,7 +561,13 @@ mod tests {
             resumed: false,
             bindings: None,
             verified: None,
-            client: client.map(Into::into),
+            client: client.map(|user| {
+                Box::new(crate::seam::ClientCertificate {
+                    user: Some(user.into()),
+                    ..crate::seam::ClientCertificate::default()
+                })
+            }),
+            signature: None,
         }
     }
 

@@ -12,6 +12,7 @@ const NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
 fn encrypted(bindings: Option<ChannelBindings>) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
         client: None,
+        signature: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256".into(),
         group: Some("X25519"),

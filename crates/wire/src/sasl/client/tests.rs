@@ -8,6 +8,7 @@ use crate::seam::{Channel, Encrypted, TlsFacts, TlsVersion, UnverifiedLogin, Ver
 fn channel(bindings: bool) -> Channel {
     Channel::Encrypted(Encrypted::new(TlsFacts {
         client: None,
+        signature: None,
         version: TlsVersion::Tls13,
         suite: "TLS_AES_128_GCM_SHA256".into(),
         group: None,
