@@ -23,6 +23,7 @@ import fetchers  # noqa: F401
 import floors  # noqa: F401
 import full  # noqa: F401
 import gate_dsn  # noqa: F401
+import gate_exchange  # noqa: F401
 import gate_external  # noqa: F401
 import gate_mail  # noqa: F401
 import gate_others  # noqa: F401
