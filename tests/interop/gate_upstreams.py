@@ -23,7 +23,7 @@ def tls_urls(postfix, dovecot, more, implicit=False):
 
 @case("gate-upstream-tls", "postfix", "dovecot")
 def gate_upstream_tls(world):
-    """[GW-02] [GW-03] verified by STARTTLS and from the first octet, by an authority, a name and a pin."""
+    """[GW-02] [GW-03] [TLS-INV-01] verified by STARTTLS and from the first octet, by an authority, a name and a pin."""
     with Dovecot(world) as dovecot, Postfix(world, dovecot) as postfix:
         message = plain(ADDRESS, ADDRESS)
         both = []

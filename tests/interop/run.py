@@ -30,6 +30,7 @@ import gate_others  # noqa: F401
 import gate_trouble  # noqa: F401
 import gate_upstreams  # noqa: F401
 import install
+import introduced  # noqa: F401
 import keeping  # noqa: F401
 import later  # noqa: F401
 import life  # noqa: F401

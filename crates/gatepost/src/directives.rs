@@ -221,6 +221,8 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
     directive("proxy.networks", Kind::Networks, "[]", "Networks of proxies: their connections must begin with a PROXY header, version 1 or 2",
         "The client is then the one the header names, for logs, limits and logins. From other networks no header is looked for. List nobody you do not trust to say who your clients are.").flag("proxy-from"),
     directive("proxy.services", Kind::Texts, "[]", "Services those proxies connect to, by name; empty: all", ""),
+    directive("proxy.xclient_networks", Kind::Networks, "[]", "Networks of SMTP servers in front that may name their clients by XCLIENT",
+        "Such as a mail proxy that speaks XCLIENT but no PROXY protocol. It may say ADDR, PORT, DESTADDR, DESTPORT, NAME, HELO and PROTO between two transactions, and where TLS is required only inside TLS; a login is never taken from it. For others XCLIENT is no command. The proxy's own address says nothing any more: list nobody you do not trust to say who your clients are.").flag("xclient-from"),
     directive("log.format", Kind::Choice(&["human", "json"]), "\"human\"", "One line per session end, for people or for machines", "").flag("log"),
     directive("web.listen", Kind::Socket, "\"\"", "Show the mail on a web page, and as JSON, at http://ADDRESS:PORT; empty: off",
         "For those who test their programs. Loopback addresses only; the page wants the token in the data folder, and serve prints its whole address.").flag("web"),

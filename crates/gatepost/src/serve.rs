@@ -117,6 +117,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         route: route(values)?,
         egress: egress(values)?,
         proxies: networks(values, "proxy.networks"),
+        introducers: networks(values, "proxy.xclient_networks"),
         proxied_services: service_names(values, "proxy.services")?,
         data: PathBuf::from(values.text("server.data")),
         host,

@@ -150,6 +150,20 @@ impl Door {
     }
 }
 
+impl Place {
+    /// Gives the place to somebody else: whom a proxy or a server in front connects for.
+    ///
+    /// # Errors
+    /// There is none for that one; the place stays as it was.
+    pub fn give_to(&mut self, address: IpAddr) -> Result<(), Refused> {
+        if Visitor::from(address) != self.visitor {
+            let door = Arc::clone(&self.door);
+            *self = door.enter(address)?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.door.inside();

@@ -75,6 +75,7 @@ fn smtp_session() -> smtp::server::Server {
     let config = Arc::new(smtp::server::Config::mx("mail.example".into()));
     let peer = smtp::server::Peer {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        introduces: false,
         clear_login: None,
     };
     smtp::server::Server::clear(config, peer, Instant::now())

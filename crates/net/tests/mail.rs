@@ -79,6 +79,7 @@ fn serve(mode: Mode) -> (SocketAddr, Kept) {
         let config = Arc::new(smtp::Config::mx("mail.example".to_owned()));
         let peer = smtp::Peer {
             address: IpAddr::from([127, 0, 0, 1]),
+            introduces: false,
             clear_login: None,
         };
         loop {

@@ -94,6 +94,8 @@ pub struct Settings {
     pub proxies: Vec<Network>,
     /// The services they reach, by name; none: all.
     pub proxied_services: Vec<String>,
+    /// Networks of servers in front, which may name their clients by XCLIENT.
+    pub introducers: Vec<Network>,
     /// The file to write when every listener accepts.
     pub ready_file: Option<PathBuf>,
 }

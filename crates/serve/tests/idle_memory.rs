@@ -46,6 +46,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         egress: None,
         proxies: Vec::new(),
         proxied_services: Vec::new(),
+        introducers: Vec::new(),
         message_size: 50 << 20,
         quota: 1 << 30,
         disk_floor: 0,

@@ -114,6 +114,7 @@ pub fn session(data: &[u8]) {
     let input = Input::parse(data);
     let peer = Peer {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        introduces: input.flags & 8 != 0,
         clear_login: None,
     };
     let host = || String::from("mail.gatepost.test");
@@ -245,6 +246,10 @@ impl Keeper {
                 }
                 Answer::Verdict(verdict)
             }
+            Ask::Introduced(_) => {
+                assert_eq!(self.stage, Stage::Idle, "a new client inside a transaction");
+                Answer::Verdict(Ok(()))
+            }
             Ask::Begin(envelope) => {
                 assert_eq!(self.stage, Stage::Recipient, "content without a recipient");
                 assert!(!envelope.recipients.is_empty(), "no recipient");
@@ -315,6 +320,7 @@ fn session_seeds() -> Vec<Vec<u8>> {
         Input::build(3, &[], format!("<tls>{login}{chunks}").as_bytes()),
         Input::build(0, &[], b"EHLO a.test\r\nSTARTTLS\r\nNOOP\r\n"),
         Input::build(4, &[], format!("EHLO a.test\r\n{group}{mail}").as_bytes()),
+        Input::build(8, &[], format!("XCLIENT ADDR=192.0.2.7 PORT=1 NAME=[UNAVAILABLE]\r\nEHLO a.test\r\n{mail}XCLIENT HELO=x+20y\r\n").as_bytes()),
     ];
     seeds.extend(corpus::dialogues("smtp"));
     seeds

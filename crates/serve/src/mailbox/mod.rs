@@ -32,6 +32,7 @@ pub mod thread;
 pub mod throttle;
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use gatepost_net::driver::Event;
@@ -80,6 +81,8 @@ pub struct Shared {
 /// What a session did, for its log line.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
+    /// The client that a server in front has named.
+    pub introduced: Option<Box<SocketAddr>>,
     /// Who is logged in.
     pub login: Option<Login>,
     /// Who is logged in at the server behind this one, and by which mechanism here.

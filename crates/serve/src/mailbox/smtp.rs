@@ -20,11 +20,13 @@ use gatepost_wire::session::Machine;
 use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::header::HeaderScan;
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
+use gatepost_wire::smtp::xclient::Introduced;
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 
 use super::account::Login;
 use super::directory::{Owner, is_own};
 use super::{Recorded, Shared, Summary, date};
+use crate::server::front::Front;
 
 /// How much of a submitted message is held back while its header's end has not come, in octets.
 const HELD_LIMIT: usize = 64 * 1024;
@@ -48,6 +50,8 @@ pub struct SmtpBackend {
     role: Role,
     summary: Summary,
     transaction: Option<Box<Transaction>>,
+    /// The server in front, if this is one that names its clients.
+    front: Option<Box<Front>>,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,10 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpBackend {
     fn upgraded(&mut self) {
         self.summary.login = None;
         self.transaction = None;
+        if let Some(front) = &mut self.front {
+            self.client = front.forgets().ip();
+            self.summary.introduced = None;
+        }
     }
 
     fn event(&mut self, event: Event) {
@@ -105,7 +113,15 @@ impl SmtpBackend {
             role,
             summary: Summary::default(),
             transaction: None,
+            front: None,
         }
+    }
+
+    /// The same for a session with a server in front.
+    #[must_use]
+    pub fn behind(mut self, front: Front) -> Self {
+        self.front = Some(Box::new(front));
+        self
     }
 
     /// Answers one question.
@@ -132,6 +148,7 @@ impl SmtpBackend {
             Ask::Recipient(rcpt) => Answer::Verdict(self.recipient(rcpt.forward_path).await),
             // Asked for by a configuration for far backends only.
             Ask::Group(_) => Answer::Verdict(Err(Refusal::Fault)),
+            Ask::Introduced(said) => Answer::Verdict(self.introduced(&said)),
             Ask::Begin(envelope) => Answer::Verdict(self.begin(&envelope)),
             Ask::Content(octets) => {
                 let verdict = self.content(octets).await;
@@ -146,6 +163,17 @@ impl SmtpBackend {
                 Answer::Verdict(Ok(()))
             }
         }
+    }
+
+    fn introduced(&mut self, said: &Introduced) -> Result<(), Refusal> {
+        self.summary.login = None;
+        self.transaction = None;
+        // Asked in a session with a server in front only.
+        let front = self.front.as_mut().ok_or(Refusal::Fault)?;
+        let client = front.introduces(said)?;
+        self.client = client.address.ip();
+        self.summary.introduced = Some(Box::new(client.address));
+        Ok(())
     }
 
     fn mail(&mut self, mail: MailFrom) -> Result<(), Refusal> {

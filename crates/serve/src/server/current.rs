@@ -256,6 +256,10 @@ fn needing_restart(before: &Settings, wanted: &Settings) -> Vec<&'static str> {
             "proxy.services",
             before.proxied_services != wanted.proxied_services,
         ),
+        (
+            "proxy.xclient_networks",
+            before.introducers != wanted.introducers,
+        ),
         ("log.format", before.log != wanted.log),
         ("web.listen", before.web != wanted.web),
         ("metrics.listen", before.metrics != wanted.metrics),

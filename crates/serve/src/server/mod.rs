@@ -12,6 +12,7 @@ mod certificates;
 mod current;
 mod doors;
 mod error;
+pub mod front;
 mod proxied;
 mod session;
 pub mod successor;
@@ -330,7 +331,12 @@ fn accept_all(
     let door = Door::new(DoorLimits {
         total: doors::affordable_connections(settings, &shared.log),
         per_address: settings.connections_per_address,
-        exempt: [&settings.unlimited[..], &settings.proxies[..]].concat(),
+        exempt: [
+            &settings.unlimited[..],
+            &settings.proxies[..],
+            &settings.introducers[..],
+        ]
+        .concat(),
     });
     let context = Context {
         shutdown: stopping,

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::current::{Current, changes, egress_of};
+use super::front::Front;
 use super::{Behind, Shared, proxied};
 use crate::log::SessionLine;
 use crate::mailbox::imap::ImapBackend;
@@ -30,6 +31,9 @@ use crate::upstream::smtp::SmtpGate;
 
 /// What stands behind one service.
 type Backing = Behind<Arc<mailbox::Shared>, (Arc<Gate>, Arc<Pool>)>;
+
+/// What is given back when a session ends.
+type Kept = (Option<Place>, mpsc::Sender<()>);
 
 /// What all connections of one service share.
 #[derive(Debug)]
@@ -79,7 +83,7 @@ impl Listener {
         let refused_at = Arc::clone(&self);
         let street = Arc::clone(&door);
         let serve = |stream, client, place| {
-            Arc::clone(&self).admit(stream, client, (place, alive.clone()), &street);
+            Arc::clone(&self).admit(stream, client, (Some(place), alive.clone()), &street);
         };
         let refused = |_client: SocketAddr, why: Refused| {
             refused_at
@@ -105,7 +109,7 @@ impl Listener {
         self: Arc<Self>,
         mut stream: TcpStream,
         peer: SocketAddr,
-        kept: (Place, mpsc::Sender<()>),
+        kept: Kept,
         door: &Arc<Door>,
     ) {
         let local = stream.local_addr().ok();
@@ -139,7 +143,7 @@ impl Listener {
             match door.enter(client.ip()) {
                 Ok(place) => {
                     let client = Client::behind(client, origin.local, origin.gates);
-                    self.spawn(stream, client, (place, kept.1));
+                    self.spawn(stream, client, (Some(place), kept.1));
                 }
                 Err(reason) => self.shared.metrics.event(service, reason.label()),
             }
@@ -154,7 +158,7 @@ impl Listener {
     }
 
     /// One task a session, each only as large as its own protocol's.
-    fn spawn(self: Arc<Self>, stream: TcpStream, client: Client, kept: (Place, mpsc::Sender<()>)) {
+    fn spawn(self: Arc<Self>, stream: TcpStream, client: Client, kept: Kept) {
         // All of a session from one and the same.
         let current = self.shared.current();
         let place = (client, &*current);
@@ -171,12 +175,14 @@ impl Listener {
         self: Arc<Self>,
         stream: TcpStream,
         (client, current): (Client, &Current),
-        kept: (Place, mpsc::Sender<()>),
+        mut kept: Kept,
         (config, role): (Arc<smtp::server::Config>, Role),
     ) {
         let address = client.address;
+        let introduces = self.introduces(address.ip());
         let peer = smtp::server::Peer {
             address: address.ip(),
+            introduces,
             clear_login: self.clear_login(current, address.ip()),
         };
         let start = if self.service.implicit_tls {
@@ -189,24 +195,39 @@ impl Listener {
             self.run(stream, address, start, backend, kept);
             return;
         }
+        let place = if introduces { kept.0.take() } else { None };
+        let front = place.map(|it| Front::new(address, it));
         match self.behind(current) {
             Some(Behind::Mailbox(backends)) => {
-                let backend = SmtpBackend::new(backends, address.ip(), role);
+                let mut backend = SmtpBackend::new(backends, address.ip(), role);
+                if let Some(front) = front {
+                    backend = backend.behind(front);
+                }
                 self.run(stream, address, start, backend, kept);
             }
             Some(Behind::Gate((gate, pool))) => {
-                let backend = SmtpGate::new(gate, pool, client);
+                let mut backend = SmtpGate::new(gate, pool, client);
+                if let Some(front) = front {
+                    backend = backend.behind(front);
+                }
                 self.run(stream, address, start, backend, kept);
             }
             None => {}
         }
     }
 
+    /// [XCL-02] not for devices: theirs is a network of clients.
+    fn introduces(&self, address: IpAddr) -> bool {
+        let egress = egress_of(self.service, &self.shared.current()).is_some();
+        let settings = &self.shared.settings;
+        !egress && settings.introducers.iter().any(|it| it.contains(address))
+    }
+
     fn spawn_imap(
         self: Arc<Self>,
         stream: TcpStream,
         (client, current): (Client, &Current),
-        kept: (Place, mpsc::Sender<()>),
+        kept: Kept,
         config: Arc<imap::server::Config>,
     ) {
         let address = client.address;
@@ -237,7 +258,7 @@ impl Listener {
         self: Arc<Self>,
         stream: TcpStream,
         (client, current): (Client, &Current),
-        kept: (Place, mpsc::Sender<()>),
+        kept: Kept,
         config: Arc<pop3::server::Config>,
     ) {
         let address = client.address;
@@ -293,7 +314,7 @@ impl Listener {
         client: SocketAddr,
         start: Start<M>,
         mut backend: B,
-        kept: (Place, mpsc::Sender<()>),
+        kept: Kept,
     ) where
         M: Machine + Send + 'static,
         M::Fresh: Send,
@@ -440,7 +461,11 @@ impl OpenSession {
         let too_weak = too_weak.then_some(TLS_TOO_WEAK);
         let line = SessionLine {
             service,
-            client: self.client,
+            client: summary
+                .introduced
+                .as_deref()
+                .copied()
+                .unwrap_or(self.client),
             tls: ended.facts.map(|facts| *facts),
             login: summary
                 .login

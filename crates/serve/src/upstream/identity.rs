@@ -61,6 +61,15 @@ impl Client {
         }
     }
 
+    /// Another client behind the same server in front: the session stays, and the TLS that is there.
+    pub(super) fn replaced(&self, address: SocketAddr, local: Option<SocketAddr>) -> Self {
+        Self {
+            address,
+            local,
+            ..self.clone()
+        }
+    }
+
     /// Whether it has come through as many gates as may stand in a row.
     pub(super) fn circles(&self) -> bool {
         self.gates >= GATES

@@ -19,7 +19,7 @@
 //! | [`smtp`], [`reader`] | the backends of sessions |
 //!
 //! - Both legs are decided by themselves: nothing an upstream says changes how TLS stands in front, and nothing a client says
-//!   changes whom an upstream must be [SMTP-STARTTLS-21].
+//!   changes whom an upstream must be [SMTP-STARTTLS-21] [TLS-INV-01].
 //! - An upstream in clear is this machine, or one the operator named with `tls=none`; all others are verified before a word of a
 //!   client's reaches them [GW-02]. Credentials go out only with [`gatepost_wire::seam::MaySendCredentials`].
 //! - What is announced in front is what every upstream offers and the gate can carry [GW-01]; it is asked again all the time.

@@ -26,6 +26,7 @@ use gatepost_wire::session::Machine;
 use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, Group, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::client::{Capabilities, Encoder, LineEnds, Reply};
 use gatepost_wire::smtp::relay::{Passed, Unsayable, mail_command, recipient_command, take_reply};
+use gatepost_wire::smtp::xclient::Introduced;
 
 use super::egress::Egress;
 use super::identity::Client;
@@ -36,6 +37,7 @@ use super::trouble::Trouble;
 use super::{Gate, Login};
 use crate::mailbox::smtp::new_id;
 use crate::mailbox::{Recorded, Summary, date};
+use crate::server::front::Front;
 
 /// RFC 5321 4.5.3.2.
 const COMMAND: Duration = Duration::from_secs(5 * 60);
@@ -55,6 +57,8 @@ pub struct SmtpGate {
     egress: Option<Arc<Egress>>,
     /// Somebody has logged in: the upstream of a login cannot be opened again without the password, which is not kept.
     bound: bool,
+    /// The server in front, if this is one that names its clients.
+    front: Option<Box<Front>>,
 }
 
 /// An open upstream.
@@ -84,10 +88,11 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpGate {
 
     fn upgraded(&mut self) {
         // [SMTP-STARTTLS-21] what was said in clear has no consequence on the other leg either.
-        self.close();
-        self.summary.login = None;
-        self.summary.passed_login = None;
-        self.bound = false;
+        self.forget();
+        if let Some(front) = &mut self.front {
+            self.client = Client::behind(front.forgets(), None, 0);
+            self.summary.introduced = None;
+        }
     }
 
     fn secured(&mut self, facts: &TlsFacts) {
@@ -124,7 +129,15 @@ impl SmtpGate {
             upstream: None,
             egress: None,
             bound: false,
+            front: None,
         }
+    }
+
+    /// The same for a session with a server in front.
+    #[must_use]
+    pub fn behind(mut self, front: Front) -> Self {
+        self.front = Some(Box::new(front));
+        self
     }
 
     /// The same for a device: the upstream is logged in to with the operator's credentials, and only listed senders go on.
@@ -135,11 +148,31 @@ impl SmtpGate {
         backend
     }
 
+    /// Nothing that was said has a consequence any more.
+    fn forget(&mut self) {
+        self.close();
+        self.summary.login = None;
+        self.summary.passed_login = None;
+        self.bound = false;
+    }
+
+    /// [XCL-02] The next upstream is told of this client.
+    fn introduced(&mut self, said: &Introduced) -> Result<(), Refusal> {
+        self.forget();
+        // Asked in a session with a server in front only.
+        let front = self.front.as_mut().ok_or(Refusal::Fault)?;
+        let client = front.introduces(said)?;
+        self.client = self.client.replaced(client.address, client.local);
+        self.summary.introduced = Some(Box::new(client.address));
+        Ok(())
+    }
+
     async fn answer(&mut self, ask: Ask) -> Answer {
         let passed = match ask {
             Ask::Account(ask) => return Answer::Account(self.account(ask).await),
             Ask::Mail(mail) => self.mail(&mail).await,
             Ask::Recipient(rcpt) => self.recipient(&rcpt).await,
+            Ask::Introduced(said) => return Answer::Verdict(self.introduced(&said)),
             Ask::Group(group) => return Answer::Group(self.group(&group).await),
             Ask::Begin(envelope) => self.begin(&envelope).await,
             Ask::Content(octets) => match self.content(&octets).await {

@@ -583,6 +583,7 @@ fn a_session_from_end_to_end() {
         config,
         Peer {
             address: CLIENT,
+            introduces: false,
             clear_login: None,
         },
     )

@@ -9,6 +9,7 @@
 
 use super::dsn;
 use super::path::{ForwardPath, ReversePath};
+use super::xclient::Introduced;
 use crate::sasl::{AccountAnswer, AccountAsk};
 
 /// A question of the session.
@@ -22,6 +23,9 @@ pub enum Ask {
     Recipient(RcptTo),
     /// Several of the two above that came in one go (RFC 2920). Answer: [`Answer::Group`].
     Group(Box<Group>),
+    /// A server in front has said who the client is: what was known of another, a login too, is to be forgotten. Answer:
+    /// [`Answer::Verdict`].
+    Introduced(Introduced),
     /// The content is about to come. Answer: [`Answer::Verdict`].
     Begin(Box<Envelope>),
     /// A piece of the message as it is to be kept: CRLF lines, or any octets with [`Body::BinaryMime`], dot-stuffing undone. At most 64 KiB.
@@ -135,6 +139,8 @@ pub enum Refusal {
     BadContent,
     /// An address in the header of a submission has no fully qualified domain: 554 5.6.0.
     HeaderNotQualified,
+    /// The client of a server in front has as many connections as one may have: 421 4.7.0, and the session ends.
+    TooManyConnections,
     /// Submission from this account is going too fast: 450 4.7.1.
     TooFast,
     /// A fault of ours: 451 4.3.0.

@@ -46,6 +46,8 @@ pub enum Command {
     StartTls,
     /// AUTH with its argument, which is read only with leave to read credentials.
     Auth(Vec<u8>),
+    /// XCLIENT with its attributes.
+    Xclient(Box<str>),
     /// A verb that is known but not served: EXPN, TURN, ETRN, ATRN.
     NotServed,
 }
@@ -141,6 +143,7 @@ impl Command {
             Verb::Rcpt => Self::Rcpt(rcpt(text()?, tolerance)?),
             Verb::Bdat => Self::Bdat(bdat(text()?)?),
             Verb::Auth => Self::Auth(argument.to_vec()),
+            Verb::Xclient => Self::Xclient(text()?.into()),
             Verb::Data => Self::Data,
             Verb::Rset => Self::Rset,
             Verb::Noop => Self::Noop,

@@ -14,6 +14,8 @@
 //! | [`content`] | what is refused in content | RFC 5321 2.3.8, 4.5.3.1.6, 6.3 |
 //! | [`header`] | what a message's header has, read as it streams by | RFC 5322 3.6 |
 //! | [`received`] | the `Received:` field | RFC 5321 4.4, RFC 3848, RFC 8314 4.3 |
+//! | [`relay`] | the words of a gate to the server behind it | Postfix `XCLIENT_README` |
+//! | [`xclient`] | what a server in front says of its client | Postfix `XCLIENT_README` |
 
 pub mod ask;
 pub mod client;
@@ -28,3 +30,4 @@ pub mod relay;
 pub mod reply;
 pub mod server;
 pub mod table;
+pub mod xclient;

@@ -192,6 +192,9 @@ impl From<Refusal> for Reply {
                 "5.6.0",
                 "An address in the header has no fully qualified domain",
             ),
+            Refusal::TooManyConnections => {
+                reply(421, "4.7.0", "Too many connections from your address")
+            }
             Refusal::TooFast => reply(
                 450,
                 "4.7.1",

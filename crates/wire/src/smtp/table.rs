@@ -36,6 +36,8 @@ pub enum Verb {
     StartTls,
     /// AUTH (RFC 4954 4).
     Auth,
+    /// XCLIENT (Postfix `XCLIENT_README`), from listed servers in front.
+    Xclient,
     /// TURN (RFC 821 3.8), never offered.
     Turn,
     /// ETRN (RFC 1985), never offered.
@@ -102,6 +104,7 @@ const ANY: &[Phase] = &[
     Phase::Failed,
 ];
 const READY: &[Phase] = &[Phase::Ready];
+const BETWEEN: &[Phase] = &[Phase::Start, Phase::Ready];
 const OPEN: &[Phase] = &[Phase::Mail, Phase::Recipients];
 const CHUNKED: &[Phase] = &[Phase::Mail, Phase::Recipients, Phase::Chunks];
 
@@ -194,6 +197,15 @@ pub const TABLE: &[Row] = &[
     row(Verb::Help, "HELP", ANY, Before::Nothing, "RFC 5321 4.1.1.8").takes(Argument::Optional),
     row(Verb::StartTls, "STARTTLS", ANY, Before::All, "RFC 3207 4").last(),
     row(Verb::Auth, "AUTH", READY, Before::Login, "RFC 4954 4").takes(Argument::Required),
+    row(
+        Verb::Xclient,
+        "XCLIENT",
+        BETWEEN,
+        Before::Login,
+        "XCLIENT_README",
+    )
+    .last()
+    .takes(Argument::Required),
     row(Verb::Turn, "TURN", ANY, Before::Nothing, "RFC 821 3.8")
         .last()
         .takes(Argument::Optional),
@@ -263,7 +275,9 @@ mod tests {
         );
         assert_eq!(
             words(|row| row.before_login),
-            ["EHLO", "HELO", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH"]
+            [
+                "EHLO", "HELO", "RSET", "NOOP", "QUIT", "STARTTLS", "AUTH", "XCLIENT"
+            ]
         );
     }
 
@@ -278,7 +292,7 @@ mod tests {
         assert_eq!(
             last,
             [
-                "EHLO", "DATA", "NOOP", "QUIT", "VRFY", "EXPN", "STARTTLS", "TURN"
+                "EHLO", "DATA", "NOOP", "QUIT", "VRFY", "EXPN", "STARTTLS", "XCLIENT", "TURN"
             ]
         );
     }

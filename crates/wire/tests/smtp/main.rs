@@ -4,6 +4,7 @@ mod boundaries;
 mod client;
 mod dialogues;
 mod endings;
+mod introductions;
 mod matrix;
 mod offers;
 mod pipelining;

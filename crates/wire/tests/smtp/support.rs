@@ -10,7 +10,7 @@ use gatepost_wire::session::{Fresh as _, Machine, Next, Why};
 use gatepost_wire::smtp::ask::{Answer, Ask, Body, Envelope, Group, MailFrom, RcptTo, Refusal};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
 use gatepost_wire::smtp::relay::Passed;
-use gatepost_wire::smtp::server::{Config, Fresh, Peer, Server};
+use gatepost_wire::smtp::server::{Config, Fresh, Peer, Role, Server};
 
 pub(crate) const HOST: &str = "mx.gatepost.test";
 
@@ -88,6 +88,18 @@ impl Mailbox {
                 assert!(self.mail && self.open.is_none(), "a recipient out of order");
                 self.recipients.push(rcpt.clone());
                 Answer::Verdict(judge_recipient(&rcpt.forward_path))
+            }
+            Ask::Introduced(introduced) => {
+                assert!(
+                    !self.mail && self.open.is_none(),
+                    "in the middle of a transaction"
+                );
+                let crowded = introduced.address == Some([192, 0, 2, 99].into());
+                Answer::Verdict(if crowded {
+                    Err(Refusal::TooManyConnections)
+                } else {
+                    Ok(())
+                })
             }
             Ask::Begin(envelope) => Answer::Verdict(self.begin(*envelope)),
             Ask::Content(piece) => Answer::Verdict(self.content(piece)),
@@ -175,6 +187,7 @@ fn describe(ask: &Ask) -> String {
         Ask::Mail(mail) => format!("Mail {}", local(&mail.reverse_path)),
         Ask::Recipient(rcpt) => format!("Recipient {}", rcpt.forward_path.0.local),
         Ask::Group(_) => "Group".to_owned(),
+        Ask::Introduced(it) => format!("Introduced {:?}", it.address),
         Ask::Account(AccountAsk::ScramKeys { user }) => format!("ScramKeys {user}"),
         Ask::Account(AccountAsk::Login(_)) => "Login".to_owned(),
         Ask::Commit => "Commit".to_owned(),
@@ -241,6 +254,7 @@ fn account(ask: AccountAsk) -> AccountAnswer {
 pub(crate) fn peer() -> Peer {
     Peer {
         address: [192, 0, 2, 7].into(),
+        introduces: false,
         clear_login: None,
     }
 }
@@ -267,6 +281,18 @@ pub(crate) fn with_clear_login(config: Config) -> Server {
         },
         Instant::now(),
     )
+}
+
+/// A session with a server in front.
+pub(crate) fn introducing(config: Config) -> Server {
+    let clear_login =
+        (config.role == Role::Submission).then(ClearLogin::danger_allowed_by_configuration);
+    let peer = Peer {
+        introduces: true,
+        clear_login,
+        ..peer()
+    };
+    Server::clear(Arc::new(config), peer, Instant::now())
 }
 
 pub(crate) fn mx() -> Config {

@@ -87,6 +87,8 @@ pub struct TlsPolicy {
 pub struct Peer {
     /// The client's address.
     pub address: IpAddr,
+    /// Whether it is a server in front that may say who its client is (XCLIENT).
+    pub introduces: bool,
     /// The configuration's exception for this address: it may log in without TLS.
     pub clear_login: Option<ClearLogin>,
 }

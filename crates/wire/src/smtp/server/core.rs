@@ -1,5 +1,6 @@
 //! What every state of a session may look at: configuration, channel, who the client is, counters, and the output.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::config::{Config, Peer, Role};
@@ -11,6 +12,7 @@ use crate::smtp::command::Tolerance;
 use crate::smtp::received::{Protocol, TlsClause, Trace};
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::table::Lacks;
+use crate::smtp::xclient::{self, Introduced};
 
 /// What is the same in every state.
 pub(super) struct Core {
@@ -22,6 +24,8 @@ pub(super) struct Core {
     pub(super) client: Option<Client>,
     /// MAIL was refused, and nothing has come since but what may have been sent along with it.
     pub(super) mail_refused: bool,
+    /// Who the client is, where a server in front has said so.
+    pub(super) introduced: Option<Box<Introduced>>,
     /// The account logged in.
     pub(super) account: Option<Box<str>>,
     pub(super) out: Vec<u8>,
@@ -55,6 +59,7 @@ impl Core {
             counters,
             client: None,
             mail_refused: false,
+            introduced: None,
             account: None,
             out: Vec::new(),
         }
@@ -154,6 +159,9 @@ impl Core {
             // [SMTP-STARTTLS-03] [SMTP-STARTTLS-04]
             keywords.push("STARTTLS".to_owned());
         }
+        if self.peer.introduces && self.lacks() != Lacks::Tls {
+            keywords.push(xclient::KEYWORD.to_owned());
+        }
         if self.config.role == Role::Submission
             && self.account.is_none()
             && self.lacks() != Lacks::Tls
@@ -170,6 +178,24 @@ impl Core {
         (!names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
     }
 
+    /// Begins anew with the client that a server in front has named. TLS stays; the exception for logins in clear was for the server in
+    /// front and goes [XCL-02].
+    pub(super) fn introduce(&mut self, introduced: Introduced) -> Turn {
+        self.introduced = Some(Box::new(introduced));
+        self.client = None;
+        self.account = None;
+        if let Channel::Clear(exception) = &mut self.channel {
+            *exception = None;
+        }
+        reply::write_greeting(&self.config.host, &mut self.out);
+        Turn::Go(State::Rest(Rest::Ready))
+    }
+
+    fn client_address(&self) -> IpAddr {
+        let introduced = self.introduced.as_ref().and_then(|it| it.address);
+        introduced.unwrap_or(self.peer.address)
+    }
+
     /// What `Received:` is to say of this session.
     pub(super) fn trace(&self, transaction: &Transaction) -> Trace {
         let facts = self.channel.encrypted().map(crate::seam::Encrypted::facts);
@@ -179,7 +205,7 @@ impl Core {
                 .as_ref()
                 .map(|client| client.name.to_string())
                 .unwrap_or_default(),
-            client: self.peer.address,
+            client: self.client_address(),
             hide_client: self.config.hide_client,
             protocol: Protocol {
                 extended: self.client.as_ref().is_some_and(|client| client.extended),

@@ -30,7 +30,7 @@ pub(super) fn is_http(line: &[u8]) -> bool {
 
 /// One command line. `more` says whether anything stands behind it.
 pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> Turn {
-    match command::split(line) {
+    match split(line, core) {
         // [SMTP-STARTTLS-14] the same for what is no command.
         Err(_) if core.lacks() == Lacks::BetterTls => core.bad(reply::TLS_TOO_WEAK, rest),
         Err(syntax) => core.bad(syntax.into(), rest),
@@ -50,6 +50,15 @@ pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> T
             },
         },
     }
+}
+
+/// [XCL-02] XCLIENT is a command to those only who may say it.
+fn split<'a>(line: &'a [u8], core: &Core) -> Result<(&'static Row, &'a [u8]), Syntax> {
+    let (row, argument) = command::split(line)?;
+    if row.verb == Verb::Xclient && !core.peer.introduces {
+        return Err(Syntax::UnknownCommand);
+    }
+    Ok((row, argument))
 }
 
 fn admit(row: &Row, rest: &Rest, core: &Core) -> Result<(), Reply> {
@@ -82,6 +91,7 @@ fn on_command(rest: Rest, command: Command, core: &mut Core) -> Turn {
         Command::Help => core.reply(reply::HELP, rest),
         Command::StartTls => on_starttls(rest, core),
         Command::Auth(argument) => login::begin(core, argument),
+        Command::Xclient(said) => on_xclient(&said, core),
         Command::NotServed => core.bad(reply::NOT_IMPLEMENTED, rest),
         // Has its own way.
         Command::Bdat(_) => core.bad(reply::WRONG_ORDER, rest),
@@ -97,6 +107,15 @@ fn on_starttls(rest: Rest, core: &mut Core) -> Turn {
         return core.bad(reply::TLS_UNAVAILABLE, rest);
     }
     rest.forget(core, After::Upgrade)
+}
+
+/// [XCL-02]
+fn on_xclient(said: &str, core: &mut Core) -> Turn {
+    let known = core.introduced.as_deref().copied().unwrap_or_default();
+    match known.with(said) {
+        Ok(introduced) => Turn::Ask(Ask::Introduced(introduced), Asked::Introduced(introduced)),
+        Err(syntax) => core.bad(syntax.into(), Rest::Ready),
+    }
 }
 
 fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {

@@ -20,6 +20,7 @@ use crate::smtp::path::ForwardPath;
 use crate::smtp::relay::Passed;
 use crate::smtp::reply::{self, Reply};
 use crate::smtp::table::Phase;
+use crate::smtp::xclient::Introduced;
 
 /// What the session expects next.
 pub(super) enum State {
@@ -93,6 +94,7 @@ pub(super) enum Asked {
     Recipient(Box<Transaction>, ForwardPath),
     /// Several of these two.
     Group(Box<Group>),
+    Introduced(Introduced),
     Begin(Box<Intake>),
     /// A piece of content, or that a message with a fault is to be forgotten.
     Content(Box<Intake>),
@@ -177,6 +179,10 @@ impl Asked {
             (Self::Recipient(transaction, _), Answer::Verdict(Err(refusal))) => {
                 transaction.refuse_one(refusal, core)
             }
+            (Self::Introduced(introduced), Answer::Verdict(Ok(()))) => core.introduce(introduced),
+            (Self::Introduced(_), Answer::Verdict(Err(refusal))) => {
+                core.leave(refusal.into(), Why::LimitExceeded)
+            }
             (Self::Begin(intake), Answer::Verdict(verdict)) => intake.begun(verdict, core),
             (Self::Content(intake), Answer::Verdict(verdict)) => intake.answered(verdict),
             (Self::Commit, Answer::Stored(Ok(id))) => {
@@ -242,7 +248,7 @@ impl Asked {
                 Turn::Go(State::Rest(Rest::Ready))
             }
             // Neither a login nor forgetting is the upstream's to answer in these words, nor is one word an answer to many.
-            Self::Abort(_) | Self::Account(_) | Self::Group(_) => {
+            Self::Abort(_) | Self::Account(_) | Self::Group(_) | Self::Introduced(_) => {
                 core.leave(reply::OUR_FAULT_CLOSING, Why::Fault)
             }
         }
