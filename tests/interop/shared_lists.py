@@ -230,6 +230,8 @@ class Holding:
 
     def __exit__(self, *_):
         self.let_go()
+        # A thread that waits in accept would keep a socket that is only closed.
+        self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
 

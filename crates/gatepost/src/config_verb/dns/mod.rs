@@ -3,6 +3,7 @@
 //! [SRVREC-01] First what others find out about failures by (TLS-RPT), then what can fail (MTA-STS in testing mode, DANE). Records for a
 //! host of another zone are printed as comments: they are that zone's to publish.
 
+mod probe;
 mod records;
 mod verify;
 
@@ -14,6 +15,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use gatepost_trust::cert;
 use gatepost_trust::tlsa::Tlsa;
 
+use self::probe::Tried;
 use super::words;
 use crate::client::flags::{self, Topic};
 use crate::client::reach;
@@ -43,6 +45,8 @@ pub(crate) struct Wanted {
     pub(crate) reports: String,
     /// POP3 is served.
     pub(crate) pop3: bool,
+    /// What came of trying the services; none: they were not tried.
+    pub(crate) tried: Option<Tried>,
 }
 
 /// The verb on the command line.
@@ -68,6 +72,7 @@ pub(crate) fn command() -> Command {
             "Examples:\n  gatepost config dns example.org --host mail.example.org --address 192.0.2.1 --chain chain.pem\n  \
              gatepost config dns example.org --host mail.example.org --live          the certificate the server shows on port 25\n  \
              gatepost config dns example.org --host mail.example.org --chain chain.pem --next next.pem    before a change of keys\n  \
+             gatepost config dns example.org --host mail.example.org --chain chain.pem --probe            TLSA only where TLS works\n  \
              gatepost config dns example.org --host mail.example.org --live --verify   exit code 1 if something is missing or wrong",
         )
         .arg(Arg::new("zone").value_name("DOMAIN").required(true).help("The mail domain"))
@@ -78,6 +83,10 @@ pub(crate) fn command() -> Command {
         .arg(file("next", "The next certificate, for TLSA: published before it is used"))
         .arg(switch("live", "Take the certificate the server shows on port 25 now").conflicts_with("chain"))
         .arg(text("tlsa-ports", "PORTS", "Ports TLSA records are for").default_value("25"))
+        .arg(
+            switch("probe", "Try TLS at every address of the server, and hold TLSA records back where it does not work or the zone is not signed")
+                .conflicts_with("verify"),
+        )
         .arg(text("issuer", "CA", "The authority that may issue certificates (CAA)").default_value("letsencrypt.org"))
         .arg(text("sts-mode", "MODE", "MTA-STS: testing first, enforce when the reports are clean").value_parser(["testing", "enforce", "none"]).default_value("testing"))
         .arg(text("reports", "ADDRESS", "Where TLS reports go [default: tlsrpt@DOMAIN]"))
@@ -88,12 +97,18 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
-    let wanted = wanted(given)?;
+    let mut wanted = wanted(given)?;
     if given.get_flag("verify") {
         return verify::run(&wanted, given);
     }
+    if given.get_flag("probe") {
+        wanted.tried = Some(probe::run(&wanted, given)?);
+    }
     print!("{}", records::zone(&wanted));
-    Ok(())
+    match &wanted.tried {
+        Some(tried) => tried.verdict(&wanted.host),
+        None => Ok(()),
+    }
 }
 
 fn wanted(given: &ArgMatches) -> Result<Wanted, Failure> {
@@ -141,6 +156,7 @@ fn wanted(given: &ArgMatches) -> Result<Wanted, Failure> {
         reports,
         domain,
         host,
+        tried: None,
     })
 }
 
