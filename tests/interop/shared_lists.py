@@ -144,6 +144,7 @@ def shared(world):
 
 def some_done(database, name, least):
     """Waits until so many lines are done."""
+    until(lambda: database.sql("SELECT 1 FROM pg_tables WHERE tablename = 'gatepost_check_lines'"), "there are no tables")
     deadline = time.monotonic() + 60
     while sum(shares(database, name)) < least:
         check(time.monotonic() < deadline, f"no progress: {shares(database, name)}")
