@@ -540,9 +540,10 @@ def live_certificate(world):
     with MadePostfix(world, PROFILES[0]) as postfix, MadeDovecot(world, PROFILES[0], postfix.auth()) as dovecot:
         postfix.begin(dovecot.ports["lmtp"])
         port = postfix.ports["smtp"]
-        given = gatepost(world, "config", "dns", "found.test", "--host", "mail.found.test", "--chain", postfix.pki.cert).stdout
-        live = gatepost(world, "config", "dns", "found.test", "--host", "mail.found.test", "--live", "--resolve", f"mail.found.test:25:127.0.0.1:{port}", expect=None)
-        check(live.returncode != 0 or live.stdout == given, "the live certificate makes another zone")
+        words = ["config", "dns", "found.test", "--host", "mail.found.test", "--tlsa-ports", port]
+        given = gatepost(world, *words, "--chain", postfix.pki.cert).stdout
+        live = gatepost(world, *words, "--live", "--resolve", f"mail.found.test:{port}:127.0.0.1").stdout
+        check(b" TLSA 3 1 1 " in live and live == given, "the live certificate makes another zone")
 
 
 class WithoutTls:
@@ -612,6 +613,7 @@ def probed_zone(world):
             probe(3, "--address", "127.0.0.1", network=["--dns", "127.0.0.1:1"], held=[smtp], say=[works, "could not be found out"])
             probe(3, host="nowhere", held=[smtp], say=["no address of nowhere.found.test is known"])
             words = ["config", "dns", "found.test", "--host", "mail.found.test", "--probe"]
+            says(gatepost(world, *words, "--live", "--tlsa-ports", smtp, *zone.flags, env=zone.env), f"\n_{smtp}._tcp.mail.found.test. IN TLSA 3 1 1 ")
             says(gatepost(world, *words, expect=2), "give --chain FILE or --live")
             gatepost(world, *words, "--chain", key, "--verify", expect=2)
 

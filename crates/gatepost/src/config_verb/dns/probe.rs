@@ -17,7 +17,6 @@ use super::Wanted;
 use crate::client::lookup;
 use crate::client::reach;
 use crate::client::settings::{Resolved, Settings};
-use crate::client::url::Url;
 use crate::exit::Failure;
 
 /// What was tried, and what came of it.
@@ -178,8 +177,7 @@ async fn knock(
     (port, address): (u16, IpAddr),
     tried: &mut Tried,
 ) -> Result<(), Failure> {
-    let url = format!("{}://{}:{port}", scheme(port), wanted.host);
-    let url = Url::parse(&url).map_err(Failure::usage)?;
+    let url = super::service(&wanted.host, port)?;
     settings.resolve = vec![Resolved {
         host: wanted.host.clone(),
         port,
@@ -208,20 +206,6 @@ fn is_named(chain: &[CertificateDer<'_>], records: &[Tlsa]) -> bool {
     let leaf = chain.first();
     leaf.and_then(|it| Tlsa::for_certificate(it, 3, 1, 1))
         .is_some_and(|it| records.contains(&it))
-}
-
-/// What is spoken at a port; at one without a service of its own, SMTP.
-const fn scheme(port: u16) -> &'static str {
-    match port {
-        465 => "submissions",
-        587 => "submission",
-        143 => "imap",
-        993 => "imaps",
-        110 => "pop3",
-        995 => "pop3s",
-        4190 => "sieve",
-        _ => "smtp",
-    }
 }
 
 #[cfg(test)]
