@@ -13,12 +13,13 @@ import shutil
 import smtplib
 import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import rooms
 from checks import faults, verdicts
 from ours import gatepost, says
-from servers import ADDRESS, EXIM, PASSWORD, SUBMISSION, Foreign, Pki, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
+from servers import ADDRESS, EXIM, PASSWORD, SUBMISSION, Dovecot, Foreign, Pki, Postfix, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
 from world import HOST, Skip, case, check, in_threads, run
 
 # Dovecot trusts a client whose address is its own: these come from another address of this machine.
@@ -539,9 +540,82 @@ def live_certificate(world):
     with MadePostfix(world, PROFILES[0]) as postfix, MadeDovecot(world, PROFILES[0], postfix.auth()) as dovecot:
         postfix.begin(dovecot.ports["lmtp"])
         port = postfix.ports["smtp"]
-        given = gatepost(world, "config", "dns", "found.test", "--host", "mail.found.test", "--chain", postfix.pki.cert).stdout
-        live = gatepost(world, "config", "dns", "found.test", "--host", "mail.found.test", "--live", "--resolve", f"mail.found.test:25:127.0.0.1:{port}", expect=None)
-        check(live.returncode != 0 or live.stdout == given, "the live certificate makes another zone")
+        words = ["config", "dns", "found.test", "--host", "mail.found.test", "--tlsa-ports", port]
+        given = gatepost(world, *words, "--chain", postfix.pki.cert).stdout
+        live = gatepost(world, *words, "--live", "--resolve", f"mail.found.test:{port}:127.0.0.1").stdout
+        check(b" TLSA 3 1 1 " in live and live == given, "the live certificate makes another zone")
+
+
+class WithoutTls:
+    """A mail server that offers no STARTTLS; its words would be records if they stood on lines of their own."""
+
+    def __init__(self, address, port):
+        self.socket = socket.create_server((address, port))
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                connection, _ = self.socket.accept()
+                with connection, connection.makefile("rwb") as words:
+                    words.write(b"220 mail.found.test\r\n")
+                    words.flush()
+                    while line := words.readline():
+                        known = line[:4].upper() in (b"EHLO", b"QUIT")
+                        words.write(b"250-mail.found.test\r\n250 X\r\n" if known else b"502-no\r\n502 \x1b[1m\n@ IN A 192.0.2.66\r\n")
+                        words.flush()
+        except OSError:
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        # A thread that waits in accept would keep a socket that is only closed.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
+
+
+@case("config-dns-probe", "postfix", "dovecot", "knotd", "keymgr")
+def probed_zone(world):
+    # [DANE-14] no TLSA where STARTTLS is absent, is not the same at every address, shows another key, or where the zone is not signed.
+    more = {"smtp": "-o smtpd_tls_security_level=may", "plain": "-o smtpd_tls_security_level=none"}
+    with Dovecot(world) as dovecot, Postfix(world, dovecot, more) as postfix:
+        smtp, plain, key = postfix.ports["smtp"], postfix.ports["plain"], postfix.pki.cert
+        records = "two A 127.0.0.1\ntwo A 127.0.0.2\n"
+        with Zone(world, records, below="mail A 127.0.0.1\n") as zone:
+            def probe(code, *more, host="mail", ports=smtp, chain=key, network=zone.flags, free=(), held=(), say=()):
+                words = ["config", "dns", "found.test", "--host", f"{host}.found.test", "--chain", chain, "--probe", "--tlsa-ports", ports, *network, *more]
+                done = gatepost(world, *words, env=zone.env, expect=code)
+                says(done, *say)
+                lines = done.stdout.decode().splitlines()
+                found = {kind: [it for it in lines if it.startswith(kind + "_") and " TLSA 3 1 1 " in it] for kind in ("", "; not yet: ")}
+                for kind, ports in (("", free), ("; not yet: ", held)):
+                    names = [it.removeprefix(kind).split()[0] for it in found[kind]]
+                    check(names == [f"_{port}._tcp.{host}.found.test." for port in ports], f"{kind!r}: {names} instead of {ports}")
+                check("192.0.2.66" not in done.stdout.decode(), "a server's words are in the zone")
+
+            probe(0, free=[smtp], say=[f"port {smtp} at 127.0.0.1: TLS works, with a key of these records"])
+            missing = f"Held back: port {plain} at 127.0.0.1: E-STARTTLS-MISSING"
+            probe(1, ports=f"{smtp},{plain}", free=[smtp], held=[plain], say=[missing, "are held back; group 6 says why"])
+            probe(1, chain=postfix.pki.ca, held=[smtp], say=["shows a key that none of these records names"])
+            # The key in use may be the next one's record as well.
+            gatepost(world, "config", "dns", "found.test", "--host", "mail.found.test", "--chain", postfix.pki.ca, "--next", key, "--probe", "--tlsa-ports", smtp,
+                     *zone.flags, env=zone.env)
+            # A second address: nobody there, then a server without STARTTLS; told by DNS, or on the command line.
+            works = f"port {smtp} at 127.0.0.1: TLS works"
+            for host, more in (("two", ()), ("mail", ("--address", "127.0.0.2"))):
+                probe(3, *more, host=host, held=[smtp], say=[works, f"could not tell: port {smtp} at 127.0.0.2"])
+                with WithoutTls("127.0.0.2", smtp):
+                    probe(1, *more, host=host, held=[smtp], say=[works, f"Held back: port {smtp} at 127.0.0.2: E-"])
+            # Signed is not the same as reached, and nobody is asked where there is no answer.
+            probe(1, host="mail.plain", held=[smtp], say=[works, "the zone of mail.plain.found.test is not signed (DNSSEC)"])
+            probe(3, "--address", "127.0.0.1", network=["--dns", "127.0.0.1:1"], held=[smtp], say=[works, "could not be found out"])
+            probe(3, host="nowhere", held=[smtp], say=["no address of nowhere.found.test is known"])
+            words = ["config", "dns", "found.test", "--host", "mail.found.test", "--probe"]
+            says(gatepost(world, *words, "--live", "--tlsa-ports", smtp, *zone.flags, env=zone.env), f"\n_{smtp}._tcp.mail.found.test. IN TLSA 3 1 1 ")
+            says(gatepost(world, *words, expect=2), "give --chain FILE or --live")
+            gatepost(world, *words, "--chain", key, "--verify", expect=2)
 
 
 # Lint and drift

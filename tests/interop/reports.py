@@ -3,15 +3,18 @@
 import csv
 import io
 import json
+import signal
 import socket
 import subprocess
 import threading
+import time
 import urllib.request
 import xml.etree.ElementTree
 from contextlib import contextmanager
 from types import SimpleNamespace
 
 from ours import gatepost
+from shared_lists import Holding
 from web import Browser, trap, until
 from world import case, check
 
@@ -88,6 +91,30 @@ def lists(world):
     (folder / "list").write_text(text.replace("remark", "word"))
     done = check_of(world, "--list", folder / "list", *flags, expect=2)
     check(not done.stdout and "changed" in done.stderr, done.stderr)
+
+
+@case("check-list-stopped")
+def stopped(world):
+    """A run that is asked to end keeps what was done; the next one does the rest, and nothing twice that was done."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        folder = world.new_folder("check-list-stopped")
+        with Holding([f"127.0.{it}.1" for it in range(1, 4)]) as holding:
+            lines = [f"smtp://127.0.0.1:{world.port('smtp')}"] + [f"smtp://127.0.{it}.1:{holding.port}" for it in range(1, 4)]
+            (folder / "list").write_text("\n".join(lines) + "\n")
+            words = ["check", "--list", folder / "list", "--tier", "light", "--ca", world.ca, "--timeout", "20", "--state", folder / "state"]
+            with open(folder / "out", "wb") as out:
+                run = subprocess.Popen([str(it) for it in [world.binary, *words]], stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE)
+            # Three are under way, and the first is done, which nobody can see from here.
+            until(lambda: len(holding.held) == 3, "nothing is under way")
+            time.sleep(1)
+            run.send_signal(number)
+            said = run.communicate(timeout=10)[1].decode()
+            check(run.returncode == 3 and "ended before the end of the list" in said and "1 lines: " in said, f"{number.name}: exit {run.returncode}: {said}")
+            first = [json.loads(it)["line"] for it in (folder / "out").read_text().splitlines()]
+            check(first == [1] and json.loads((folder / "state").read_text())["done"] == 1, f"{number.name}: {first}")
+            holding.let_go()
+            rest = gatepost(world, *words, expect=3).stdout
+            check(sorted(json.loads(it)["line"] for it in rest.splitlines()) == [2, 3, 4], rest)
 
 
 @case("check-every")

@@ -622,14 +622,16 @@ def opensmtpd(world):
 
 
 class Zone(Foreign):
-    """A signed zone on a name server, with its trust anchor."""
+    """A signed zone on a name server, with its trust anchor; and, if there are records `below`, plain.found.test, which is not signed."""
 
-    def __init__(self, world, records):
+    def __init__(self, world, records, below=None):
         super().__init__(world, "zone")
         self.port = free_port()
         (self.folder / "found.test.zone").write_text(
             "$ORIGIN found.test.\n$TTL 60\n@ SOA ns.found.test. me.found.test. 1 3600 600 86400 60\n@ NS ns\nns A 127.0.0.1\nmail A 127.0.0.1\n"
-            + records)
+            + records + ("plain NS ns\n" if below else ""))
+        (self.folder / "plain.zone").write_text(
+            "$ORIGIN plain.found.test.\n$TTL 60\n@ SOA ns.found.test. me.found.test. 1 3600 600 86400 60\n@ NS ns.found.test.\n" + (below or ""))
         config = self.folder / "knot.conf"
         config.write_text(f"""
 server:
@@ -651,7 +653,7 @@ zone:
     file: found.test.zone
     dnssec-signing: on
     dnssec-policy: signed
-""")
+""" + ("  - domain: plain.found.test\n    file: plain.zone\n" if below else ""))
         for part in ("run", "db"):
             (self.folder / part).mkdir()
         process = self.start("knotd", "-c", config)

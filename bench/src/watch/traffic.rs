@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 
+use gatepost_testkit::capture::{Call, Capture, HEAD, Speaker};
 use gatepost_wire::tls::{Offer, TLS13};
 
 /// The payload of a full segment.
@@ -16,44 +17,22 @@ const TOGETHER: usize = 64;
 /// A capture file being written.
 pub(super) struct Traffic {
     file: BufWriter<File>,
-    clock: u64,
+    capture: Capture,
     written: u64,
     flows: u32,
-    segment: Vec<u8>,
+    packet: Vec<u8>,
 }
-
-/// One connection in it.
-struct Flow {
-    client: u32,
-    port: u16,
-    server_port: u16,
-    next: [u32; 2],
-}
-
-/// Which way a segment goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    ToServer,
-    ToClient,
-}
-
-const SYN: u8 = 2;
-const ACK: u8 = 16;
-const FIN_ACK: u8 = 17;
 
 impl Traffic {
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        file.write_all(&0xa1b2_c3d4_u32.to_le_bytes())?;
-        file.write_all(&[2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0])?;
-        file.write_all(&0x0004_0000_u32.to_le_bytes())?;
-        file.write_all(&1_u32.to_le_bytes())?;
+        file.write_all(&HEAD)?;
         Ok(Self {
             file,
-            clock: 1_793_491_200_000_000,
-            written: 24,
+            capture: Capture::paced(7),
+            written: HEAD.len() as u64,
             flows: 0,
-            segment: Vec::new(),
+            packet: Vec::new(),
         })
     }
 
@@ -63,68 +42,44 @@ impl Traffic {
         Ok(self.written)
     }
 
-    fn open(&mut self, server_port: u16) -> io::Result<Flow> {
+    fn open(&mut self, server_port: u16) -> io::Result<Call> {
         self.flows += 1;
-        let mut flow = Flow {
-            // 10.0.0.0/8, one client each.
-            client: 0x0a00_0000 + self.flows,
-            port: 40_000 + u16::try_from(self.flows % 20_000).unwrap_or(0),
-            server_port,
-            next: [
-                self.flows.wrapping_mul(77_777),
-                self.flows.wrapping_mul(99_991),
-            ],
-        };
-        self.packet(&mut flow, Way::ToServer, SYN, &[])?;
-        self.packet(&mut flow, Way::ToClient, SYN | ACK, &[])?;
-        self.packet(&mut flow, Way::ToServer, ACK, &[])?;
+        // 10.0.0.0/8, one client each.
+        let client = (0x0a00_0000 + self.flows).to_be_bytes();
+        let port = 40_000 + u16::try_from(self.flows % 20_000).unwrap_or(0);
+        let numbers = [77_777, 99_991].map(|it| self.flows.wrapping_mul(it));
+        let flow = self.capture.call_from((client, port), server_port, numbers);
+        self.write()?;
         Ok(flow)
     }
 
-    fn close(&mut self, flow: &mut Flow) -> io::Result<()> {
-        self.packet(flow, Way::ToServer, FIN_ACK, &[])?;
-        self.packet(flow, Way::ToClient, FIN_ACK, &[])
+    fn close(&mut self, flow: &mut Call) -> io::Result<()> {
+        self.capture.close(flow);
+        self.write()
     }
 
-    fn say(&mut self, flow: &mut Flow, way: Way, octets: &[u8]) -> io::Result<()> {
+    fn say(&mut self, flow: &mut Call, speaker: Speaker, octets: &[u8]) -> io::Result<()> {
         for piece in octets.chunks(SEGMENT) {
-            self.packet(flow, way, ACK, piece)?;
+            self.capture.say(flow, speaker, piece);
+        }
+        self.write()
+    }
+
+    /// The client says that it has everything.
+    fn acknowledge(&mut self, flow: &mut Call) -> io::Result<()> {
+        self.capture.say(flow, Speaker::Client, &[]);
+        self.write()
+    }
+
+    /// What was said goes to the file: no more than that is held.
+    fn write(&mut self) -> io::Result<()> {
+        for packet in self.capture.packets.drain(..) {
+            self.packet.clear();
+            packet.write_to(&mut self.packet);
+            self.written += self.packet.len() as u64;
+            self.file.write_all(&self.packet)?;
         }
         Ok(())
-    }
-
-    fn packet(&mut self, flow: &mut Flow, way: Way, flags: u8, octets: &[u8]) -> io::Result<()> {
-        self.clock += 7;
-        let length = u32::try_from(54 + octets.len()).unwrap_or(u32::MAX);
-        let out = &mut self.segment;
-        out.clear();
-        for number in [self.clock / 1_000_000, self.clock % 1_000_000] {
-            out.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
-        }
-        out.extend(length.to_le_bytes());
-        out.extend(length.to_le_bytes());
-        out.extend([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, 0]);
-        out.extend(u16::try_from(length - 14).unwrap_or(u16::MAX).to_be_bytes());
-        out.extend([0, 0, 0x40, 0, 64, 6, 0, 0]);
-        let client = (flow.client.to_be_bytes(), flow.port);
-        let server = ([198, 51, 100, 25], flow.server_port);
-        let ((from, to), (sequence, acknowledged)) = match way {
-            Way::ToServer => ((client, server), (flow.next[0], flow.next[1])),
-            Way::ToClient => ((server, client), (flow.next[1], flow.next[0])),
-        };
-        out.extend(from.0);
-        out.extend(to.0);
-        out.extend(from.1.to_be_bytes());
-        out.extend(to.1.to_be_bytes());
-        out.extend(sequence.to_be_bytes());
-        out.extend(acknowledged.to_be_bytes());
-        out.extend([0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
-        out.extend(octets);
-        let advance = u32::try_from(octets.len()).unwrap_or(0) + u32::from(flags & 3 != 0);
-        let next = &mut flow.next[usize::from(way == Way::ToClient)];
-        *next = next.wrapping_add(advance);
-        self.written += out.len() as u64;
-        self.file.write_all(out)
     }
 
     /// Flows of implicit TLS that carry much: nearly everything is encrypted. Until so many octets are written.
@@ -139,8 +94,8 @@ impl Traffic {
             }
             for _ in 0..32 {
                 for flow in &mut flows {
-                    self.say(flow, Way::ToClient, &record)?;
-                    self.packet(flow, Way::ToServer, ACK, &[])?;
+                    self.say(flow, Speaker::Server, &record)?;
+                    self.acknowledge(flow)?;
                 }
             }
             for mut flow in flows {
@@ -150,13 +105,13 @@ impl Traffic {
         Ok(())
     }
 
-    fn tls(&mut self, flow: &mut Flow) -> io::Result<()> {
+    fn tls(&mut self, flow: &mut Call) -> io::Result<()> {
         let mut offer = Offer::new(TLS13, [7; 32]);
         offer.suites = vec![0x1301, 0x1302];
         offer.server_name = Some("mail.example.test".to_owned());
-        self.say(flow, Way::ToServer, &offer.record())?;
-        self.say(flow, Way::ToClient, &server_hello())?;
-        self.say(flow, Way::ToServer, &[20, 3, 3, 0, 1, 1])
+        self.say(flow, Speaker::Client, &offer.record())?;
+        self.say(flow, Speaker::Server, &server_hello())?;
+        self.say(flow, Speaker::Client, &[20, 3, 3, 0, 1, 1])
     }
 
     /// Mail in clear: every octet is looked at.
@@ -175,34 +130,34 @@ impl Traffic {
                 }
             }
             for mut flow in flows {
-                self.say(&mut flow, Way::ToServer, b"QUIT\r\n")?;
-                self.say(&mut flow, Way::ToClient, b"221 2.0.0 Bye\r\n")?;
+                self.say(&mut flow, Speaker::Client, b"QUIT\r\n")?;
+                self.say(&mut flow, Speaker::Server, b"221 2.0.0 Bye\r\n")?;
                 self.close(&mut flow)?;
             }
         }
         Ok(())
     }
 
-    fn greet(&mut self, flow: &mut Flow) -> io::Result<()> {
-        self.say(flow, Way::ToClient, b"220 mail.example.test ESMTP\r\n")?;
-        self.say(flow, Way::ToServer, b"EHLO client.example.test\r\n")?;
+    fn greet(&mut self, flow: &mut Call) -> io::Result<()> {
+        self.say(flow, Speaker::Server, b"220 mail.example.test ESMTP\r\n")?;
+        self.say(flow, Speaker::Client, b"EHLO client.example.test\r\n")?;
         let words =
             b"250-mail.example.test\r\n250-PIPELINING\r\n250-SIZE 10240000\r\n250 STARTTLS\r\n";
-        self.say(flow, Way::ToClient, words)
+        self.say(flow, Speaker::Server, words)
     }
 
-    fn mail(&mut self, flow: &mut Flow, letter: &[u8]) -> io::Result<()> {
+    fn mail(&mut self, flow: &mut Call, letter: &[u8]) -> io::Result<()> {
         let steps: [(&[u8], &[u8]); 3] = [
             (b"MAIL FROM:<a@example.test>\r\n", b"250 2.1.0 Ok\r\n"),
             (b"RCPT TO:<b@example.test>\r\n", b"250 2.1.5 Ok\r\n"),
             (b"DATA\r\n", b"354 End data with <CR><LF>.<CR><LF>\r\n"),
         ];
         for (words, reply) in steps {
-            self.say(flow, Way::ToServer, words)?;
-            self.say(flow, Way::ToClient, reply)?;
+            self.say(flow, Speaker::Client, words)?;
+            self.say(flow, Speaker::Server, reply)?;
         }
-        self.say(flow, Way::ToServer, letter)?;
-        self.say(flow, Way::ToClient, b"250 2.0.0 Ok: queued\r\n")
+        self.say(flow, Speaker::Client, letter)?;
+        self.say(flow, Speaker::Server, b"250 2.0.0 Ok: queued\r\n")
     }
 
     /// What is not mail, and one packet in twenty that is: settled mail flows among many others.
@@ -210,7 +165,7 @@ impl Traffic {
         let other = [0xa5; SEGMENT];
         let record = record();
         while self.written < octets {
-            let mut web: Vec<Flow> = (0..TOGETHER)
+            let mut web: Vec<Call> = (0..TOGETHER)
                 .map(|_| self.open(8_443))
                 .collect::<io::Result<_>>()?;
             let mut mail = self.open(993)?;
@@ -218,11 +173,11 @@ impl Traffic {
             for _ in 0..64 {
                 for flow in &mut web {
                     for _ in 0..4 {
-                        self.packet(flow, Way::ToClient, ACK, &other)?;
+                        self.say(flow, Speaker::Server, &other)?;
                     }
                 }
                 // 12 segments beside 256.
-                self.say(&mut mail, Way::ToClient, &record)?;
+                self.say(&mut mail, Speaker::Server, &record)?;
             }
             for flow in &mut web {
                 self.close(flow)?;
@@ -239,8 +194,8 @@ impl Traffic {
             let mut flow = self.open(if is_settled { 993 } else { 25 })?;
             if is_settled {
                 self.tls(&mut flow)?;
-                self.say(&mut flow, Way::ToClient, &record)?;
-                self.say(&mut flow, Way::ToServer, &record)?;
+                self.say(&mut flow, Speaker::Server, &record)?;
+                self.say(&mut flow, Speaker::Client, &record)?;
             } else {
                 self.greet(&mut flow)?;
             }

@@ -59,3 +59,59 @@ fn every_rule_is_said_somewhere_and_every_id_has_its_rule() {
     let nameless: Vec<_> = used.difference(&known).collect();
     assert!(nameless.is_empty(), "ids without a rule: {nameless:?}");
 }
+
+fn page(name: &str) -> String {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    fs::read_to_string(docs.join(name)).unwrap()
+}
+
+/// What stands between backticks.
+fn in_backticks(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn pages_name_rules_that_exist() {
+    let known: BTreeSet<&str> = rules::all().iter().map(|it| it.id).collect();
+    for name in [
+        "check.md",
+        "check-domain.md",
+        "check-lists.md",
+        "check-reports.md",
+        "check-internet-nl.md",
+    ] {
+        let text = page(name);
+        let ids: Vec<&str> = in_backticks(&text).filter(|it| is_id(it)).collect();
+        let gone: Vec<_> = ids.iter().filter(|it| !known.contains(*it)).collect();
+        assert!(gone.is_empty(), "{name} names rules that are not: {gone:?}");
+    }
+}
+
+// [NAT-NL-01] what internet.nl's mail test asks, each with its rule here, or with the reason why there is none
+#[test]
+fn each_question_of_internet_nl_has_its_rule_or_a_reason() {
+    let text = page("check-internet-nl.md");
+    let rows = text.lines().filter(|it| it.starts_with("| "));
+    let rows: Vec<Vec<&str>> = rows
+        .skip(1)
+        .map(|it| it.split('|').map(str::trim).collect())
+        .collect();
+    // 30 of IPv6, DNSSEC, forged mail, STARTTLS and DANE, six of routes, and two that came with version 1.11.
+    assert_eq!(rows.len(), 38, "{rows:?}");
+    let mut asked = BTreeSet::new();
+    for row in rows {
+        let ["", question, ours, differs, ""] = row[..] else {
+            panic!("not a row of three: {row:?}");
+        };
+        assert!(asked.insert(question), "{question} stands twice");
+        if ours == "not covered" {
+            assert!(!differs.is_empty(), "{question}: no reason");
+            continue;
+        }
+        let ids: Vec<&str> = in_backticks(ours).collect();
+        assert!(!ids.is_empty(), "{question}: neither rule nor reason");
+        for id in ids {
+            assert!(rules::find(id).is_some(), "{question}: no rule {id}");
+        }
+    }
+}

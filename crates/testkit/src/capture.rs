@@ -14,6 +14,26 @@ pub struct Packet {
     pub length: usize,
 }
 
+impl Packet {
+    /// Its part of a pcap file, which stands behind [`HEAD`] and the packets before.
+    pub fn write_to(&self, file: &mut Vec<u8>) {
+        let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX).to_le_bytes();
+        file.extend(number(self.time / 1_000_000));
+        file.extend(number(self.time % 1_000_000));
+        file.extend(number(self.octets.len() as u64));
+        file.extend(number(self.length as u64));
+        file.extend(&self.octets);
+    }
+}
+
+/// The beginning of a pcap file: little-endian, microseconds, version 2.4, at most 262,144 octets of a packet, Ethernet.
+pub const HEAD: [u8; 24] = [
+    0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0,
+];
+
+/// An IPv4 address and a port.
+pub type End = ([u8; 4], u16);
+
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {
@@ -24,19 +44,21 @@ pub enum Speaker {
 }
 
 /// A capture being made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Capture {
     /// Its packets.
     pub packets: Vec<Packet>,
     clock: u64,
+    /// Microseconds from one packet to the next.
+    pace: u64,
     calls: u16,
 }
 
 /// A connection.
 #[derive(Debug, Clone)]
 pub struct Call {
-    client: ([u8; 4], u16),
-    server: ([u8; 4], u16),
+    client: End,
+    server: End,
     /// The next number of client and server.
     next: [u32; 2],
     /// The number of each side's last datagram; 0 is not counted.
@@ -51,12 +73,24 @@ const ACK: u8 = 16;
 /// Where every capture begins: the moment of `pki::now`.
 const START: u64 = 1_793_491_200_000_000;
 
+impl Default for Capture {
+    fn default() -> Self {
+        Self::paced(1000)
+    }
+}
+
 impl Capture {
-    /// An empty capture.
+    /// An empty capture, a packet each millisecond.
     pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An empty capture, with so many microseconds from one packet to the next.
+    pub fn paced(microseconds: u64) -> Self {
         Self {
             packets: Vec::new(),
             clock: START,
+            pace: microseconds,
             calls: 0,
         }
     }
@@ -68,7 +102,16 @@ impl Capture {
 
     /// A connection to a port, with its handshake. Every call comes from another port of the same client.
     pub fn call(&mut self, port: u16) -> Call {
-        let mut call = self.call_unseen(port);
+        let call = self.call_unseen(port);
+        self.shake_hands(call)
+    }
+
+    /// The same, from this client, with these first numbers of client and server.
+    pub fn call_from(&mut self, client: End, port: u16, numbers: [u32; 2]) -> Call {
+        self.shake_hands(Call::new(client, port, numbers))
+    }
+
+    fn shake_hands(&mut self, mut call: Call) -> Call {
         self.add(&call, Speaker::Client, SYN, &[]);
         call.next[0] = call.next[0].wrapping_add(1);
         self.add(&call, Speaker::Server, SYN | ACK, &[]);
@@ -81,13 +124,13 @@ impl Capture {
     pub fn call_unseen(&mut self, port: u16) -> Call {
         self.calls += 1;
         let number = u32::from(self.calls);
-        Call {
-            client: ([192, 0, 2, 1], 40_000 + self.calls),
-            server: ([198, 51, 100, 25], port),
-            // Near the end of the numbers, so that they wrap.
-            next: [u32::MAX - 100 - number, u32::MAX - 50 - number],
-            datagrams: [0; 2],
-        }
+        let client = ([192, 0, 2, 1], 40_000 + self.calls);
+        // Near the end of the numbers, so that they wrap.
+        Call::new(
+            client,
+            port,
+            [u32::MAX - 100 - number, u32::MAX - 50 - number],
+        )
     }
 
     /// Octets in one segment.
@@ -165,7 +208,7 @@ impl Capture {
     }
 
     fn add(&mut self, call: &Call, speaker: Speaker, flags: u8, octets: &[u8]) {
-        self.clock += 1000;
+        self.clock += self.pace;
         let frame = call.frame(speaker, flags, octets);
         self.packets.push(Packet {
             time: self.clock,
@@ -176,25 +219,24 @@ impl Capture {
 
     /// The octets of a pcap file.
     pub fn to_pcap(&self) -> Vec<u8> {
-        let mut file = Vec::new();
-        file.extend(0xa1b2_c3d4_u32.to_le_bytes());
-        file.extend([2, 0, 4, 0]);
-        file.extend([0; 8]);
-        file.extend(0x0004_0000_u32.to_le_bytes());
-        file.extend(1_u32.to_le_bytes());
+        let mut file = HEAD.to_vec();
         for packet in &self.packets {
-            let number = |it: u64| u32::try_from(it).unwrap_or(u32::MAX).to_le_bytes();
-            file.extend(number(packet.time / 1_000_000));
-            file.extend(number(packet.time % 1_000_000));
-            file.extend(number(packet.octets.len() as u64));
-            file.extend(number(packet.length as u64));
-            file.extend(&packet.octets);
+            packet.write_to(&mut file);
         }
         file
     }
 }
 
 impl Call {
+    fn new(client: End, port: u16, next: [u32; 2]) -> Self {
+        Self {
+            client,
+            server: ([198, 51, 100, 25], port),
+            next,
+            datagrams: [0; 2],
+        }
+    }
+
     /// Both sides count their datagrams from here on.
     pub fn count_datagrams(&mut self, client: u16, server: u16) {
         self.datagrams = [client, server];

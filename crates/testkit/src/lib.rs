@@ -9,6 +9,7 @@
 //! - `pki` and `ocsp` (feature `pki`) make certificates, revocation lists and OCSP answers.
 //! - [`planted`] holds a password, wherever one can stand.
 //! - [`talk`] runs dialogue files over any session, in memory and on a simulated clock.
+//! - `web` (feature `web`) is an HTTPS server whose answers a test gives.
 //! - [`facts`] are the TLS facts such a session is told.
 
 use gatepost_wire::seam::{ChannelBindings, TlsFacts, TlsVersion, VerifiedBy};
@@ -25,6 +26,8 @@ pub mod pair;
 pub mod pki;
 pub mod planted;
 pub mod talk;
+#[cfg(feature = "web")]
+pub mod web;
 
 /// Facts of a TLS 1.3 connection with channel bindings: `tls-exporter` is 32 times 7, `tls-server-end-point` 32 times 9.
 pub fn facts() -> TlsFacts {

@@ -12,8 +12,8 @@ use gatepost_audit::check::news::{Memory, News};
 use gatepost_audit::report::prometheus;
 use gatepost_audit::shown::{moment, shown};
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::stop::Stop;
 use super::{Order, Sight, means, now, output, see};
 use crate::client::reach::block_on;
 use crate::client::settings::Settings;
@@ -96,15 +96,13 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
     block_on(async {
         let page = Arc::new(Mutex::new(String::from("# EOF\n")));
         serve(given, &page).await?;
-        let mut terminated = signal(SignalKind::terminate())
-            .map_err(|error| Failure::local(format!("no signals: {error}")))?;
+        let mut stop = Stop::listen()?;
         let mut rounds = given.get_one::<u64>("rounds").copied();
         loop {
             let looked = look(given, settings, order, &mut memory);
             tokio::select! {
                 looked = looked => *page.lock().unwrap_or_else(PoisonError::into_inner) = looked?,
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-                _ = terminated.recv() => return Ok(()),
+                () = stop.asked() => return Ok(()),
             }
             whole::replace(
                 &path,
@@ -118,8 +116,7 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
             }
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
-                _ = tokio::signal::ctrl_c() => return Ok(()),
-                _ = terminated.recv() => return Ok(()),
+                () = stop.asked() => return Ok(()),
             }
         }
     })

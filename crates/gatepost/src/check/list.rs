@@ -22,6 +22,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::domains::Domains;
+use super::stop::Stop;
 use super::{Order, assess, means, now, output, selectors, services};
 use crate::client::settings::Settings;
 use crate::exit::Failure;
@@ -135,11 +136,12 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
         .build()
         .map_err(|error| Failure::local(format!("cannot start the runtime: {error}")))?;
     let ended: Result<_, Failure> = runtime.block_on(async {
+        let mut stop = Stop::listen()?;
         let lines = lines(&path)?;
         let mut ledger = Local::new(lines, &mut progress, &mut out);
         tokio::select! {
             ended = work(scout, plan, &mut ledger) => Ok(Some(ended)),
-            _ = tokio::signal::ctrl_c() => Ok(None),
+            () = stop.asked() => Ok(None),
         }
     });
     runtime.shutdown_background();

@@ -10,6 +10,7 @@ mod list;
 mod output;
 #[cfg(feature = "postgres")]
 mod share;
+mod stop;
 mod target;
 
 use std::io::IsTerminal as _;

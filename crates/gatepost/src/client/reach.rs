@@ -464,16 +464,27 @@ fn look_by(url: &Url, given: &ArgMatches, strictness: Strictness) -> Result<Look
             "without TLS there is no certificate to look at; leave out --tls off",
         ));
     }
-    block_on(async {
-        match url.protocol {
-            Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
-                look_at::<smtp::Client>(&settings, url, strictness).await
-            }
-            Protocol::Imap => look_at::<imap::Client>(&settings, url, strictness).await,
-            Protocol::Pop3 => look_at::<pop3::Client>(&settings, url, strictness).await,
-            Protocol::Sieve => look_at::<sieve::Client>(&settings, url, strictness).await,
+    block_on(look_strictly(&settings, url, strictness))
+}
+
+/// The same under settings that are read already; without the pins as well.
+pub(crate) async fn look_in(settings: &Settings, url: &Url) -> Result<Look, Failure> {
+    look_strictly(settings, url, Strictness::LookingWithoutPins).await
+}
+
+async fn look_strictly(
+    settings: &Settings,
+    url: &Url,
+    strictness: Strictness,
+) -> Result<Look, Failure> {
+    match url.protocol {
+        Protocol::Smtp | Protocol::Submission | Protocol::Lmtp => {
+            look_at::<smtp::Client>(settings, url, strictness).await
         }
-    })
+        Protocol::Imap => look_at::<imap::Client>(settings, url, strictness).await,
+        Protocol::Pop3 => look_at::<pop3::Client>(settings, url, strictness).await,
+        Protocol::Sieve => look_at::<sieve::Client>(settings, url, strictness).await,
+    }
 }
 
 async fn look_at<M: Kind>(

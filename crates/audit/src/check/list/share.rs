@@ -59,7 +59,7 @@ pub enum Step {
     Claim(usize),
     /// Nothing for so long, unless a line is done.
     Wait(Duration),
-    /// Give the claims on these rows back; then [`Desk::gave_back`].
+    /// Give the claims on these rows back, if there are any, and say that this machine leaves; then [`Desk::gave_back`].
     GiveBack(Vec<u64>),
     /// The end.
     End,
@@ -79,6 +79,8 @@ pub struct Desk {
     /// No row is open any more.
     is_over: bool,
     is_closing: bool,
+    /// The others know that this machine leaves.
+    is_gone: bool,
 }
 
 impl Desk {
@@ -94,6 +96,7 @@ impl Desk {
             ask: now,
             is_over: false,
             is_closing: false,
+            is_gone: false,
         }
     }
 
@@ -104,7 +107,7 @@ impl Desk {
         if is_due && !self.done.is_empty() {
             return Step::Store(std::mem::take(&mut self.done));
         }
-        if self.is_closing && !self.held.is_empty() {
+        if self.is_closing && !self.is_gone {
             return Step::GiveBack(self.held.iter().copied().collect());
         }
         // What is held when no row is open was done by others; it is under way here all the same.
@@ -169,9 +172,10 @@ impl Desk {
         self.is_closing = true;
     }
 
-    /// The rest is given back.
+    /// The rest is given back, and the others know.
     pub fn gave_back(&mut self) {
         self.held.clear();
+        self.is_gone = true;
     }
 }
 
@@ -269,6 +273,16 @@ mod tests {
         assert_eq!(desk.next(now), Step::Store(vec![done(2)]));
         desk.stored(&[2]);
         assert_eq!(desk.next(now), Step::GiveBack(vec![1, 3]));
+        desk.gave_back();
+        assert_eq!(desk.next(now), Step::End);
+    }
+
+    #[test]
+    fn who_is_ended_with_nothing_under_way_says_that_it_leaves_all_the_same() {
+        let now = Instant::now();
+        let mut desk = desk(4, now);
+        desk.close();
+        assert_eq!(desk.next(now), Step::GiveBack(vec![]));
         desk.gave_back();
         assert_eq!(desk.next(now), Step::End);
     }

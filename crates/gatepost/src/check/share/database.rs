@@ -5,7 +5,7 @@
 //! | `gatepost_check_schema` | the version of these tables |
 //! | `gatepost_check_lists` | a list: its name, the hash over its lines, by what it is judged |
 //! | `gatepost_check_lines` | a line: its text, the claim on it, its document |
-//! | `gatepost_check_machines` | a run of a machine: when it was last there, the counts of what it did |
+//! | `gatepost_check_machines` | a run of a machine: when it was last there (`-infinity`: it left), the counts of what it did |
 //!
 //! A document stands in the row of its line, so there is one for each; the counts are changed in the transaction that stores it, so they are
 //! those of the documents. Times are the database's: the machines' clocks need not agree.
@@ -339,6 +339,12 @@ impl Database {
     ) -> Result<(), Trouble> {
         self.client
             .execute(GIVE_BACK, &[&list, &machine, &numbers(lines)])
+            .await
+            .map_err(self.trouble())?;
+        // Who stays takes this machine's part of the rates at once, not when a lease has passed.
+        let gone = "UPDATE gatepost_check_machines SET seen = '-infinity' WHERE list = $1 AND machine = $2";
+        self.client
+            .execute(gone, &[&list, &machine])
             .await
             .map(drop)
             .map_err(self.trouble())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use gatepost_audit::check::list::share::{Desk, Habits, Step};
 use gatepost_audit::check::list::summary::Summary;
 use gatepost_audit::check::list::{Ended, Finished, Ledger, Line};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 use tokio::time::{sleep, timeout};
 
 use super::address::Address;
@@ -103,13 +103,22 @@ impl Keeper {
         // Who else is there is to be known before the first line.
         self.take(Step::Renew(Vec::new())).await?;
         loop {
-            while let Ok(done) = self.finished.try_recv() {
-                self.desk.finished(done, Instant::now());
-            }
+            self.hear();
             match self.desk.next(Instant::now()) {
                 Step::End => return Ok(()),
                 Step::Wait(time) => self.wait(time).await,
                 step => self.take(step).await?,
+            }
+        }
+    }
+
+    /// What was done meanwhile, and whether the run is ending: nothing more is claimed then.
+    fn hear(&mut self) {
+        loop {
+            match self.finished.try_recv() {
+                Ok(done) => self.desk.finished(done, Instant::now()),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => return self.close(),
             }
         }
     }

@@ -25,6 +25,7 @@ use self::address::Address;
 use self::database::{Database, List, Terms};
 use self::keeper::{Keeper, Shared};
 use super::list::{HEADING, Scout, lines, plan, verdict};
+use super::stop::Stop;
 use super::{Order, nonce, output};
 use crate::client::settings::Settings;
 use crate::exit::Failure;
@@ -128,17 +129,19 @@ async fn join(
     verdict(&whole.unwrap_or_default(), order.fail_on)
 }
 
-/// The examination, and the task that keeps to the database; whoever ends it by Ctrl-C leaves nothing claimed behind.
+/// The examination, and the task that keeps to the database; whoever ends it by Ctrl-C or SIGTERM leaves nothing claimed behind.
 async fn examine(
     scout: Scout,
     plan: Plan,
     keeper: Keeper,
     mut shared: Shared,
 ) -> Result<(), Failure> {
+    // Before the first row is claimed.
+    let mut stop = Stop::listen()?;
     let keeping = tokio::spawn(keeper.keep());
     let ended = tokio::select! {
         ended = work(scout, plan, &mut shared) => Some(ended),
-        _ = tokio::signal::ctrl_c() => None,
+        () = stop.asked() => None,
     };
     // The keeper hears of it by this.
     drop(shared);

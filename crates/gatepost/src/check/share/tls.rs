@@ -38,18 +38,25 @@ impl MakeTlsConnect<Socket> for Verified {
     type TlsConnect = Handshake;
     type Error = Refused;
 
+    /// Asked for before it is known whether there will be TLS at all, for a socket file too, whose host has no name: what stands in the way
+    /// is told when the handshake is to begin.
     fn make_tls_connect(&mut self, host: &str) -> Result<Handshake, Refused> {
+        Ok(Handshake(self.attempt(host)))
+    }
+}
+
+impl Verified {
+    fn attempt(&self, host: &str) -> Result<Attempt, Refused> {
         let refused = |error: &dyn fmt::Display| Refused(error.to_string());
         let reference = Reference::host(host).map_err(|error| refused(&error))?;
         let tls = ClientTls::new(Terms::for_host(reference, Arc::clone(&self.0)));
         tls.attempt(SystemTime::now(), Shares::Hybrid)
-            .map(Handshake)
             .map_err(|error| refused(&error))
     }
 }
 
-/// A handshake to come.
-pub(super) struct Handshake(Attempt);
+/// A handshake to come, or why there can be none.
+pub(super) struct Handshake(Result<Attempt, Refused>);
 
 impl TlsConnect<Socket> for Handshake {
     type Stream = Channel;
@@ -59,6 +66,7 @@ impl TlsConnect<Socket> for Handshake {
     fn connect(self, socket: Socket) -> Self::Future {
         let Self(attempt) = self;
         Box::pin(async move {
+            let attempt = attempt?;
             let connector = TlsConnector::from(Arc::clone(&attempt.config));
             match connector.connect(attempt.name.clone(), socket).await {
                 Ok(stream) => Ok(Channel {

@@ -14,6 +14,13 @@ pub(super) struct Record {
     pub(super) data: String,
 }
 
+impl Record {
+    /// As a zone file has it.
+    fn line(&self) -> String {
+        format!("{} IN {} {}\n", self.owner, self.rtype, self.data)
+    }
+}
+
 /// Records that are published together, and why then.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -21,6 +28,18 @@ pub(super) struct Group {
     pub(super) words: String,
     /// The records.
     pub(super) records: Vec<Record>,
+    /// Records that must not be published yet.
+    pub(super) held: Vec<Record>,
+}
+
+impl Group {
+    fn new(words: impl Into<String>, records: Vec<Record>) -> Self {
+        Self {
+            words: words.into(),
+            records,
+            held: Vec::new(),
+        }
+    }
 }
 
 fn record(owner: &str, rtype: &'static str, data: impl Into<String>) -> Record {
@@ -62,14 +81,14 @@ fn policy_id(wanted: &Wanted) -> String {
 pub(super) fn groups(wanted: &Wanted) -> Vec<Group> {
     let domain = wanted.domain.as_str();
     let mut groups = vec![addresses(wanted), authority(wanted), exchanges(wanted)];
-    groups.push(Group {
-        words: "4. Reports about TLS failures (RFC 8460). Before anything that can fail.".into(),
-        records: vec![record(
+    groups.push(Group::new(
+        "4. Reports about TLS failures (RFC 8460). Before anything that can fail.",
+        vec![record(
             &format!("_smtp._tls.{domain}"),
             "TXT",
             format!("\"v=TLSRPTv1; rua=mailto:{}\"", wanted.reports),
         )],
-    });
+    ));
     groups.push(sts(wanted));
     groups.push(dane(wanted));
     groups.push(services(wanted));
@@ -90,29 +109,36 @@ fn addresses(wanted: &Wanted) -> Group {
     } else {
         "1. The server's addresses.".to_owned()
     };
-    Group { words, records }
+    Group::new(words, records)
 }
 
 fn authority(wanted: &Wanted) -> Group {
-    Group {
-        words: "2. Which authority may issue certificates (RFC 8659). Before the certificate is ordered.".into(),
-        records: vec![
-            record(&wanted.domain, "CAA", format!("0 issue \"{}\"", wanted.issuer)),
+    Group::new(
+        "2. Which authority may issue certificates (RFC 8659). Before the certificate is ordered.",
+        vec![
+            record(
+                &wanted.domain,
+                "CAA",
+                format!("0 issue \"{}\"", wanted.issuer),
+            ),
             record(&wanted.domain, "CAA", "0 issuewild \";\""),
-            record(&wanted.domain, "CAA", format!("0 iodef \"mailto:{}\"", wanted.reports)),
+            record(
+                &wanted.domain,
+                "CAA",
+                format!("0 iodef \"mailto:{}\"", wanted.reports),
+            ),
         ],
-    }
+    )
 }
 
 fn exchanges(wanted: &Wanted) -> Group {
     let records = hosts(wanted).zip(1_u32..);
-    Group {
-        words: "3. Where mail for the domain goes. Once the server offers STARTTLS on port 25."
-            .into(),
-        records: records
+    Group::new(
+        "3. Where mail for the domain goes. Once the server offers STARTTLS on port 25.",
+        records
             .map(|(host, place)| record(&wanted.domain, "MX", format!("{} {host}.", place * 10)))
             .collect(),
-    }
+    )
 }
 
 /// [STS-11] The file first, then the id; taken back by mode none and a wait. [STS-12] The policy host has a certificate of its own name.
@@ -130,12 +156,12 @@ fn sts(wanted: &Wanted) -> Group {
         }
         _ => "Mode none: this takes the policy back; leave it for as long as the old max_age was.",
     };
-    Group {
-        words: format!(
+    Group::new(
+        format!(
             "5. MTA-STS (RFC 8461). {next}\n   First serve this at https://mta-sts.{domain}/.well-known/mta-sts.txt, line ends CRLF:{file}\n   \
              Its certificate must name mta-sts.{domain}, whoever serves it. The id changes with the file, and only then."
         ),
-        records: vec![
+        vec![
             record(
                 &format!("mta-sts.{domain}"),
                 "CNAME",
@@ -147,11 +173,11 @@ fn sts(wanted: &Wanted) -> Group {
                 format!("\"v=STSv1; id={}\"", policy_id(wanted)),
             ),
         ],
-    }
+    )
 }
 
 /// [DANE-12] [DANE-13] [DANE-15] One record 3 1 1 for the key in use and one for the next; the new record before the new key. [DANE-14] In signed
-/// zones only.
+/// zones only, and where TLS works at every address; what was tried and failed is held back.
 fn dane(wanted: &Wanted) -> Group {
     let mut words = String::from(
         "6. DANE (RFC 7672): only if this zone and that of the host are signed (DNSSEC). Records are for keys, not for certificates.\n   \
@@ -163,17 +189,35 @@ fn dane(wanted: &Wanted) -> Group {
             "\n   No certificate was given: --chain FILE, or --live for the one the server shows.",
         );
     }
-    let records = wanted.tlsa_ports.iter().flat_map(|port| {
-        wanted.tlsa.iter().map(move |it| {
-            record(
-                &format!("_{port}._tcp.{}", wanted.host),
-                "TLSA",
-                it.to_string(),
-            )
-        })
+    let tried = wanted.tried.as_ref();
+    match tried {
+        Some(tried) => tried
+            .lines()
+            .iter()
+            .for_each(|line| words.push_str(&format!("\n   {line}"))),
+        None if wanted.tlsa.is_empty() => {}
+        None => words.push_str(
+            "\n   Only if TLS works at every address of the host, always: nobody who knows DANE delivers without it. --probe tries it.",
+        ),
+    }
+    let (held, free): (Vec<u16>, Vec<u16>) = wanted
+        .tlsa_ports
+        .iter()
+        .partition(|port| tried.is_some_and(|it| it.holds_back(**port)));
+    Group {
+        words,
+        records: tlsa(wanted, &free),
+        held: tlsa(wanted, &held),
+    }
+}
+
+fn tlsa(wanted: &Wanted, ports: &[u16]) -> Vec<Record> {
+    let records = ports.iter().flat_map(|port| {
+        let owner = format!("_{port}._tcp.{}", wanted.host);
+        let datas = wanted.tlsa.iter().map(ToString::to_string);
+        datas.map(move |data| record(&owner, "TLSA", data))
     });
-    let records = records.collect();
-    Group { words, records }
+    records.collect()
 }
 
 fn services(wanted: &Wanted) -> Group {
@@ -206,12 +250,11 @@ fn services(wanted: &Wanted) -> Group {
             format!("{}.", wanted.host),
         ));
     }
-    Group {
-        words: "7. Where mail programs find the servers (RFC 6186, RFC 8314 section 5.1), implicit TLS first; \"0 0 0 .\" is: not here.\n   \
-                The files for autoconfig and autodiscover: gatepost config client ADDRESS --for autoconfig"
-            .into(),
+    Group::new(
+        "7. Where mail programs find the servers (RFC 6186, RFC 8314 section 5.1), implicit TLS first; \"0 0 0 .\" is: not here.\n   \
+                The files for autoconfig and autodiscover: gatepost config client ADDRESS --for autoconfig",
         records,
-    }
+    )
 }
 
 /// The zone text.
@@ -225,8 +268,11 @@ pub(super) fn zone(wanted: &Wanted) -> String {
         for line in group.words.lines() {
             text.push_str(&format!("; {line}\n"));
         }
+        for it in group.held {
+            text.push_str(&format!("; not yet: {}", it.line()));
+        }
         for it in group.records {
-            let line = format!("{} IN {} {}\n", it.owner, it.rtype, it.data);
+            let line = it.line();
             if is_within(&it.owner, &wanted.domain) {
                 text.push_str(&line);
             } else {
@@ -264,6 +310,7 @@ mod tests {
             mode: "testing".into(),
             reports: "tlsrpt@example.org".into(),
             pop3: false,
+            tried: None,
         }
     }
 
