@@ -128,7 +128,7 @@ fn describe(ask: &Ask) -> String {
         Ask::Begin(envelope) => format!("Begin {}", envelope.recipients.len()),
         Ask::Mail(mail) => format!("Mail {}", local(&mail.reverse_path)),
         Ask::Recipient(rcpt) => format!("Recipient {}", rcpt.forward_path.0.local),
-        Ask::Account(AccountAsk::ScramKeys { user }) => format!("ScramKeys {user}"),
+        Ask::Account(AccountAsk::ScramKeys { user, .. }) => format!("ScramKeys {user}"),
         Ask::Account(AccountAsk::Login(_)) => "Login".to_owned(),
         Ask::Commit => "Commit".to_owned(),
         Ask::Abort => "Abort".to_owned(),

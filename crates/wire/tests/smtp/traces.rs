@@ -53,7 +53,7 @@ fn tls_is_told_by_its_names() {
         .tls
         .expect("TLS");
     assert_eq!(
-        (clause.suite, clause.group),
+        (&*clause.suite, clause.group),
         ("TLS_AES_128_GCM_SHA256", Some("X25519"))
     );
     assert_eq!(trace(clear(mx()), EHLO).tls, None);
