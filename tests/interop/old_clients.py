@@ -47,6 +47,15 @@ def sends(server, world, user, mechanism, expect=0):
     return run(["msmtp", "-C", config, "-a", "test", "--", address], stdin=content, expect=expect)
 
 
+def sends_ours(server, user, *flags, expect=0):
+    """Our own client; its report."""
+    address = f"{user}@gatepost.test"
+    done = run([server.binary, "send", "--server", f"submissions://localhost:{server.port('submissions')}", "--ca", server.ca, "--user", address,
+                "--password-file", server.password_file(user), "--from", address, "--to", address, "--json", *flags],
+               stdin=b"Subject: x\r\n\r\nx\r\n", expect=expect)
+    return done.stdout.decode()
+
+
 def fetches(server, world, user, mechanism, expect=0):
     """mbsync, with Cyrus SASL; how many messages came."""
     folder = world.new_folder("mbsync")
@@ -75,7 +84,7 @@ def scram_sha_1(world):
         server.start_with(NAMED)
         offers = server.offers()
         check("SCRAM-SHA-1" in offers and offers.index("SCRAM-SHA-256") < offers.index("SCRAM-SHA-1-PLUS"), f"{offers}")
-        check("Accounts with older ones: 1;" in server.last_words(), server.last_words())
+        check(server.logged("Accounts with older ones: 1;"), server.last_words())
         server.account("add", "new")
         sends(server, world, "new", "scram-sha-1")
         sends(server, world, "new", "scram-sha-256")
@@ -88,6 +97,11 @@ def scram_sha_1(world):
         check(fetches(server, world, "late", "SCRAM-SHA-1") == 2, "mbsync")
         secret_file(server.password_file("late"), "another\n")
         sends(server, world, "late", "scram-sha-1", expect="failure")
+
+        # Our own client: bound to TLS, and only by who names it.
+        server.start_with('"SCRAM-SHA-1-PLUS", "SCRAM-SHA-1"')
+        check('"login":"SCRAM-SHA-1-PLUS"' in sends_ours(server, "new", "--mechanism", "scram-sha-1"), server.last_words())
+        sends_ours(server, "new", expect="failure")
     finally:
         server.terminate()
 

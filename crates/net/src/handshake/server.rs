@@ -51,6 +51,11 @@ pub(crate) async fn serve(
         refuse(connection, AlertDescription::ProtocolVersion);
         return Err(Failed::Tls(TlsFailure::NoCommonVersion));
     }
+    if hello.misses_extension() {
+        // [TLS-MTI-01] The engine would say handshake_failure.
+        refuse(connection, AlertDescription::MissingExtension);
+        return Err(Failed::Tls(TlsFailure::PeerMisbehaved));
+    }
     let choice = choose(connection, tls, &hello)?;
     let mut work = Work::server(Engine::server(&choice).map_err(Failed::Tls)?);
     let mut input = bytes;

@@ -69,6 +69,14 @@ impl ClientHello {
         self.supported_versions.contains(&version)
     }
 
+    /// Whether it offers TLS 1.3 without an extension that must be in such a hello (RFC 9846 9.2) [TLS-MTI-01]: groups and key shares
+    /// come together, and where there is no pre-shared key, they and the signature schemes are there.
+    pub fn misses_extension(&self) -> bool {
+        let [groups, schemes, shares] = [10, 13, 51].map(|kind| self.extensions.contains(&kind));
+        let full = self.has_psk || (groups && schemes);
+        self.offers(TLS13) && (groups != shares || !full)
+    }
+
     /// Reads the body of the message, without its four octets of header. None when a length does not fit, an extension comes
     /// twice, or the pre-shared key is not the last extension (RFC 9846 4.2.11).
     pub(super) fn parse(body: &[u8]) -> Option<Self> {
