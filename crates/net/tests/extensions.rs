@@ -153,7 +153,7 @@ fn whole() -> Offer {
     Offer {
         suites: vec![0x1301],
         server_name: Some("mail.example".into()),
-        // As it is written after a HelloRetryRequest, and for certificates alone: ecdsa_secp256r1_sha256.
+        // For certificates: ecdsa_secp256r1_sha256.
         others: vec![(SIGNATURE_ALGORITHMS_CERT, vec![0, 2, 4, 3])],
         ..Offer::new(TLS13, [7; 32])
     }

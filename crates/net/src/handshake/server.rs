@@ -137,6 +137,7 @@ fn choose(
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
+        certificate_schemes: &hello.certificate_schemes,
         cipher_suites: &hello.cipher_suites,
         tls13: hello.offers(TLS13),
     };

@@ -48,6 +48,9 @@ pub struct ClientHello {
     pub key_shares: Vec<u16>,
     /// `signature_algorithms`.
     pub signature_schemes: Vec<u16>,
+    /// `signature_algorithms_cert`: the same for the signatures of certificates; empty when the extension is absent, and the list above
+    /// holds for them, too [TLS-MTI-01].
+    pub certificate_schemes: Vec<u16>,
     /// Whether `extended_master_secret` was offered (RFC 7627).
     pub has_ems: bool,
     /// Whether early data was announced.
@@ -131,6 +134,7 @@ impl ClientHello {
                     return None;
                 }
             }
+            50 => self.certificate_schemes = u16_list(data.only_vec16()?)?,
             // May be empty: the client asks for a HelloRetryRequest (RFC 9846 4.2.8).
             51 => {
                 self.key_shares = key_share_groups(data.vec16()?)?;
