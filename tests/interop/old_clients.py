@@ -4,7 +4,9 @@ import imaplib
 import ssl
 import subprocess
 
-from world import HOST, Server, case, check, plain, run, secret_file
+from gate import Gate
+from servers import Dovecot
+from world import Server, case, check, plain, run, secret_file
 
 USERS = ("new", "late")
 NAMED = '"SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN"'
@@ -104,6 +106,19 @@ def scram_sha_1(world):
         sends_ours(server, "new", expect="failure")
     finally:
         server.terminate()
+
+
+@case("gate-scram-sha-1", "dovecot")
+def gate_scram_sha_1(world):
+    """A gate passes the password on, so it offers no SCRAM at all, whatever its configuration names."""
+    config = world.new_folder("old-clients") / "gatepost.toml"
+    config.write_text(f"[login]\nmechanisms = [{NAMED}]\n")
+    with Dovecot(world) as dovecot, Gate(world, f"imap://127.0.0.1:{dovecot.ports['imap']}", flags=("--config", config)) as gate:
+        connection = gate.imap(login=False)
+        offers = [it for it in connection.capabilities if it.startswith("AUTH=")]
+        check("AUTH=PLAIN" in offers and not any("SCRAM" in it for it in offers), f"{offers}")
+        answer = connection.xatom("AUTHENTICATE", "SCRAM-SHA-1")
+        check(answer[0] == "NO", f"{answer}")
 
 
 @case("scram-sha-1-half")
