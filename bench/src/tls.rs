@@ -78,6 +78,7 @@ pub(crate) fn gatepost_server(identity: &Identity) -> Result<Arc<ServerConfig>, 
     let asked = Asked {
         sni: Some("localhost"),
         signature_schemes: &[u16::from(SignatureScheme::ECDSA_NISTP256_SHA256)],
+        certificate_schemes: &[],
         cipher_suites: &[u16::from(CipherSuite::TLS13_AES_128_GCM_SHA256)],
         tls13: true,
     };

@@ -171,7 +171,11 @@ def gate_oauth(world):
         plain = tokens.inside.server_address[1]
         with Dovecot(world, lambda ports: tokens_only(folder, plain)) as dovecot, trusting(pki.ca):
             ways = [f"{scheme}+starttls://localhost:{dovecot.ports[scheme]}?ca={dovecot.pki.ca}&oauth" for scheme in ("imap", "pop3")]
-            with Gate(world, *ways, flags=("--account", ACCOUNT, "--password-file", password)) as gate:
+            # [CONF-07] a gate offers no SCRAM-SHA-1, whatever its configuration names.
+            config = folder / "gatepost.toml"
+            config.write_text('[login]\nmechanisms = ["SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN"]\n')
+            flags = ("--account", ACCOUNT, "--password-file", password, "--config", config)
+            with Gate(world, *ways, flags=flags) as gate:
                 check("UNAVAILABLE" in refused(gate) and gate.logged("oauth_no_consent"), gate.last_words())
                 with trusting(dovecot.pki.ca):
                     done = consent(world, gate, tokens)
@@ -181,6 +185,7 @@ def gate_oauth(world):
                 log_in(gate)
                 connection = gate.imap(login=False)
                 check("AUTH=SCRAM-SHA-256" in connection.capabilities and "AUTH=XOAUTH2" not in connection.capabilities, f"{connection.capabilities}")
+                check("AUTH=SCRAM-SHA-1" not in connection.capabilities, f"{connection.capabilities}")
                 check("AUTHENTICATIONFAILED" in refused(gate, "wrong"), "a wrong password")
                 check(tokens.renewed == 0, "a good token was renewed")
                 # A token that the server takes no more is renewed once, whoever comes.

@@ -36,6 +36,7 @@ import later  # noqa: F401
 import life  # noqa: F401
 import middlebox  # noqa: F401
 import oauth  # noqa: F401
+import old_clients  # noqa: F401
 import opinions  # noqa: F401
 import ours  # noqa: F401
 import policies  # noqa: F401

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use gatepost_serve::mailbox::account::record;
 use gatepost_store::{AccountInfo, Accounts, Credential, Error};
-use gatepost_wire::sasl::ScramRecord;
 use gatepost_wire::secret::Secret;
 
 use crate::exit::Failure;
@@ -55,7 +54,7 @@ fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Fai
     )?;
     let quota = config_verb::read(None)?.number("mailbox.quota");
     accounts
-        .add(address, &derive(&secret)?, Some(quota))
+        .add(address, &derive(accounts, &secret)?, Some(quota))
         .map_err(|error| refused(address, error))?;
     println!("{address} can log in now.");
     Ok(())
@@ -71,7 +70,7 @@ fn change_password(accounts: &Accounts, address: &str, given: &ArgMatches) -> Re
             .map(PathBuf::as_path),
     )?;
     accounts
-        .set_credential(address, &derive(&secret)?)
+        .set_credential(address, &derive(accounts, &secret)?)
         .map_err(|error| refused(address, error))?;
     println!("{address} has a new password; sessions that are logged in stay so.");
     Ok(())
@@ -174,12 +173,18 @@ pub(crate) fn ensure(
     secret: &Secret<String>,
     quota: u64,
 ) -> Result<(), Failure> {
+    let sha1 = keeps_sha1(accounts)?;
     let outcome = match accounts.find(address) {
         Ok(None) => accounts
-            .add(address, &derive(secret)?, Some(quota))
+            .add(address, &derive(accounts, secret)?, Some(quota))
             .map(drop),
-        Ok(Some(known)) if verifies(known.credential.clone(), secret) => Ok(()),
-        Ok(Some(_)) => accounts.set_credential(address, &derive(secret)?),
+        Ok(Some(known))
+            if known.credential.record.verifies(secret.expose())
+                && known.credential.sha1.is_some() == sha1 =>
+        {
+            Ok(())
+        }
+        Ok(Some(_)) => accounts.set_credential(address, &derive(accounts, secret)?),
         Err(error) => Err(error),
     };
     outcome.map_err(|error| refused(address, error))
@@ -198,24 +203,16 @@ pub(crate) fn random_password() -> Result<Secret<String>, Failure> {
     Ok(Secret::new(letters))
 }
 
-fn verifies(credential: Credential, secret: &Secret<String>) -> bool {
-    let Credential {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
-    } = credential;
-    ScramRecord {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
-    }
-    .verifies(secret.expose())
+/// Whether the server's configuration names SCRAM-SHA-1.
+fn keeps_sha1(accounts: &Accounts) -> Result<bool, Failure> {
+    accounts
+        .keeps_sha1()
+        .map_err(|error| Failure::local(format!("cannot read the accounts: {error}")))
 }
 
-fn derive(secret: &Secret<String>) -> Result<Credential, Failure> {
-    record(secret.expose()).map_err(|_| Failure::usage("the password holds characters that no login can carry (control characters, or characters newer than Unicode 3.2 such as emoji)"))
+/// What is kept of a password, in the store it is for.
+fn derive(accounts: &Accounts, secret: &Secret<String>) -> Result<Credential, Failure> {
+    record(secret.expose(), keeps_sha1(accounts)?).map_err(|_| Failure::usage("the password holds characters that no login can carry (control characters, or characters newer than Unicode 3.2 such as emoji)"))
 }
 
 fn refused(address: &str, error: Error) -> Failure {

@@ -75,7 +75,7 @@ impl Kind {
             Self::Path => "a path in quotes".into(),
             Self::Texts => "a list of texts such as [\"example.org\"]".into(),
             Self::Mechanisms => {
-                "a list of \"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"".into()
+                "a list of \"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\", and for old programs \"SCRAM-SHA-1-PLUS\", \"SCRAM-SHA-1\"".into()
             }
             Self::Addresses => "a list of IP addresses such as [\"127.0.0.1\", \"::1\"]".into(),
             Self::Networks => "a list of networks such as [\"192.0.2.0/24\"]".into(),
@@ -92,7 +92,7 @@ impl Kind {
             Self::Path => "a path".into(),
             Self::Texts => "a name such as example.org; give the flag again for each".into(),
             Self::Mechanisms => {
-                "SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN or LOGIN; give the flag again for each"
+                "SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN or LOGIN, or for old programs SCRAM-SHA-1-PLUS or SCRAM-SHA-1; give the flag again for each"
                     .into()
             }
             Self::Addresses => {
@@ -198,7 +198,7 @@ pub(crate) static DIRECTIVES: &[Directive] = &[
         Kind::Mechanisms,
         "[\"SCRAM-SHA-256-PLUS\", \"SCRAM-SHA-256\", \"PLAIN\", \"LOGIN\"]",
         "SASL mechanisms offered for logins, always inside TLS",
-        "Without PLAIN, IMAP's LOGIN and POP3's USER are refused too. Take SCRAM-SHA-256-PLUS out for clients that choose it and then cannot bind to TLS 1.3, such as NeoMutt 2022.",
+        "Without PLAIN, IMAP's LOGIN and POP3's USER are refused too. Take SCRAM-SHA-256-PLUS out for clients that choose it and then cannot bind to TLS 1.3, such as NeoMutt 2022. For old programs that know no other SCRAM, and for them only, add SCRAM-SHA-1-PLUS and SCRAM-SHA-1: they work for passwords that are set from then on, see gatepost account password.",
     ),
     directive("login.client_ca", Kind::Path, "\"\"", "PEM file of the authorities that vouch for clients' certificates; empty: nobody is asked for one",
         "A client that shows one is logged in by EXTERNAL as the mail address in it, without a password, on the ports for users. One that does not verify ends the connection. Name a private authority: those of the web vouch for no users. At a gate the upstream must take EXTERNAL from the gate's own client-cert."),

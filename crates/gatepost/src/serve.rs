@@ -13,6 +13,7 @@ use gatepost_serve::settings::{LogFormat, Settings, StrictNames};
 use gatepost_serve::upstream::egress;
 use gatepost_serve::upstream::route::Route;
 use gatepost_serve::upstream::url::{self, Spec};
+use gatepost_store::Accounts;
 use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::seam::TlsVersion;
 
@@ -164,11 +165,7 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
         clear_login: networks(values, "login.clear_networks"),
         client_ca: path(values, "login.client_ca"),
         client_crl: client_crl(values)?,
-        mechanisms: values
-            .list("login.mechanisms")
-            .iter()
-            .filter_map(|text| Mechanism::from_name(text.as_bytes()))
-            .collect(),
+        mechanisms: mechanisms(values)?,
         log: if values.text("log.format") == "json" {
             LogFormat::Json
         } else {
@@ -181,6 +178,32 @@ pub(crate) fn settings(values: &Values, ready_file: Option<PathBuf>) -> Result<S
 
 fn path(values: &Values, name: &str) -> Option<PathBuf> {
     Some(PathBuf::from(values.text(name))).filter(|path| !path.as_os_str().is_empty())
+}
+
+/// [SASL-SCRAM-03] -PLUS with every hash function or with none: a client that could bind, and saw no -PLUS of its own, says so, and
+/// where there is any that is the mark of an attack (RFC 5802 6).
+fn mechanisms(values: &Values) -> Result<Vec<Mechanism>, Failure> {
+    let named: Vec<Mechanism> = values
+        .list("login.mechanisms")
+        .iter()
+        .filter_map(|text| Mechanism::from_name(text.as_bytes()))
+        .collect();
+    let binds = named.iter().any(|it| it.is_bound());
+    let alone = [
+        (Mechanism::ScramSha256, Mechanism::ScramSha256Plus),
+        (Mechanism::ScramSha1, Mechanism::ScramSha1Plus),
+    ]
+    .into_iter()
+    .find(|(plain, plus)| binds && named.contains(plain) && !named.contains(plus));
+    match alone {
+        Some((plain, plus)) => Err(Failure::usage(format!(
+            "login.mechanisms names {} without {}, and another -PLUS: clients that can bind to TLS would be taken for ones under attack. Name {} too, or no -PLUS at all",
+            plain.name(),
+            plus.name(),
+            plus.name(),
+        ))),
+        None => Ok(named),
+    }
 }
 
 /// What was revoked; only where somebody vouches for clients.
@@ -367,6 +390,18 @@ fn wanted_accounts(given: &ArgMatches) -> Result<Wanted, Failure> {
         .collect()
 }
 
+/// [CONF-07] Whose password was set before SCRAM-SHA-1 was named cannot log in by it, and would be told nothing but "wrong password".
+fn tell_without_sha1(accounts: &Accounts) {
+    if !matches!(accounts.keeps_sha1(), Ok(true)) {
+        return;
+    }
+    if let Ok(count @ 1..) = accounts.without_sha1() {
+        eprintln!(
+            "gatepost: SCRAM-SHA-1 works for passwords set since login.mechanisms names it. Accounts with older ones: {count}; set those again with: gatepost account password ADDRESS"
+        );
+    }
+}
+
 /// Makes the accounts asked for. On a first start without any and without a configuration file, the default one with a random
 /// password; whoever writes a configuration names the accounts, and a password does not belong into a service's journal.
 fn ensure_accounts(
@@ -385,6 +420,7 @@ fn ensure_accounts(
     for (address, secret) in wanted {
         account::ensure(accounts, address, secret, server.quota())?;
     }
+    tell_without_sha1(accounts);
     if !account::list(accounts)?.is_empty() {
         return Ok(None);
     }
@@ -444,6 +480,40 @@ mod tests {
         assert!(!file.exists());
         assert!(forget_readiness(Some(&folder.join("missing/ready.json"))).is_err());
         std::fs::remove_dir(&folder).unwrap();
+    }
+
+    // [CONF-07] [SASL-SCRAM-03]
+    #[test]
+    fn sha_1_is_for_who_names_it_and_plus_for_both_hash_functions_or_none() {
+        use gatepost_wire::sasl::Mechanism;
+        let with = |names: &[&str]| {
+            let mut values = Values::defaults();
+            let directive = directives::find("login.mechanisms").unwrap();
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            values.set_flag(directive, &names).unwrap();
+            settings(&values, None)
+        };
+        let by_default = settings(&Values::defaults(), None).unwrap();
+        assert_eq!(by_default.mechanisms, Mechanism::ALL);
+        assert!(!by_default.keeps_sha1());
+        let all = [
+            "SCRAM-SHA-256-PLUS",
+            "SCRAM-SHA-256",
+            "scram-sha-1-plus",
+            "scram-sha-1",
+        ];
+        for names in [&all[..], &["PLAIN", "SCRAM-SHA-1"], &all[2..]] {
+            let settings = with(names).unwrap();
+            assert_eq!(settings.mechanisms.len(), names.len());
+            assert!(settings.keeps_sha1(), "{names:?}");
+        }
+        for names in [
+            &["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1"][..],
+            &["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "SCRAM-SHA-256"],
+        ] {
+            let refused = with(names).unwrap_err().to_string();
+            assert!(refused.contains("login.mechanisms names"), "{refused}");
+        }
     }
 
     // [SMTP-STARTTLS-12] [CONF-01]

@@ -71,6 +71,7 @@ fn in_memory(server: &support::Server, config: &Arc<ClientConfig>, count: usize)
     let asked = Asked {
         sni: Some("mail.example"),
         signature_schemes: &[0x0403],
+        certificate_schemes: &[],
         cipher_suites: &[0x1301],
         tls13: true,
     };

@@ -13,6 +13,7 @@ use gatepost_trust::verify::{ClientTls, Roots, Terms};
 use gatepost_wire::client::{Deadlines, Mode, Seed};
 use gatepost_wire::smtp::client::{Answer, Ask, Client, Config, Fresh, Transaction};
 use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
+use gatepost_wire::tls::{ClientHello, HelloReader, Progress, TLS12, TLS13};
 use support::caller::terms;
 use support::scripted::{self, close, hear, hybrid_tls, reset, say, start, tls, wait_for_end};
 
@@ -58,11 +59,13 @@ async fn failure(address: SocketAddr, mode: Mode) -> Failure {
     failure
 }
 
-fn hello(stream: &mut TcpStream) {
-    let mut record = [0; 5];
+fn hello(stream: &mut TcpStream) -> Vec<u8> {
+    let mut record = vec![0; 5];
     stream.read_exact(&mut record).unwrap();
-    let mut rest = vec![0; usize::from(u16::from_be_bytes([record[3], record[4]]))];
-    stream.read_exact(&mut rest).unwrap();
+    let length = usize::from(u16::from_be_bytes([record[3], record[4]]));
+    record.resize(5 + length, 0);
+    stream.read_exact(&mut record[5..]).unwrap();
+    record
 }
 
 /// What a server does instead of a handshake, and the label.
@@ -88,7 +91,7 @@ const HANDSHAKES: &[Case] = &[
             std::thread::sleep(Duration::from_millis(20));
         }
     }),
-    ("E-TLS-CLOSED", |mut stream| hello(&mut stream)),
+    ("E-TLS-CLOSED", |mut stream| drop(hello(&mut stream))),
     ("E-TLS-CLOSED", |mut stream| {
         hello(&mut stream);
         reset(stream);
@@ -389,4 +392,62 @@ async fn nothing_else_is_tried_again() {
     assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), 2);
     let shares = options.hellos.shares(&address.to_string(), Instant::now());
     assert_eq!(shares, gatepost_trust::verify::Shares::Hybrid);
+}
+
+/// Ends the connection after an alert.
+fn alert(mut stream: TcpStream, description: u8) {
+    stream.write_all(&[21, 3, 1, 0, 2, 2, description]).unwrap();
+    wait_for_end(stream);
+}
+
+/// All hellos a server gets that does this to each.
+async fn hellos(mind: fn(TcpStream)) -> Vec<ClientHello> {
+    let (tell, told) = std::sync::mpsc::channel();
+    let address = start(move |mut stream, _| {
+        let Progress::Hello(read) = HelloReader::default().push(&hello(&mut stream)) else {
+            panic!()
+        };
+        tell.send(*read).unwrap();
+        mind(stream);
+    });
+    let mut options = Options::default();
+    options.limits.first_answer = SHORT;
+    options.limits.handshake = 2 * SHORT;
+    assert!(open_at(address, &Arc::new(options)).await.is_err());
+    told.try_iter().collect()
+}
+
+#[tokio::test]
+async fn a_second_try_never_offers_an_older_version() {
+    // [TLS-VER-04] Whoever is on the way can make a handshake fail; what follows must not be worse than what went before.
+    const CASES: [(usize, fn(TcpStream)); 8] = [
+        (2, reset),
+        (2, drop),
+        (2, wait_for_end),
+        // protocol_version, handshake_failure, inappropriate_fallback
+        (1, |stream| alert(stream, 70)),
+        (1, |stream| alert(stream, 40)),
+        (1, |stream| alert(stream, 86)),
+        (1, |mut stream| {
+            // A ServerHello of TLS 1.0.
+            let hello = [&[2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0xc0, 0x13, 0]].concat();
+            stream.write_all(&[22, 3, 1, 0, 42]).unwrap();
+            stream.write_all(&hello).unwrap();
+            wait_for_end(stream);
+        }),
+        (1, |mut stream| {
+            stream.write_all(b"500 what?\r\n").unwrap();
+            wait_for_end(stream);
+        }),
+    ];
+    for (index, (times, mind)) in CASES.into_iter().enumerate() {
+        let seen = hellos(mind).await;
+        assert_eq!(seen.len(), times, "case {index}");
+        for hello in seen {
+            assert_eq!(hello.legacy_version, TLS12);
+            assert_eq!(hello.supported_versions, [TLS13, TLS12], "case {index}");
+            // Nothing that a client says who tries less than before (RFC 7507).
+            assert!(!hello.cipher_suites.contains(&0x5600));
+        }
+    }
 }

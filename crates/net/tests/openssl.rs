@@ -78,6 +78,26 @@ fn it_speaks_both_versions_over_starttls_and_at_once() {
 }
 
 #[test]
+fn it_is_asked_for_a_share_of_a_group_we_know() {
+    // [TLS-MTI-01] HelloRetryRequest: its first hello has a share for P-521 alone.
+    let server = support::implicit();
+    expect(
+        &server,
+        &["-tls1_3", "-groups", "P-521:P-384"],
+        &[
+            "Server Temp Key: ECDH, secp384r1",
+            "New, TLSv1.3",
+            "221 bye",
+        ],
+    );
+    expect(
+        &server,
+        &["-tls1_3", "-groups", "P-521"],
+        &["alert handshake failure"],
+    );
+}
+
+#[test]
 fn its_resumption_has_a_fresh_key_exchange() {
     // [TLS-TICK-02] `s_client` offers to do without one, and is not taken at its word.
     let folder = tempfile::tempdir().unwrap();

@@ -115,7 +115,7 @@ async fn it_agrees_on_versions_suites_and_channel_bindings() {
     assert_eq!((version, exporter.len()), (TlsVersion::Tls12, 64));
     // It exports without a context, which is not the same as an empty one before TLS 1.3 (RFC 5705 4).
     assert!(printed.contains("Keying material: ") && !printed.contains(&exporter));
-    // A server that asks for another group first: HelloRetryRequest.
+    // [TLS-MTI-01] A server that asks for another group first: HelloRetryRequest.
     let other = ["-groups", "P-384"];
     assert!(converse(&other, Versions::Only13).await.is_some());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gatepost_net::network::Network;
-use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::sasl::{Mechanism, ScramHash};
 use gatepost_wire::seam::TlsVersion;
 
 use crate::services::{Protocol, Service};
@@ -105,6 +105,12 @@ impl Settings {
     pub fn login_mechanisms(&self) -> Vec<Mechanism> {
         let external = self.client_ca.is_some().then_some(Mechanism::External);
         self.mechanisms.iter().copied().chain(external).collect()
+    }
+
+    /// Whether new passwords get keys of SHA-1, too: where somebody can use them [CONF-07]. A gate offers no mechanism with them.
+    pub fn keeps_sha1(&self) -> bool {
+        let named = |it: &Mechanism| it.hash() == Some(ScramHash::Sha1);
+        self.upstreams.is_empty() && self.mechanisms.iter().any(named)
     }
 
     /// The oldest version of TLS that a service works with. Older ones it still lets come in, to say so [REPLY-07].

@@ -73,7 +73,7 @@ fn start(data: &Path) -> Running {
             server
                 .accounts()
                 .unwrap()
-                .add(ACCOUNT, &record(PASSWORD).unwrap(), None)
+                .add(ACCOUNT, &record(PASSWORD, false).unwrap(), None)
                 .unwrap();
         }
         if let Ok(running) = server.start() {

@@ -8,6 +8,7 @@ use gatepost_serve::mailbox::search::search;
 use gatepost_serve::mailbox::texts;
 use gatepost_store::{AccountId, Credential, Delivery, MailboxId, Options, Store};
 use gatepost_wire::imap::ask::{Criterion, Flags, InternalDate, Uid};
+use gatepost_wire::sasl::{ScramHash, ScramRecord};
 use gatepost_wire::secret::Secret;
 use proptest::prelude::*;
 
@@ -134,10 +135,14 @@ fn with_account(dir: &std::path::Path) -> (Store, AccountId) {
     )
     .unwrap();
     let credential = Credential {
-        salt: vec![7; 16],
-        iterations: 4096,
-        stored_key: Secret::new([1; 32]),
-        server_key: Secret::new([2; 32]),
+        record: ScramRecord {
+            hash: ScramHash::Sha256,
+            salt: vec![7; 16],
+            iterations: 4096,
+            stored_key: Secret::new(vec![1; 32]),
+            server_key: Secret::new(vec![2; 32]),
+        },
+        sha1: None,
     };
     let account = store
         .accounts()

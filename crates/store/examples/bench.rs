@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use gatepost_store::{AccountId, Credential, Delivery, Options, Store};
 use gatepost_wire::imap::ask::{Flags, InternalDate};
+use gatepost_wire::sasl::{ScramHash, ScramRecord};
 use gatepost_wire::secret::Secret;
 
 const TIME: Duration = Duration::from_secs(3);
@@ -26,10 +27,14 @@ fn main() {
     );
     let store = Store::open(&dir.join("data"), Options::default()).expect("open");
     let credential = Credential {
-        salt: vec![0; 16],
-        iterations: 4096,
-        stored_key: Secret::new([0; 32]),
-        server_key: Secret::new([0; 32]),
+        record: ScramRecord {
+            hash: ScramHash::Sha256,
+            salt: vec![0; 16],
+            iterations: 4096,
+            stored_key: Secret::new(vec![0; 32]),
+            server_key: Secret::new(vec![0; 32]),
+        },
+        sha1: None,
     };
     let accounts: Vec<AccountId> = (0..50)
         .map(|n| {

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gatepost_wire::imap::ask::SpecialUse;
+use gatepost_wire::sasl::{ScramHash, ScramRecord};
 use gatepost_wire::secret::Secret;
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior};
 
 use crate::db::{Turn, make_folder, now, open_writer};
@@ -72,7 +74,7 @@ impl Accounts {
     ) -> Result<AccountId, Error> {
         let address = check(address)?;
         self.write(|db| {
-            let Credential { salt, iterations, stored_key, server_key } = credential;
+            let ScramRecord { salt, iterations, stored_key, server_key, .. } = &credential.record;
             let added = db
                 .prepare_cached(
                     "INSERT OR IGNORE INTO accounts (address, salt, iterations, stored_key, server_key, quota, created)
@@ -91,6 +93,7 @@ impl Accounts {
                 return Err(Error::AlreadyExists);
             }
             let id = AccountId(db.last_insert_rowid());
+            put_sha1(db, id, credential.sha1.as_ref())?;
             for (name, special_use) in BEGINNING {
                 insert(db, id, name, special_use, now())?;
                 db.prepare_cached("INSERT INTO subscriptions (account, name) VALUES (?1, ?2)")?.execute((id.0, name))?;
@@ -103,7 +106,7 @@ impl Accounts {
     /// after it, or when it starts next.
     pub fn remove(&self, address: &str) -> Result<(), Error> {
         self.write(|db| {
-            let id = find(db, address)?.ok_or(Error::NoSuchAccount)?.id;
+            let id = find_id(db, address)?.ok_or(Error::NoSuchAccount)?;
             let mut query = db.prepare_cached("SELECT id FROM mailboxes WHERE account = ?1")?;
             let mailboxes: Vec<i64> = query
                 .query_map([id.0], |row| row.get(0))?
@@ -119,16 +122,53 @@ impl Accounts {
         })
     }
 
-    /// Replaces the keys of an account.
+    /// Replaces the keys of an account. Those of SHA-1 go with the password they were made of.
     pub fn set_credential(&self, address: &str, credential: &Credential) -> Result<(), Error> {
         self.write(|db| {
-            let Credential { salt, iterations, stored_key, server_key } = credential;
-            let changed = db
+            let ScramRecord { salt, iterations, stored_key, server_key, .. } = &credential.record;
+            let id: Option<i64> = db
                 .prepare_cached(
-                    "UPDATE accounts SET salt = ?2, iterations = ?3, stored_key = ?4, server_key = ?5 WHERE address = ?1",
+                    "UPDATE accounts SET salt = ?2, iterations = ?3, stored_key = ?4, server_key = ?5 WHERE address = ?1 RETURNING id",
                 )?
-                .execute((fold(address), salt, iterations, stored_key.expose(), server_key.expose()))?;
-            if changed == 0 { Err(Error::NoSuchAccount) } else { Ok(()) }
+                .query_row((fold(address), salt, iterations, stored_key.expose(), server_key.expose()), |row| row.get(0))
+                .optional()?;
+            let id = AccountId(id.ok_or(Error::NoSuchAccount)?);
+            put_sha1(db, id, credential.sha1.as_ref())
+        })
+    }
+
+    /// Notes whether new passwords get keys of SHA-1, too: the server's configuration says so [CONF-07].
+    pub fn set_keeps_sha1(&self, keeps: bool) -> Result<(), Error> {
+        if self.keeps_sha1()? == keeps {
+            return Ok(());
+        }
+        self.write(|db| {
+            db.prepare_cached(
+                "INSERT INTO meta (key, value) VALUES ('sha1', ?1) ON CONFLICT (key) DO UPDATE SET value = ?1",
+            )?
+            .execute([[u8::from(keeps)]])?;
+            Ok(())
+        })
+    }
+
+    /// Whether new passwords get keys of SHA-1, too.
+    pub fn keeps_sha1(&self) -> Result<bool, Error> {
+        self.readers.ask(|db| {
+            let noted: Option<[u8; 1]> = db
+                .prepare_cached("SELECT value FROM meta WHERE key = 'sha1'")?
+                .query_row([], |row| row.get(0))
+                .optional()?;
+            Ok(noted == Some([1]))
+        })
+    }
+
+    /// How many accounts have no keys of SHA-1.
+    pub fn without_sha1(&self) -> Result<u64, Error> {
+        self.readers.ask(|db| {
+            let mut query = db.prepare_cached(
+                "SELECT count(*) FROM accounts WHERE id NOT IN (SELECT account FROM sha1_keys)",
+            )?;
+            Ok(query.query_row([], |row| unsigned(row, 0))?)
         })
     }
 
@@ -186,10 +226,19 @@ impl Accounts {
     }
 }
 
+/// The id alone, which a database of every version can tell.
+pub(crate) fn find_id(db: &Connection, address: &str) -> Result<Option<AccountId>, Error> {
+    let mut query = db.prepare_cached("SELECT id FROM accounts WHERE address = ?1")?;
+    Ok(query
+        .query_row([fold(address)], |row| Ok(AccountId(row.get(0)?)))
+        .optional()?)
+}
+
 /// The account of an address.
 pub(crate) fn find(db: &Connection, address: &str) -> Result<Option<Account>, Error> {
     let mut query = db.prepare_cached(
-        "SELECT id, address, salt, iterations, stored_key, server_key, quota FROM accounts WHERE address = ?1",
+        "SELECT a.id, a.address, a.quota, a.salt, a.iterations, a.stored_key, a.server_key, k.salt, k.iterations, k.stored_key, k.server_key
+         FROM accounts a LEFT JOIN sha1_keys k ON k.account = a.id WHERE a.address = ?1",
     )?;
     Ok(query.query_row([fold(address)], account).optional()?)
 }
@@ -198,14 +247,43 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     Ok(Account {
         id: AccountId(row.get(0)?),
         address: row.get(1)?,
+        quota: row.get::<_, Option<i64>>(2)?.map(i64::unsigned_abs),
         credential: Credential {
-            salt: row.get(2)?,
-            iterations: row.get(3)?,
-            stored_key: Secret::new(row.get(4)?),
-            server_key: Secret::new(row.get(5)?),
+            record: keys::<32>(row, 3, ScramHash::Sha256)?,
+            sha1: match row.get_ref(7)? {
+                ValueRef::Null => None,
+                _ => Some(keys::<20>(row, 7, ScramHash::Sha1)?),
+            },
         },
-        quota: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
     })
+}
+
+/// Salt, iterations and keys, from a column on. Keys that are not as long as the hash are damaged.
+fn keys<const LENGTH: usize>(
+    row: &Row<'_>,
+    first: usize,
+    hash: ScramHash,
+) -> rusqlite::Result<ScramRecord> {
+    Ok(ScramRecord {
+        hash,
+        salt: row.get(first)?,
+        iterations: row.get(first + 1)?,
+        stored_key: Secret::new(row.get::<_, [u8; LENGTH]>(first + 2)?.to_vec()),
+        server_key: Secret::new(row.get::<_, [u8; LENGTH]>(first + 3)?.to_vec()),
+    })
+}
+
+/// Replaces an account's keys of SHA-1.
+fn put_sha1(db: &Connection, id: AccountId, keys: Option<&ScramRecord>) -> Result<(), Error> {
+    db.prepare_cached("DELETE FROM sha1_keys WHERE account = ?1")?
+        .execute([id.0])?;
+    if let Some(keys) = keys {
+        db.prepare_cached(
+            "INSERT INTO sha1_keys (account, salt, iterations, stored_key, server_key) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute((id.0, &keys.salt, keys.iterations, keys.stored_key.expose(), keys.server_key.expose()))?;
+    }
+    Ok(())
 }
 
 /// An address as it is compared and kept.

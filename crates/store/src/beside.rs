@@ -252,8 +252,7 @@ impl Reading {
 
     /// The account of an address.
     pub fn account(&self, address: &str) -> Result<Option<AccountId>, Error> {
-        self.readers
-            .ask(|db| Ok(crate::accounts::find(db, address)?.map(|account| account.id)))
+        self.readers.ask(|db| crate::accounts::find_id(db, address))
     }
 
     /// All mailboxes of an account, by name; also names that only have children or are only subscribed to.

@@ -28,9 +28,10 @@ pub(crate) struct Outcome {
 const RECOVERED: &str = "Recovered";
 
 /// Tables in an order in which their references are there; messages come after these.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "meta",
     "accounts",
+    "sha1_keys",
     "mailboxes",
     "subscriptions",
     "keywords",
@@ -113,12 +114,17 @@ fn order(table: &str) -> &'static str {
         "keywords" => "mailbox, folded",
         "expunged" => "mailbox, modseq, uid",
         "doomed" => "mailbox",
+        "sha1_keys" => "account",
         _ => "id",
     }
 }
 
 fn move_table(old: &Connection, new: &Connection, table: &str) -> Result<(), Error> {
     let columns = columns(old, new, table)?;
+    // One that an older program wrote may not have the table.
+    if columns.is_empty() {
+        return Ok(());
+    }
     move_rows(old, new, (table, &columns, order(table)), None)
 }
 

@@ -3,8 +3,16 @@
 use std::fmt;
 
 use gatepost_wire::imap::ask::{Flags, InternalDate, ModSeq, Uid};
+use gatepost_wire::sasl::ScramRecord;
+
 /// What is kept of a password.
-pub use gatepost_wire::sasl::ScramRecord as Credential;
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// Keys made with SHA-256.
+    pub record: ScramRecord,
+    /// Keys made with SHA-1 for old programs, if the configuration asked for them when the password was set [CONF-07].
+    pub sha1: Option<ScramRecord>,
+}
 
 /// An account. Never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{
     content, credential, deliver, deliver_with, delivery, flags, open, options, wait, with_account,
+    with_sha1,
 };
 use gatepost_store::{
     AccountId, Arrival, Beside, Error, Finding, Harm, Options, Reading, Report, Store, backup,
@@ -419,6 +420,70 @@ fn a_damaged_page_of_messages_loses_no_octets() {
     let wanted: HashSet<Vec<u8>> = lost.iter().map(|uid| message(*uid as usize - 1)).collect();
     assert_eq!(found, wanted);
     assert_eq!(deliver(&store, account, "INBOX", b"new").unwrap().uid, 601);
+}
+
+/// A database as it was before there were keys of SHA-1.
+fn as_the_third_schema(dir: &Path) {
+    rusqlite::Connection::open(dir.join("store.db"))
+        .unwrap()
+        .execute_batch("DROP TABLE sha1_keys; PRAGMA user_version = 3;")
+        .unwrap();
+}
+
+#[test]
+fn salvage_keeps_the_keys_of_both_hash_functions() {
+    // [CONF-07]
+    for third_schema in [false, true] {
+        let (folder, _) = filled(600);
+        let store = open(folder.path());
+        store.accounts().set_keeps_sha1(true).unwrap();
+        let address = "me@gatepost.test";
+        store
+            .accounts()
+            .set_credential(address, &with_sha1())
+            .unwrap();
+        drop(store);
+        if third_schema {
+            as_the_third_schema(folder.path());
+        }
+        let pages = pages(folder.path(), "messages");
+        wreck(folder.path(), pages[pages.len() / 2]);
+        assert!(mend(folder.path()).is_good());
+        let store = open(folder.path());
+        let kept = store.accounts().find(address).unwrap().unwrap().credential;
+        let expected = if third_schema {
+            credential()
+        } else {
+            with_sha1()
+        };
+        assert_eq!(kept, expected);
+        assert!(store.accounts().keeps_sha1().unwrap());
+    }
+}
+
+#[test]
+fn a_folder_of_the_third_schema_is_read_and_brought_up_to_date() {
+    // [CONF-07]
+    let folder = tempfile::tempdir().unwrap();
+    let (store, account) = with_account(folder.path());
+    deliver(&store, account, "INBOX", b"stays").unwrap();
+    drop(store);
+    as_the_third_schema(folder.path());
+    // A backup is read as it is.
+    let reading = Reading::open(folder.path()).unwrap();
+    assert_eq!(reading.account("me@gatepost.test"), Ok(Some(account)));
+    drop(reading);
+    assert_eq!(examine(folder.path()).findings, []);
+    let store = open(folder.path());
+    let accounts = store.accounts();
+    let known = accounts.find("me@gatepost.test").unwrap().unwrap();
+    assert_eq!((known.id, known.credential), (account, credential()));
+    accounts
+        .set_credential("me@gatepost.test", &with_sha1())
+        .unwrap();
+    let known = accounts.find("me@gatepost.test").unwrap().unwrap();
+    assert_eq!(known.credential, with_sha1());
+    assert_eq!(uids(&store, account, "INBOX"), [1]);
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{
     content, credential, deliver, deliver_with, delivery, flags, options, wait, with_account,
+    with_sha1,
 };
-use gatepost_store::{AccountId, Error, Options, Store};
+use gatepost_store::{AccountId, Accounts, Error, Options, Store};
 use gatepost_wire::imap::ask::{FlagChange, Flags, Mailbox, SpecialUse};
 
 fn names(store: &Store, account: AccountId) -> Vec<String> {
@@ -70,8 +71,8 @@ fn accounts_by_address_in_any_case() {
         );
     }
     let mut other = credential();
-    other.iterations = 20_000;
-    other.salt = vec![9; 20];
+    other.record.iterations = 20_000;
+    other.record.salt = vec![9; 20];
     accounts.set_credential("me@GATEPOST.test", &other).unwrap();
     assert_eq!(
         accounts
@@ -102,6 +103,44 @@ fn accounts_by_address_in_any_case() {
         deliver(&store, account, "INBOX", b"x").unwrap_err(),
         Error::NoSuchMailbox
     );
+}
+
+/// [CONF-07] keys of SHA-1 go with the password they were made of
+#[test]
+fn keys_of_sha_1_are_kept_while_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = with_account(dir.path());
+    let accounts = store.accounts();
+    assert!(!accounts.keeps_sha1().unwrap(), "nobody has asked");
+    for keeps in [true, true, false, true] {
+        accounts.set_keeps_sha1(keeps).unwrap();
+        let beside = Accounts::open(dir.path()).unwrap();
+        assert_eq!(beside.keeps_sha1(), Ok(keeps), "commands beside it know");
+    }
+    let kept = |address: &str| accounts.find(address).unwrap().unwrap().credential;
+    let with_both = with_sha1();
+    accounts
+        .add("both@gatepost.test", &with_both, None)
+        .unwrap();
+    assert_eq!(kept("both@gatepost.test"), with_both);
+    assert_eq!(kept("me@gatepost.test"), credential());
+    assert_eq!(accounts.without_sha1(), Ok(1));
+    accounts
+        .set_credential("ME@gatepost.test", &with_both)
+        .unwrap();
+    assert_eq!(kept("me@gatepost.test"), with_both);
+    assert_eq!(accounts.without_sha1(), Ok(0));
+    // A password set without them takes the old ones away.
+    accounts
+        .set_credential("me@gatepost.test", &credential())
+        .unwrap();
+    assert_eq!(kept("me@gatepost.test"), credential());
+    accounts.remove("both@gatepost.test").unwrap();
+    accounts
+        .add("both@gatepost.test", &credential(), None)
+        .unwrap();
+    assert_eq!(kept("both@gatepost.test").sha1, None);
+    assert_eq!(accounts.without_sha1(), Ok(2));
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn made_by_the_first_schema(dir: &Path) {
     drop(store);
     let db = Connection::open(dir.join("store.db")).unwrap();
     db.execute_batch(
-        "DROP TRIGGER list_forgotten; DROP TABLE lists; DROP TRIGGER body_unmarked; DROP TRIGGER body_forgotten; DROP TRIGGER mark_gone; DROP INDEX messages_by_body;
+        "DROP TABLE sha1_keys; DROP TRIGGER list_forgotten; DROP TABLE lists; DROP TRIGGER body_unmarked; DROP TRIGGER body_forgotten; DROP TRIGGER mark_gone; DROP INDEX messages_by_body;
          DROP TABLE unmarked; DROP TABLE shelves; DROP TABLE marks; DROP TABLE loose; DROP TABLE blocks; DROP TABLE slices;
          PRAGMA user_version = 1;",
     )

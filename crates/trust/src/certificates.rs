@@ -65,6 +65,8 @@ pub struct Asked<'a> {
     pub sni: Option<&'a str>,
     /// Signature schemes, IANA numbers.
     pub signature_schemes: &'a [u16],
+    /// The same for the signatures of certificates; empty: those above.
+    pub certificate_schemes: &'a [u16],
     /// Cipher suites, IANA numbers.
     pub cipher_suites: &'a [u16],
     /// Whether TLS 1.3 is offered.
@@ -214,8 +216,9 @@ fn is_twin(identity: &Identity, default: &Identity) -> bool {
     first.is_some_and(|name| identity.covers(name) == Some(Coverage::Exact))
 }
 
-/// How well a client can use a certificate: not at all, or RSA, or better than RSA.
-fn rank(entry: &Entry, asked: &Asked<'_>) -> u8 {
+/// How well a client can use a certificate: not at all, or RSA, or better than RSA. One whose chain is signed as the client wants goes
+/// before one that is not; where there is none, it gets what there is [TLS-MTI-01] (RFC 9846 4.4.2.2).
+fn rank(entry: &Entry, asked: &Asked<'_>) -> (bool, u8) {
     // IANA SignatureScheme numbers. PSS with a PSS key (0x0809..) is not counted: such certificates are not met.
     let (schemes, rank): (&[u16], u8) = match entry.identity.kind {
         KeyKind::Rsa => (&[0x0804, 0x0805, 0x0806, 0x0401, 0x0501, 0x0601], 1),
@@ -233,7 +236,14 @@ fn rank(entry: &Entry, asked: &Asked<'_>) -> u8 {
         .iter()
         .any(|it| asked.signature_schemes.contains(it));
     let fits = asked.tls13 || suites.iter().any(|it| asked.cipher_suites.contains(it));
-    if signs && fits { rank } else { 0 }
+    if !signs || !fits {
+        return (false, 0);
+    }
+    let wanted = match asked.certificate_schemes {
+        [] => asked.signature_schemes,
+        own => own,
+    };
+    (entry.identity.is_signed_by(wanted), rank)
 }
 
 #[cfg(test)]
@@ -271,6 +281,7 @@ mod tests {
         Asked {
             sni,
             signature_schemes,
+            certificate_schemes: &[],
             cipher_suites: &[0x1301],
             tls13: true,
         }
@@ -353,6 +364,64 @@ mod tests {
             ..rsa_suites
         };
         assert_eq!(kind(&both_suites), KeyKind::EcdsaP256);
+    }
+
+    /// A certificate with a key for ECDSA, signed by an authority with a key of this kind.
+    fn signed_by(algorithm: &'static rcgen::SignatureAlgorithm, name: &str) -> Arc<Identity> {
+        let mut params = CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let issuer = rcgen::CertifiedIssuer::self_signed(params, key).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.not_after = (SystemTime::now() + std::time::Duration::from_secs(3_000_000)).into();
+        let chain = params.signed_by(&key, &issuer).unwrap().pem() + &issuer.pem();
+        let key = key.serialize_pem();
+        let now = SystemTime::now();
+        let (identity, _) =
+            Identity::from_pem(chain.as_bytes(), key.as_bytes(), None, now).unwrap();
+        Arc::new(identity)
+    }
+
+    #[test]
+    fn a_chain_is_signed_as_the_client_wants_if_there_is_one() {
+        // [TLS-MTI-01] RFC 9846 4.2.3, 4.4.2.2
+        let (rsa, ecdsa) = (
+            signed_by(&PKCS_RSA_SHA256, "a.example"),
+            signed_by(&PKCS_ECDSA_P256_SHA256, "a.example"),
+        );
+        for all in [[&rsa, &ecdsa], [&ecdsa, &rsa]].map(|it| it.map(Arc::clone)) {
+            let tls = service(Service::Smtp, Mode::StartTls, &all);
+            let chosen = |schemes, certificate_schemes| {
+                let asked = Asked {
+                    certificate_schemes,
+                    ..asked(Some("a.example"), schemes)
+                };
+                tls.select(&asked).unwrap().identity
+            };
+            for (schemes, certificate_schemes, expected) in [
+                (BOTH, &[0x0401][..], &rsa),
+                (BOTH, &[0x0403], &ecdsa),
+                // Without a list of its own the one for handshakes holds.
+                (&[0x0403], &[], &ecdsa),
+                (&[0x0403, 0x0401], &[], &all[0]),
+                // It gets what there is.
+                (BOTH, &[0x0807], &all[0]),
+            ] {
+                let chosen = chosen(schemes, certificate_schemes);
+                assert!(Arc::ptr_eq(&chosen, expected), "{certificate_schemes:04x?}");
+            }
+        }
+        // A key the client can use goes before a chain it likes.
+        let all = [identity(&["a.example"], true), ecdsa];
+        let tls = service(Service::Smtp, Mode::StartTls, &all);
+        let asked = Asked {
+            certificate_schemes: &[0x0401],
+            ..asked(Some("a.example"), &[0x0403])
+        };
+        let kind = tls.select(&asked).unwrap().identity.kind();
+        assert_eq!(kind, KeyKind::EcdsaP256);
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl ClientCa {
 
 fn verifier(authorities: &Path, revoked: Option<&Path>) -> Result<Verifier, String> {
     let roots = Arc::new(roots(authorities)?);
+    // [TLS-SIG-02] The provider's schemes are what is asked for and what is taken: none with MD5 or SHA-1.
     let builder = WebPkiClientVerifier::builder_with_provider(roots, profile::provider());
     let builder = match revoked {
         // [SASL-EXT-02] for the whole chain, and by lists that are in force.

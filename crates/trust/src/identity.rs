@@ -28,6 +28,7 @@ pub struct Identity {
     names: Vec<String>,
     not_after: SystemTime,
     end_point_hash: Box<[u8]>,
+    signed_by: Vec<Option<u16>>,
 }
 
 /// What kind of key a certificate has: decides which clients can use it.
@@ -83,7 +84,10 @@ impl Identity {
         let (chain, key) = read_pem(chain, key)?;
         let leaf = chain.first().ok_or(IdentityError::NoCertificate)?;
         let facts = inspect::leaf(leaf)?;
-        let mut warnings = inspect::chain(&chain)?;
+        let inspect::Chain {
+            mut warnings,
+            signed_by,
+        } = inspect::chain(&chain)?;
         warnings.extend(inspect::judge(&facts, host, now)?);
         let certified = certify(chain, key)?;
         let identity = Self {
@@ -92,6 +96,7 @@ impl Identity {
             not_after: facts.not_after(),
             end_point_hash: facts.end_point_hash(),
             names: facts.names,
+            signed_by,
         };
         Ok((identity, warnings))
     }
@@ -115,6 +120,12 @@ impl Identity {
     /// SHA-256. Where the signature has no hash function of its own (Ed25519), SHA-256.
     pub fn end_point_hash(&self) -> &[u8] {
         &self.end_point_hash
+    }
+
+    /// Whether all its certificates are signed by these schemes (IANA numbers). Self-signed ones need no signature.
+    pub(crate) fn is_signed_by(&self, schemes: &[u16]) -> bool {
+        let known = |scheme: &Option<u16>| scheme.is_some_and(|it| schemes.contains(&it));
+        self.signed_by.iter().all(known)
     }
 
     /// Whether, and how, the certificate covers a host name in lower case.

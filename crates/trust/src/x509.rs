@@ -51,6 +51,8 @@ pub(crate) struct Certificate {
     pub(crate) common_names: Vec<String>,
     pub(crate) key: PublicKeyKind,
     pub(crate) signature: SignatureKind,
+    /// The IANA number of the signature's scheme, if TLS has one for it; of ECDSA by the hash function alone.
+    pub(crate) signature_scheme: Option<u16>,
     /// The hash function of its `tls-server-end-point` (RFC 5929 4.1).
     end_point_digest: &'static digest::Algorithm,
     pub(crate) is_ca: bool,
@@ -189,6 +191,7 @@ impl Certificate {
                 .collect(),
             key: key_kind(parsed),
             signature: signature_kind(parsed),
+            signature_scheme: signature_scheme(parsed),
             end_point_digest: end_point_digest(parsed),
             is_ca: false,
             key_usage: None,
@@ -434,6 +437,28 @@ fn signature_kind(certificate: &X509Certificate<'_>) -> SignatureKind {
     } else {
         SignatureKind::Strong
     }
+}
+
+/// RFC 9846 4.2.3. Of PSS it is the scheme for keys that are not bound to PSS: others are not met.
+fn signature_scheme(certificate: &X509Certificate<'_>) -> Option<u16> {
+    let schemes = [
+        (oids::OID_PKCS1_SHA256WITHRSA, 0x0401),
+        (oids::OID_PKCS1_SHA384WITHRSA, 0x0501),
+        (oids::OID_PKCS1_SHA512WITHRSA, 0x0601),
+        (oids::OID_SIG_ECDSA_WITH_SHA256, 0x0403),
+        (oids::OID_SIG_ECDSA_WITH_SHA384, 0x0503),
+        (oids::OID_SIG_ECDSA_WITH_SHA512, 0x0603),
+        (oids::OID_SIG_ED25519, 0x0807),
+        // The hash functions of PSS.
+        (oids::OID_NIST_HASH_SHA256, 0x0804),
+        (oids::OID_NIST_HASH_SHA384, 0x0805),
+        (oids::OID_NIST_HASH_SHA512, 0x0806),
+    ];
+    let algorithm = signature_hash(certificate);
+    let mut known = schemes.into_iter();
+    known
+        .find(|(oid, _)| oid.as_bytes() == algorithm)
+        .map(|(_, scheme)| scheme)
 }
 
 fn end_point_digest(certificate: &X509Certificate<'_>) -> &'static digest::Algorithm {

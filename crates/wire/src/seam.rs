@@ -341,7 +341,7 @@ impl UnverifiedLogin {
 
 /// Leave to write credentials. Functions that put a password or a token on the wire take one.
 ///
-/// [MUA-02] [MUA-05] [SMTP-AUTH-11] [IMAP-TLS-10] [POP-TLS-07]: to a verified peer inside TLS, or by a named exception.
+/// [MUA-02] [MUA-05] [SMTP-AUTH-11] [IMAP-TLS-10] [IMAP-TLS-15] [POP-TLS-07]: to a verified peer inside TLS, or by a named exception.
 #[derive(Debug, Clone, Copy)]
 pub struct MaySendCredentials<'a> {
     channel: &'a Channel,

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, ScramHash, ScramKeys, ScramRecord};
 
 pub mod clients;
 pub mod config;
@@ -31,7 +31,7 @@ const NONCE: &str = "servernonceservernonce";
 /// with `u` cannot be told.
 fn account(ask: AccountAsk) -> AccountAnswer {
     match ask {
-        AccountAsk::ScramKeys { .. } => AccountAnswer::ScramKeys(keys()),
+        AccountAsk::ScramKeys { hash, .. } => AccountAnswer::ScramKeys(keys(hash)),
         AccountAsk::Login(Attempt::Password { user, password, .. }) => {
             judge(&user, password.expose() == PASSWORD)
         }
@@ -53,15 +53,24 @@ fn judge(user: &str, right: bool) -> AccountAnswer {
     }
 }
 
-fn keys() -> ScramKeys {
-    static RECORD: LazyLock<ScramRecord> = LazyLock::new(|| {
-        ScramRecord::derive(PASSWORD, SALT.to_vec(), 4096).expect("the password can be prepared")
+fn keys(hash: ScramHash) -> ScramKeys {
+    static RECORDS: LazyLock<[ScramRecord; 2]> = LazyLock::new(|| {
+        [ScramHash::Sha256, ScramHash::Sha1].map(|hash| {
+            ScramRecord::derive_with(hash, PASSWORD, SALT.to_vec(), 4096)
+                .expect("the password can be prepared")
+        })
     });
+    let [sha256, sha1] = &*RECORDS;
+    let record = if hash == ScramHash::Sha1 {
+        sha1
+    } else {
+        sha256
+    };
     ScramKeys {
-        salt: RECORD.salt.clone(),
-        iterations: RECORD.iterations,
-        stored_key: RECORD.stored_key.clone(),
-        server_key: RECORD.server_key.clone(),
+        salt: record.salt.clone(),
+        iterations: record.iterations,
+        stored_key: record.stored_key.clone(),
+        server_key: record.server_key.clone(),
         nonce: NONCE.to_owned(),
     }
 }

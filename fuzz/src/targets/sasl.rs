@@ -106,6 +106,7 @@ fn seeds() -> Vec<Vec<u8>> {
         b"PLAIN\nuser\0user\0pencil",
         b"LOGIN\n-\nuser\npencil",
         b"SCRAM-SHA-256\nn,,n=user,r=rOprNGfwEbeRWgbNEkqO\nc=biws,r=rOprNGfwEbeRWgbNEkqOservernonceservernonce,p=AAAA",
+        b"SCRAM-SHA-1\nn,,n=user,r=fyko+d2lbbFgONRv9qkxdawL\nc=biws,r=fyko+d2lbbFgONRv9qkxdawLservernonceservernonce,p=AAAA",
         b"SCRAM-SHA-256-PLUS\np=tls-exporter,,n=user,r=abc\nc=cD10bHMtZXhwb3J0ZXIsLA==,r=abc,p=AAAA",
     ]
     .map(<[u8]>::to_vec)

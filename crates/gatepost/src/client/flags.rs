@@ -211,7 +211,7 @@ const FLAGS: &[Flag] = &[
         One("NAME"),
         "The weakest login mechanism that is good enough [default: any the server offers]",
         "From strong to weak: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN; with a token OAUTHBEARER, XOAUTH2; with a certificate EXTERNAL. \
-         The strongest that is offered is taken, and only one is tried.",
+         The strongest that is offered is taken, and only one is tried. SCRAM-SHA-1-PLUS and SCRAM-SHA-1, for old servers, only if one of them is named here.",
     ),
     flag(
         Topic::Login,

@@ -39,9 +39,14 @@ pub(crate) fn credentials<M: Kind>(
     Ok(Some(credentials.allow(allowed)))
 }
 
-/// The mechanisms from the strongest to the floor.
+/// The mechanisms from the strongest to the floor. Those with SHA-1 are among them when the floor is one of them [CONF-07].
 fn allowed(floor: Option<&str>) -> Vec<Mechanism> {
-    let all = Mechanism::ALL;
+    let mut all = Mechanism::ALL.to_vec();
+    if Mechanism::OPT_IN.iter().any(|it| Some(it.name()) == floor) {
+        all.extend(Mechanism::OPT_IN);
+        // Declared strongest first.
+        all.sort_unstable();
+    }
     let last = floor
         .and_then(|floor| all.iter().position(|it| it.name() == floor))
         .unwrap_or(all.len() - 1);
@@ -61,5 +66,17 @@ mod tests {
             .collect();
         assert!(strong.contains(&"SCRAM-SHA-256-PLUS") && strong.contains(&"SCRAM-SHA-256"));
         assert!(!strong.contains(&"PLAIN") && !strong.contains(&"LOGIN"));
+        // [CONF-07] named, or not used
+        let names =
+            |floor| -> Vec<&str> { allowed(Some(floor)).iter().map(|it| it.name()).collect() };
+        let scram = [
+            "SCRAM-SHA-256-PLUS",
+            "SCRAM-SHA-256",
+            "SCRAM-SHA-1-PLUS",
+            "SCRAM-SHA-1",
+        ];
+        assert_eq!(names("SCRAM-SHA-1"), scram);
+        assert_eq!(names("SCRAM-SHA-1-PLUS"), scram[..3]);
+        assert!(!names("PLAIN").iter().any(|it| it.contains("SHA-1")));
     }
 }

@@ -1,7 +1,7 @@
 //! From settings to a session on its way: doors, DNS, terms, connection, and what became of it for reports.
 //!
 //! Doors are tried in their order, and the next one only when there is no connection at the one before. Once a server has
-//! answered, whatever it says, that was the attempt: TLS that fails is never followed by something less.
+//! answered, whatever it says, that was the attempt: TLS that fails is never followed by something less. [IMAP-TLS-13]
 
 use std::cell::Cell;
 use std::future::Future;

@@ -182,6 +182,8 @@ pub(crate) const MECHANISMS: &[&str] = &[
     "EXTERNAL",
     "SCRAM-SHA-256-PLUS",
     "SCRAM-SHA-256",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-1",
     "OAUTHBEARER",
     "XOAUTH2",
     "PLAIN",

@@ -15,6 +15,8 @@ use super::{Dialogue, Start};
 /// [PQ-01] When the server does not answer our first hello, which has a key share for X25519MLKEM768 and is large, it is tried
 /// once more on a new connection with the classic share alone; the hybrid is still listed. Where that helps, it is remembered.
 /// Nothing else is ever tried a second time, and `begin` makes the same session both times: mode, host and port stay what they are.
+///
+/// [TLS-VER-04] The versions offered are those of the terms, both times: a handshake that fails leads to no older one.
 pub async fn open<M: Dialogue>(
     dialer: &Dialer,
     target: &Target,

@@ -51,6 +51,11 @@ pub(crate) async fn serve(
         refuse(connection, AlertDescription::ProtocolVersion);
         return Err(Failed::Tls(TlsFailure::NoCommonVersion));
     }
+    if hello.misses_extension() {
+        // [TLS-MTI-01] The engine would say handshake_failure.
+        refuse(connection, AlertDescription::MissingExtension);
+        return Err(Failed::Tls(TlsFailure::PeerMisbehaved));
+    }
     let choice = choose(connection, tls, &hello)?;
     let mut work = Work::server(Engine::server(&choice).map_err(Failed::Tls)?);
     let mut input = bytes;
@@ -135,6 +140,7 @@ fn choose(
     let asked = Asked {
         sni: hello.sni.as_deref(),
         signature_schemes: &hello.signature_schemes,
+        certificate_schemes: &hello.certificate_schemes,
         cipher_suites: &hello.cipher_suites,
         tls13: hello.offers(TLS13),
     };

@@ -24,6 +24,7 @@ use std::time::Duration;
 use gatepost_net::driver::{Answering, Backend, Context, Ended, Event, Limits, Start, run};
 use gatepost_net::listen;
 use gatepost_trust::certificates::{Options, ServiceTls};
+use gatepost_trust::client_ca::ClientCa;
 use gatepost_trust::identity::Identity;
 use gatepost_trust::profile::{Mode, Service};
 use gatepost_wire::session::Machine;
@@ -48,6 +49,8 @@ pub struct Server {
 pub struct Setup {
     pub options: Options,
     pub identities: Vec<Arc<Identity>>,
+    /// Who vouches for clients; none: they are not asked.
+    pub clients: Option<ClientCa>,
     pub limits: Limits,
     pub patience: Duration,
 }
@@ -57,6 +60,7 @@ impl Setup {
         Self {
             options: Options::default_for(service, mode),
             identities: vec![pki::shared().identity.clone()],
+            clients: None,
             limits: Limits {
                 linger: Duration::from_millis(300),
                 ..Limits::default()
@@ -74,7 +78,8 @@ impl Setup {
         let inside = runtime.enter();
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
-        let tls = Arc::new(ServiceTls::new(self.options, &self.identities).unwrap());
+        let tls = ServiceTls::asking(self.options, &self.identities, self.clients);
+        let tls = Arc::new(tls.unwrap());
         let (stop, shutdown) = watch::channel(false);
         let context = Context {
             shutdown,

@@ -2,7 +2,8 @@
 //!
 //! 1. An attempt first waits as long as the failures before it demand ([`super::throttle`]).
 //! 2. The account's record is looked up; a name without account gets a record that no password fits, made of the server's
-//!    secret, so that it is the same every time and cannot be told from a real one [SASL-SCRAM-02].
+//!    secret, so that it is the same every time and cannot be told from a real one [SASL-SCRAM-02]. An account without keys of the
+//!    hash function asked for is such a name, too [CONF-07].
 //! 3. The password is judged against the record: the same work and the same answer whether the name or the password is wrong
 //!    [SMTP-AUTH-13]. It is a slow function by design, so only as many run at once as there are processors, and a password
 //!    that was right a short while ago need not be judged again. What is remembered is a keyed hash of name, password and
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::{hmac, rand};
 use gatepost_store::{Account, AccountId, Credential, Error, Store};
 use gatepost_wire::sasl::{
-    AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramKeys, ScramRecord,
+    AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramHash, ScramKeys, ScramRecord,
 };
 use gatepost_wire::secret::Secret;
 use tokio::sync::Semaphore;
@@ -73,25 +74,20 @@ pub enum RecordError {
     Randomness,
 }
 
-/// Makes the record of a new password. Takes some milliseconds.
+/// Makes the record of a new password, with keys of SHA-1 if they are asked for, too. Takes some milliseconds.
 ///
 /// # Errors
 /// See [`RecordError`].
-pub fn record(password: &str) -> Result<Credential, RecordError> {
-    let mut salt = vec![0; 16];
-    rand::fill(&mut salt).map_err(|_| RecordError::Randomness)?;
-    let made = ScramRecord::derive(password, salt, ITERATIONS).map_err(RecordError::Password)?;
-    let ScramRecord {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
-    } = made;
+pub fn record(password: &str, sha1: bool) -> Result<Credential, RecordError> {
+    let keys = |hash| {
+        // Each hash function has a salt of its own: what is found with one says nothing of the other.
+        let mut salt = vec![0; 16];
+        rand::fill(&mut salt).map_err(|_| RecordError::Randomness)?;
+        ScramRecord::derive_with(hash, password, salt, ITERATIONS).map_err(RecordError::Password)
+    };
     Ok(Credential {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
+        record: keys(ScramHash::Sha256)?,
+        sha1: sha1.then(|| keys(ScramHash::Sha1)).transpose()?,
     })
 }
 
@@ -119,29 +115,23 @@ impl AccountKeeper {
     /// Answers a session's question. `client` is the address it comes from.
     pub async fn answer(self: &Arc<Self>, ask: AccountAsk, client: IpAddr) -> Judged {
         match ask {
-            AccountAsk::ScramKeys { user } => Judged::only(self.scram_keys(user).await),
+            AccountAsk::ScramKeys { user, hash } => Judged::only(self.scram_keys(user, hash).await),
             AccountAsk::Login(attempt) => self.judge(attempt, client).await,
         }
     }
 
-    async fn scram_keys(self: &Arc<Self>, user: String) -> AccountAnswer {
-        let Ok((record, _)) = self.record_of(user).await else {
+    async fn scram_keys(self: &Arc<Self>, user: String, hash: ScramHash) -> AccountAnswer {
+        let Ok((record, _)) = self.record_of(user, hash).await else {
             return AccountAnswer::Unavailable;
         };
         let Some(nonce) = nonce() else {
             return AccountAnswer::Unavailable;
         };
-        let Credential {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
-        } = record;
         AccountAnswer::ScramKeys(ScramKeys {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
+            salt: record.salt,
+            iterations: record.iterations,
+            stored_key: record.stored_key,
+            server_key: record.server_key,
             nonce,
         })
     }
@@ -169,7 +159,8 @@ impl AccountKeeper {
                 };
             }
         }
-        let Ok((record, account)) = self.record_of(user.clone()).await else {
+        let found = self.record_of(user.clone(), ScramHash::Sha256).await;
+        let Ok((record, account)) = found else {
             return Judged::only(AccountAnswer::Unavailable);
         };
         let right = match attempt {
@@ -218,47 +209,51 @@ impl AccountKeeper {
         self.throttle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The record of a name, and the account if there is one.
+    /// The keys of a name, and the account if there is one.
     async fn record_of(
         self: &Arc<Self>,
         user: String,
-    ) -> Result<(Credential, Option<Account>), Error> {
+        hash: ScramHash,
+    ) -> Result<(ScramRecord, Option<Account>), Error> {
         let keeper = Arc::clone(self);
         super::block(move || {
             // Made in both cases, so that both take the same time.
-            let decoy = keeper.decoy_record(&user);
+            let decoy = keeper.decoy_record(&user, hash);
             let account = match keeper.store.accounts().find(&user) {
                 Ok(account) => account,
                 // A name that cannot be an account's is one without account.
                 Err(Error::Cannot | Error::NoSuchAccount) => None,
                 Err(error) => return Err(error),
             };
-            Ok((
-                account
-                    .as_ref()
-                    .map_or(decoy, |account| account.credential.clone()),
-                account,
-            ))
+            let kept = account.as_ref().and_then(|account| match hash {
+                ScramHash::Sha256 => Some(account.credential.record.clone()),
+                ScramHash::Sha1 => account.credential.sha1.clone(),
+            });
+            Ok((kept.unwrap_or(decoy), account))
         })
         .await
     }
 
     /// [SASL-SCRAM-02] the same salt for the same name every time, and keys nobody knows a password for
-    fn decoy_record(&self, user: &str) -> Credential {
+    fn decoy_record(&self, user: &str, hash: ScramHash) -> ScramRecord {
         let name = user.to_lowercase();
-        let part = |label: &[u8]| {
+        let part = |label: &[u8], length| {
             let mut context = hmac::Context::with_key(&self.decoy);
+            // Another salt than with SHA-256, as accounts have it.
+            if hash == ScramHash::Sha1 {
+                context.update(b"sha1 ");
+            }
             context.update(label);
             context.update(name.as_bytes());
-            let mut octets = [0; 32];
-            octets.copy_from_slice(context.sign().as_ref());
-            octets
+            let tag = context.sign();
+            tag.as_ref().iter().copied().take(length).collect()
         };
-        Credential {
-            salt: part(b"salt ")[..16].to_vec(),
+        ScramRecord {
+            hash,
+            salt: part(b"salt ", 16),
             iterations: ITERATIONS,
-            stored_key: Secret::new(part(b"stored ")),
-            server_key: Secret::new(part(b"server ")),
+            stored_key: Secret::new(part(b"stored ", hash.length())),
+            server_key: Secret::new(part(b"server ", hash.length())),
         }
     }
 
@@ -266,7 +261,7 @@ impl AccountKeeper {
         self: &Arc<Self>,
         user: String,
         password: Secret<String>,
-        record: Credential,
+        record: ScramRecord,
     ) -> bool {
         let mark = self.mark(&user, &password, &record);
         if self.remembers(mark) {
@@ -274,18 +269,6 @@ impl AccountKeeper {
         }
         let Ok(_judge) = self.judges.acquire().await else {
             return false;
-        };
-        let Credential {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
-        } = record;
-        let record = ScramRecord {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
         };
         let right = tokio::task::spawn_blocking(move || record.verifies(password.expose()))
             .await
@@ -298,7 +281,7 @@ impl AccountKeeper {
 
     /// A keyed hash of what a right login consists of. 64 bits suffice: to meet one by chance takes more attempts than guessing
     /// a password, and they are slowed down.
-    fn mark(&self, user: &str, password: &Secret<String>, record: &Credential) -> u64 {
+    fn mark(&self, user: &str, password: &Secret<String>, record: &ScramRecord) -> u64 {
         let mut context = hmac::Context::with_key(&self.memory);
         for part in [
             user.to_lowercase().as_bytes(),

@@ -11,7 +11,6 @@ use gatepost_trust::client_ca::ClientCa;
 use gatepost_trust::identity::Identity;
 use gatepost_trust::local_ca;
 use gatepost_trust::profile::{self, Mode};
-use gatepost_wire::sasl::Mechanism;
 use tokio::sync::{mpsc, watch};
 
 use super::error::StartError;
@@ -74,7 +73,7 @@ impl Certificates {
             }
         };
         let identities = source.load(&log, &metrics)?;
-        let plus = settings.mechanisms.contains(&Mechanism::ScramSha256Plus);
+        let plus = settings.mechanisms.iter().any(|it| it.is_bound());
         let mut services = BTreeMap::new();
         let revoked = settings.client_crl.as_deref();
         let read = |authorities| ClientCa::read(authorities, revoked);

@@ -272,8 +272,13 @@ fn open_store(settings: &Settings) -> Result<Store, StartError> {
         max_message: settings.message_size + mailbox::smtp::ADDED_LIMIT,
         ..Default::default()
     };
-    Store::open(&settings.data, options)
-        .map_err(|error| StartError::Store(settings.data.clone(), error))
+    let of_folder = |error| StartError::Store(settings.data.clone(), error);
+    let store = Store::open(&settings.data, options).map_err(of_folder)?;
+    let accounts = store.accounts();
+    accounts
+        .set_keeps_sha1(settings.keeps_sha1())
+        .map_err(of_folder)?;
+    Ok(store)
 }
 
 /// For upstreams that are logged in to with tokens: the accounts here, and what they have consented to.

@@ -1,7 +1,9 @@
 use std::time::{Duration, Instant};
 
 use gatepost_serve::mailbox::account::{ITERATIONS, RecordError, record};
-use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramKeys};
+use gatepost_wire::sasl::{
+    AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramHash, ScramKeys,
+};
 
 use crate::world::{ANN, BOB, CLIENT, PASSWORD, World, credential, granted, login};
 
@@ -10,7 +12,12 @@ async fn judge(world: &World, ask: AccountAsk) -> AccountAnswer {
 }
 
 async fn keys(world: &World, user: &str) -> ScramKeys {
-    match judge(world, AccountAsk::ScramKeys { user: user.into() }).await {
+    keys_with(world, user, ScramHash::Sha256).await
+}
+
+async fn keys_with(world: &World, user: &str, hash: ScramHash) -> ScramKeys {
+    let user = user.into();
+    match judge(world, AccountAsk::ScramKeys { user, hash }).await {
         AccountAnswer::ScramKeys(keys) => keys,
         other => panic!("{other:?}"),
     }
@@ -96,7 +103,7 @@ async fn keys_of_unknown_users_look_real_and_stay_the_same() {
     world
         .store
         .accounts()
-        .add("new@example.org", &record("x").unwrap(), None)
+        .add("new@example.org", &record("x", false).unwrap(), None)
         .unwrap();
     let real = keys(&world, "new@example.org").await;
     assert_eq!(
@@ -105,14 +112,68 @@ async fn keys_of_unknown_users_look_real_and_stay_the_same() {
     );
 }
 
+/// [CONF-07] [SASL-SCRAM-02] an account without keys of SHA-1 cannot be told from one that is not there, nor from one that has them
+#[tokio::test]
+async fn who_has_no_keys_of_sha_1_is_answered_like_nobody() {
+    let world = World::new();
+    let accounts = world.store.accounts();
+    accounts
+        .add("old@example.org", &record("x", true).unwrap(), None)
+        .unwrap();
+    let shape = |keys: &ScramKeys| {
+        let lengths = [&keys.stored_key, &keys.server_key].map(|it| it.expose().len());
+        (keys.salt.len(), keys.iterations, lengths)
+    };
+    let mut shapes = Vec::new();
+    for user in ["nobody@example.org", ANN, "old@example.org"] {
+        let first = keys_with(&world, user, ScramHash::Sha1).await;
+        let again = keys_with(&world, &user.to_uppercase(), ScramHash::Sha1).await;
+        assert_eq!(
+            (&first.salt, &first.stored_key),
+            (&again.salt, &again.stored_key),
+            "{user}"
+        );
+        let other = keys(&world, user).await;
+        assert_ne!(first.salt, other.salt, "{user}: a salt of its own");
+        assert_ne!(
+            first.stored_key.expose()[..],
+            other.stored_key.expose()[..20]
+        );
+        shapes.push(shape(&first));
+    }
+    assert_eq!(shapes, [(16, ITERATIONS, [20, 20]); 3]);
+    let sha1 = accounts
+        .find("old@example.org")
+        .unwrap()
+        .unwrap()
+        .credential
+        .sha1
+        .unwrap();
+    let given = keys_with(&world, "old@example.org", ScramHash::Sha1).await;
+    assert_eq!((sha1.salt, sha1.stored_key), (given.salt, given.stored_key));
+}
+
 /// [SASL-SCRAM-02] salts and iterations of new records
 #[test]
 fn records_are_salted_and_slow() {
-    let (one, other) = (record("secret").unwrap(), record("secret").unwrap());
-    assert_ne!(one.salt, other.salt);
-    assert!(one.salt.len() >= 16 && one.iterations >= 15_000);
-    assert_eq!(one.iterations, ITERATIONS);
-    assert_eq!(record(""), Err(RecordError::Password(Preparation::Empty)));
+    let (one, other) = (
+        record("secret", false).unwrap(),
+        record("secret", false).unwrap(),
+    );
+    assert_eq!(one.sha1, None, "nobody has asked for it");
+    let both = record("secret", true).unwrap();
+    let sha1 = both.sha1.unwrap();
+    assert!(sha1.hash == ScramHash::Sha1 && sha1.verifies("secret"));
+    assert_ne!(sha1.salt, both.record.salt);
+    for one in [&one.record, &both.record, &sha1] {
+        assert_ne!(one.salt, other.record.salt);
+        assert!(one.salt.len() >= 16 && one.iterations >= 15_000);
+        assert_eq!(one.iterations, ITERATIONS);
+    }
+    assert_eq!(
+        record("", false),
+        Err(RecordError::Password(Preparation::Empty))
+    );
 }
 
 #[tokio::test]
@@ -147,7 +208,7 @@ async fn a_password_that_was_right_is_quick() {
     world
         .store
         .accounts()
-        .set_credential(ANN, &record(PASSWORD).unwrap())
+        .set_credential(ANN, &record(PASSWORD, false).unwrap())
         .unwrap();
     let mut times = Vec::new();
     for _ in 0..4 {
@@ -197,7 +258,7 @@ async fn unknown_users_take_as_long_as_wrong_passwords() {
     world
         .store
         .accounts()
-        .set_credential(ANN, &record(PASSWORD).unwrap())
+        .set_credential(ANN, &record(PASSWORD, false).unwrap())
         .unwrap();
     let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
     for round in 0..6_u8 {

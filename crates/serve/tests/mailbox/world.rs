@@ -54,18 +54,9 @@ impl Default for Wish {
 
 /// A record that is quick to judge.
 pub(crate) fn credential(password: &str) -> Credential {
-    let made = ScramRecord::derive(password, vec![7; 16], 4096).unwrap();
-    let ScramRecord {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
-    } = made;
     Credential {
-        salt,
-        iterations,
-        stored_key,
-        server_key,
+        record: ScramRecord::derive(password, vec![7; 16], 4096).unwrap(),
+        sha1: None,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gatepost_store::{AccountId, Credential, Delivery, Error, MailboxId, Options, Placed, Store};
 use gatepost_wire::imap::ask::{Flags, InternalDate};
+use gatepost_wire::sasl::{ScramHash, ScramRecord};
 use gatepost_wire::secret::Secret;
 
 /// Small enough for tests, no floor of free space.
@@ -41,10 +42,28 @@ pub(crate) fn try_open(dir: &Path) -> Result<Store, Error> {
 
 pub(crate) fn credential() -> Credential {
     Credential {
-        salt: vec![7; 16],
-        iterations: 4096,
-        stored_key: Secret::new([1; 32]),
-        server_key: Secret::new([2; 32]),
+        record: ScramRecord {
+            hash: ScramHash::Sha256,
+            salt: vec![7; 16],
+            iterations: 4096,
+            stored_key: Secret::new(vec![1; 32]),
+            server_key: Secret::new(vec![2; 32]),
+        },
+        sha1: None,
+    }
+}
+
+/// The same with keys of SHA-1.
+pub(crate) fn with_sha1() -> Credential {
+    Credential {
+        sha1: Some(ScramRecord {
+            hash: ScramHash::Sha1,
+            salt: vec![9; 16],
+            iterations: 5_000,
+            stored_key: Secret::new(vec![3; 20]),
+            server_key: Secret::new(vec![4; 20]),
+        }),
+        ..credential()
     }
 }
 

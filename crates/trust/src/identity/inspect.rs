@@ -48,22 +48,34 @@ pub(super) fn leaf(der: &CertificateDer<'_>) -> Result<Leaf, IdentityError> {
     })
 }
 
+/// What a chain says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    pub(super) warnings: Vec<IdentityWarning>,
+    /// By what its certificates are signed, as IANA numbers; none: by what TLS has no name for.
+    pub(super) signed_by: Vec<Option<u16>>,
+}
+
 /// Checks the signatures and the order of all certificates. A self-signed one is trusted or not whatever its signature.
-pub(super) fn chain(chain: &[CertificateDer<'_>]) -> Result<Vec<IdentityWarning>, IdentityError> {
-    let mut warnings = Vec::new();
+pub(super) fn chain(chain: &[CertificateDer<'_>]) -> Result<Chain, IdentityError> {
+    let mut told = Chain::default();
     let mut issuer: Option<Vec<u8>> = None;
     for (number, der) in (1..).zip(chain) {
         let certificate =
             Certificate::read(der).map_err(|_| IdentityError::BadCertificate(number))?;
         if issuer.is_some_and(|issuer| issuer != certificate.subject_der) {
-            warnings.push(IdentityWarning::ChainOutOfOrder(number - 1));
+            let warning = IdentityWarning::ChainOutOfOrder(number - 1);
+            told.warnings.push(warning);
         }
         if !certificate.is_self_issued() && certificate.signature != SignatureKind::Strong {
             return Err(IdentityError::WeakSignature(number));
         }
+        if !certificate.is_self_issued() {
+            told.signed_by.push(certificate.signature_scheme);
+        }
         issuer = Some(certificate.issuer_der);
     }
-    Ok(warnings)
+    Ok(told)
 }
 
 /// Whether we can serve with this leaf, now and under this name.

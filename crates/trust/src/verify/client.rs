@@ -315,7 +315,7 @@ fn verify_signature(
     Err(CertificateError::BadSignature.into())
 }
 
-/// Whether the handshake must end, and with which alert (RFC 9846 6.2) [ID-09] [TLS-STRICT-01].
+/// Whether the handshake must end, and with which alert (RFC 9846 6.2) [ID-09] [TLS-STRICT-01] [IMAP-TLS-15].
 fn refusal(verdict: &Verdict, demand: Demand) -> Option<CertificateError> {
     let goes_on = demand == Demand::Encrypted
         || verdict.verified().is_some()

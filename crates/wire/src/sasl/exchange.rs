@@ -100,10 +100,7 @@ enum State {
 impl Exchange {
     /// Begins an exchange. The caller has seen to it that `mechanism` is one of [`super::offered`] on this channel.
     pub fn begin(mechanism: Mechanism, may: MayReadCredentials<'_>) -> Self {
-        let scram = matches!(
-            mechanism,
-            Mechanism::ScramSha256 | Mechanism::ScramSha256Plus
-        );
+        let scram = mechanism.hash().is_some();
         // SCRAM without PLUS keeps them too: that they exist means that PLUS was offered.
         let bindings = may
             .bindings()
@@ -145,12 +142,16 @@ impl Exchange {
             (Mechanism::Login, Some([])) => Step::Failed(Failure::InitialResponseNotAllowed),
             // Never specified, but widely used clients send the name along.
             (Mechanism::Login, Some(octets)) => self.login_name(octets),
-            (Mechanism::ScramSha256 | Mechanism::ScramSha256Plus, Some(octets)) => {
-                self.scram_first(octets)
-            }
-            (Mechanism::ScramSha256 | Mechanism::ScramSha256Plus, None) => {
-                self.challenge(State::ScramFirst, b"")
-            }
+            (
+                Mechanism::ScramSha256
+                | Mechanism::ScramSha256Plus
+                | Mechanism::ScramSha1
+                | Mechanism::ScramSha1Plus,
+                initial,
+            ) => match initial {
+                Some(octets) => self.scram_first(octets),
+                None => self.challenge(State::ScramFirst, b""),
+            },
         }
     }
 
@@ -304,15 +305,18 @@ impl Exchange {
     }
 
     fn scram_first(&mut self, octets: &[u8]) -> Step {
+        let Some(hash) = self.mechanism.hash() else {
+            return Step::Failed(Failure::Malformed);
+        };
         let binding = Binding {
-            plus: self.mechanism == Mechanism::ScramSha256Plus,
+            plus: self.mechanism.is_bound(),
             values: self.bindings.as_deref().map(|Bindings(values)| values),
         };
-        match ClientFirst::read(octets, binding) {
+        match ClientFirst::read(octets, hash, binding) {
             Ok(first) => {
                 let user = first.user.clone();
                 self.state = State::ScramKeys(Box::new(first));
-                Step::Ask(AccountAsk::ScramKeys { user })
+                Step::Ask(AccountAsk::ScramKeys { user, hash })
             }
             Err(failure) => Step::Failed(failure),
         }

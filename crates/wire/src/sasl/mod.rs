@@ -3,13 +3,14 @@
 //! An exchange is begun with [`crate::seam::MayReadCredentials`]: no proof of TLS (or named exception), no exchange. It never
 //! touches an account: it asks for SCRAM keys and for judgement with [`AccountAsk`], so passwords are compared in one place, by
 //! whoever keeps the accounts. Mechanisms offered: SCRAM-SHA-256-PLUS, SCRAM-SHA-256, PLAIN, LOGIN; nothing weaker
-//! [SASL-SEC-01].
+//! [SASL-SEC-01]. SCRAM-SHA-1 and its PLUS are there for who asks for them by name [CONF-07].
 //!
 //! Base64 is the protocols' business in form (each has its own line rules) but is decoded here, strictly [SMTP-AUTH-05].
 
 mod base64;
 pub mod client;
 mod exchange;
+mod hash;
 mod prepare;
 mod record;
 mod scram;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use base64::{BadBase64, decode_base64, encode_base64};
 pub use exchange::{Exchange, Failure, Step};
+pub use hash::ScramHash;
 pub use prepare::{Preparation, prepare_name, prepare_password};
 pub use record::{LEAST_ITERATIONS, ScramRecord};
 
@@ -31,6 +33,10 @@ pub enum Mechanism {
     ScramSha256Plus,
     /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
+    /// SCRAM-SHA-1-PLUS (RFC 5802), bound in the same way; never by tls-unique. One of [`Mechanism::OPT_IN`].
+    ScramSha1Plus,
+    /// SCRAM-SHA-1 (RFC 5802). One of [`Mechanism::OPT_IN`].
+    ScramSha1,
     /// PLAIN (RFC 4616).
     Plain,
     /// LOGIN, never standardised, for old clients [SASL-LOGIN-01].
@@ -53,11 +59,17 @@ impl Mechanism {
         Self::Login,
     ];
 
+    /// What a server with accounts of its own offers only where its configuration names it: for programs that know nothing else
+    /// [CONF-07].
+    pub const OPT_IN: [Self; 2] = [Self::ScramSha1Plus, Self::ScramSha1];
+
     /// All that a session can speak: those with tokens too, which a gate passes on, and certificates.
-    pub const SPOKEN: [Self; 7] = [
+    pub const SPOKEN: [Self; 9] = [
         Self::External,
         Self::ScramSha256Plus,
         Self::ScramSha256,
+        Self::ScramSha1Plus,
+        Self::ScramSha1,
         Self::OAuthBearer,
         Self::XOAuth2,
         Self::Plain,
@@ -69,11 +81,27 @@ impl Mechanism {
         matches!(self, Self::OAuthBearer | Self::XOAuth2)
     }
 
+    /// The hash function of SCRAM; none: it is something else.
+    pub const fn hash(self) -> Option<ScramHash> {
+        match self {
+            Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
+            Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
+            _ => None,
+        }
+    }
+
+    /// Whether it binds the login to the TLS connection.
+    pub const fn is_bound(self) -> bool {
+        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+    }
+
     /// The registered name, in upper case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha1 => "SCRAM-SHA-1",
             Self::Plain => "PLAIN",
             Self::Login => "LOGIN",
             Self::OAuthBearer => "OAUTHBEARER",
@@ -82,9 +110,10 @@ impl Mechanism {
         }
     }
 
-    /// The mechanism of this name among [`Mechanism::ALL`], in any case. Whether it is offered is another question: see [`offered`].
+    /// The mechanism of this name among [`Mechanism::ALL`] and [`Mechanism::OPT_IN`], in any case: what a configuration can name.
+    /// Whether it is offered is another question: see [`offered`].
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::spoken(name).filter(|it| Self::ALL.contains(it))
+        Self::spoken(name).filter(|it| Self::ALL.contains(it) || Self::OPT_IN.contains(it))
     }
 
     /// The mechanism of this name among [`Mechanism::SPOKEN`].
@@ -96,11 +125,11 @@ impl Mechanism {
 }
 
 /// The mechanisms to announce on this channel, strongest first, among those the configuration allows. None where credentials may not be read
-/// [SASL-PLAIN-01] [SMTP-AUTH-01]; SCRAM-SHA-256-PLUS, beside the plain form [SASL-SCRAM-03], where the channel has values to
+/// [SASL-PLAIN-01] [SMTP-AUTH-01]; PLUS, beside the plain form [SASL-SCRAM-03], where the channel has values to
 /// bind to.
 ///
 /// To leave PLUS out, give the channel no values to bind to: a client that could bind and is not offered it says so, and
-/// [`Exchange`] takes that for an attack where values are there.
+/// [`Exchange`] takes that for an attack where values are there. So it is PLUS with every hash function, or with none.
 pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
     let Some(may) = channel.may_read_credentials() else {
         return Vec::new();
@@ -109,7 +138,7 @@ pub fn offered(channel: &Channel, allowed: &[Mechanism]) -> Vec<Mechanism> {
     Mechanism::SPOKEN
         .into_iter()
         .filter(|it| allowed.contains(it))
-        .filter(|it| bound || *it != Mechanism::ScramSha256Plus)
+        .filter(|it| bound || !it.is_bound())
         // [SASL-EXT-01] nobody without a verified certificate can use it
         .filter(|it| may.client().is_some() || *it != Mechanism::External)
         // [SASL-OAUTH-01] a token in clear is anybody's (RFC 7628 4): the exception for clear logins does not hold for it
@@ -131,6 +160,8 @@ pub enum AccountAsk {
     ScramKeys {
         /// The name as the client gave it, prepared.
         user: String,
+        /// The hash function they are made with. Who has an account and no such keys is answered like who has none.
+        hash: ScramHash,
     },
     /// Judge a login. The keeper counts failures and takes its time over the answer where there were many.
     Login(Attempt),
@@ -197,10 +228,10 @@ pub struct ScramKeys {
     pub salt: Vec<u8>,
     /// The iteration count, at least 4096 (RFC 7677 4).
     pub iterations: u32,
-    /// `StoredKey`.
-    pub stored_key: Secret<[u8; 32]>,
-    /// `ServerKey`.
-    pub server_key: Secret<[u8; 32]>,
+    /// `StoredKey`: as long as the hash.
+    pub stored_key: Secret<Vec<u8>>,
+    /// `ServerKey`: as long as the hash.
+    pub server_key: Secret<Vec<u8>>,
     /// Fresh randomness for the server's half of the nonce: printable ASCII without a comma, at least 18 characters.
     pub nonce: String,
 }

@@ -1,4 +1,5 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's side (RFC 5802, RFC 7677).
+//! SCRAM-SHA-256 and SCRAM-SHA-256-PLUS, the server's side (RFC 5802, RFC 7677); SCRAM-SHA-1 and its PLUS are the same with another
+//! hash function.
 //!
 //! 1. The client sends its GS2 header, name and nonce ([`ClientFirst`]).
 //! 2. The keeper gives the account's keys (or ones that no proof fits); the server sends nonce, salt and iteration count
@@ -12,8 +13,8 @@
 use subtle::ConstantTimeEq as _;
 
 use super::prepare::prepare_name;
-use super::record::{LEAST_ITERATIONS, hash, keyed_hash};
-use super::{Failure, ScramKeys, decode_base64, encode_base64};
+use super::record::LEAST_ITERATIONS;
+use super::{Failure, ScramHash, ScramKeys, decode_base64, encode_base64};
 use crate::seam::ChannelBindings;
 
 /// The longest client message read: a name, a nonce and a binding, with room for extensions to be ignored.
@@ -37,6 +38,7 @@ pub(super) struct Binding<'a> {
 pub(super) struct ClientFirst {
     /// The prepared name.
     pub(super) user: String,
+    hash: ScramHash,
     /// GS2 header and binding data: what `c=` must hold.
     expected_binding: Vec<u8>,
     bare: String,
@@ -65,7 +67,11 @@ pub(super) struct Verdict {
 
 impl ClientFirst {
     /// Reads `gs2-header client-first-message-bare`.
-    pub(super) fn read(octets: &[u8], binding: Binding<'_>) -> Result<Self, Failure> {
+    pub(super) fn read(
+        octets: &[u8],
+        hash: ScramHash,
+        binding: Binding<'_>,
+    ) -> Result<Self, Failure> {
         let text = message(octets)?;
         let (flag, rest) = text.split_once(',').ok_or(Failure::Malformed)?;
         let (authzid, bare) = rest.split_once(',').ok_or(Failure::Malformed)?;
@@ -88,6 +94,7 @@ impl ClientFirst {
         expected_binding.extend_from_slice(data);
         Ok(Self {
             user,
+            hash,
             expected_binding,
             bare: bare.to_owned(),
             nonce: nonce.to_owned(),
@@ -101,8 +108,15 @@ impl ClientFirst {
                 .nonce
                 .bytes()
                 .all(|octet| octet.is_ascii_graphic() && octet != b',');
+        let of_this_hash = [&keys.stored_key, &keys.server_key]
+            .iter()
+            .all(|key| key.expose().len() == self.hash.length());
         // [SASL-SCRAM-02] weak keys would be a fault of ours
-        if !nonce_usable || keys.salt.is_empty() || keys.iterations < LEAST_ITERATIONS {
+        if !nonce_usable
+            || !of_this_hash
+            || keys.salt.is_empty()
+            || keys.iterations < LEAST_ITERATIONS
+        {
             return Err(Failure::Unavailable);
         }
         let message = format!(
@@ -130,9 +144,9 @@ impl Offer {
     pub(super) fn check(self, octets: &[u8]) -> Result<Verdict, Failure> {
         let text = message(octets)?;
         let (without_proof, proof) = text.rsplit_once(",p=").ok_or(Failure::Malformed)?;
-        let proof: [u8; 32] = decode_base64(proof.as_bytes())
+        let proof = decode_base64(proof.as_bytes())
             .ok()
-            .and_then(|it| it.try_into().ok())
+            .filter(|it| it.len() == self.first.hash.length())
             .ok_or(Failure::Malformed)?;
         let mut attributes = without_proof.split(',');
         let binding = decode_base64(attribute(attributes.next(), "c=")?.as_bytes())
@@ -146,7 +160,10 @@ impl Offer {
         // [SASL-SCRAM-03] `c=` is always checked, also when nothing is bound: it repeats the GS2 header
         let same_binding: bool = binding.ct_eq(&self.first.expected_binding).into();
         let proof_fits = self.proof_fits(without_proof, &proof);
-        let signature = keyed_hash(self.keys.server_key.expose(), &self.signed(without_proof));
+        let signature = self
+            .first
+            .hash
+            .keyed_hash(self.keys.server_key.expose(), &self.signed(without_proof));
         Ok(Verdict {
             proven: same_nonce && same_binding && proof_fits,
             server_final: format!("v={}", encode_base64(&signature)).into_bytes(),
@@ -155,12 +172,18 @@ impl Offer {
     }
 
     /// RFC 5802 3: `ClientKey = ClientProof XOR HMAC(StoredKey, AuthMessage)`, and its hash must be `StoredKey`.
-    fn proof_fits(&self, without_proof: &str, proof: &[u8; 32]) -> bool {
-        let mut client_key = keyed_hash(self.keys.stored_key.expose(), &self.signed(without_proof));
+    fn proof_fits(&self, without_proof: &str, proof: &[u8]) -> bool {
+        let mut client_key = self
+            .first
+            .hash
+            .keyed_hash(self.keys.stored_key.expose(), &self.signed(without_proof));
         for (octet, proven) in client_key.iter_mut().zip(proof) {
             *octet ^= proven;
         }
-        hash(&client_key)
+        self.first
+            .hash
+            .hash(&client_key)
+            .as_slice()
             .ct_eq(self.keys.stored_key.expose())
             .into()
     }

@@ -43,8 +43,12 @@ fn begin_clear(mechanism: Mechanism) -> Exchange {
 }
 
 fn keys(password: &str) -> ScramKeys {
+    keys_with(ScramHash::Sha256, password)
+}
+
+fn keys_with(hash: ScramHash, password: &str) -> ScramKeys {
     let salt = decode_base64(b"W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-    let record = ScramRecord::derive(password, salt, 4096).unwrap();
+    let record = ScramRecord::derive_with(hash, password, salt, 4096).unwrap();
     ScramKeys {
         salt: record.salt,
         iterations: record.iterations,
@@ -113,8 +117,42 @@ fn the_configuration_can_take_mechanisms_away() {
 }
 
 #[test]
+fn sha1_is_offered_to_who_names_it() {
+    use Mechanism::{Plain, ScramSha1, ScramSha1Plus, ScramSha256, ScramSha256Plus};
+    // [CONF-07] not by itself, and behind what is stronger
+    assert!(
+        Mechanism::OPT_IN
+            .iter()
+            .all(|it| !Mechanism::ALL.contains(it))
+    );
+    let asked = [
+        Plain,
+        ScramSha1,
+        ScramSha1Plus,
+        ScramSha256Plus,
+        ScramSha256,
+    ];
+    assert_eq!(
+        offered(&encrypted(Some(bindings())), &asked),
+        [
+            ScramSha256Plus,
+            ScramSha256,
+            ScramSha1Plus,
+            ScramSha1,
+            Plain
+        ]
+    );
+    // [SASL-SCRAM-03] PLUS where there is something to bind to
+    assert_eq!(
+        offered(&encrypted(None), &asked),
+        [ScramSha256, ScramSha1, Plain]
+    );
+    assert_eq!(offered(&Channel::Clear(None), &asked), []);
+}
+
+#[test]
 fn mechanisms_are_found_by_name_in_any_case() {
-    for mechanism in Mechanism::ALL {
+    for mechanism in Mechanism::ALL.into_iter().chain(Mechanism::OPT_IN) {
         assert_eq!(
             Mechanism::from_name(mechanism.name().to_ascii_lowercase().as_bytes()),
             Some(mechanism)
@@ -126,7 +164,8 @@ fn mechanisms_are_found_by_name_in_any_case() {
         "DIGEST-MD5",
         "NTLM",
         "ANONYMOUS",
-        "SCRAM-SHA-1",
+        "SCRAM-SHA-512",
+        "SCRAM-SHA1",
         "GSSAPI",
         "",
         "PLAIN ",
@@ -313,7 +352,7 @@ proptest! {
 
     #[test]
     fn any_octets_end_in_a_step(messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..80), 0..4)) {
-        for mechanism in Mechanism::ALL {
+        for mechanism in Mechanism::ALL.into_iter().chain(Mechanism::OPT_IN) {
             let mut exchange = begin(mechanism, &encrypted(Some(bindings())));
             let mut step = exchange.start(None);
             for message in &messages {

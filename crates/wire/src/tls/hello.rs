@@ -48,6 +48,9 @@ pub struct ClientHello {
     pub key_shares: Vec<u16>,
     /// `signature_algorithms`.
     pub signature_schemes: Vec<u16>,
+    /// `signature_algorithms_cert`: the same for the signatures of certificates; empty when the extension is absent, and the list above
+    /// holds for them, too [TLS-MTI-01].
+    pub certificate_schemes: Vec<u16>,
     /// Whether `extended_master_secret` was offered (RFC 7627).
     pub has_ems: bool,
     /// Whether early data was announced.
@@ -67,6 +70,14 @@ impl ClientHello {
             return version <= self.legacy_version && version < TLS13;
         }
         self.supported_versions.contains(&version)
+    }
+
+    /// Whether it offers TLS 1.3 without an extension that must be in such a hello (RFC 9846 9.2) [TLS-MTI-01]: groups and key shares
+    /// come together, and where there is no pre-shared key, they and the signature schemes are there.
+    pub fn misses_extension(&self) -> bool {
+        let [groups, schemes, shares] = [10, 13, 51].map(|kind| self.extensions.contains(&kind));
+        let full = self.has_psk || (groups && schemes);
+        self.offers(TLS13) && (groups != shares || !full)
     }
 
     /// Reads the body of the message, without its four octets of header. None when a length does not fit, an extension comes
@@ -123,6 +134,7 @@ impl ClientHello {
                     return None;
                 }
             }
+            50 => self.certificate_schemes = u16_list(data.only_vec16()?)?,
             // May be empty: the client asks for a HelloRetryRequest (RFC 9846 4.2.8).
             51 => {
                 self.key_shares = key_share_groups(data.vec16()?)?;

@@ -57,6 +57,8 @@ pub enum AlertDescription {
     ProtocolVersion = 70,
     /// Our own fault.
     InternalError = 80,
+    /// An extension is absent that must be there.
+    MissingExtension = 109,
     /// No certificate for the server name asked for.
     UnrecognizedName = 112,
     /// No common application protocol.

@@ -93,6 +93,54 @@ fn reads_every_field() {
 }
 
 #[test]
+fn what_tls_1_3_must_have_is_looked_for() {
+    // [TLS-MTI-01] RFC 9846 9.2
+    let read = |extensions: &[(u16, Vec<u8>)]| match one_push(&records(
+        &message(&body(extensions)),
+        16384,
+        1,
+    )) {
+        Progress::Hello(hello) => hello,
+        other => panic!("{other:?}"),
+    };
+    let without = |absent: &[u16]| {
+        let mut extensions = usual();
+        extensions.retain(|(kind, _)| !absent.contains(kind));
+        extensions
+    };
+    for (absent, missed) in [
+        (&[][..], false),
+        (&[0], false),
+        (&[10], true),
+        (&[13], true),
+        (&[51], true),
+        (&[10, 51], true),
+        // TLS 1.2 has no such rule.
+        (&[10, 43], false),
+        (&[13, 43, 51], false),
+    ] {
+        let hello = read(&without(absent));
+        assert_eq!(hello.misses_extension(), missed, "{absent:?}");
+    }
+    // With a pre-shared key nobody need sign.
+    let mut resumes = without(&[10, 13, 51]);
+    resumes.push((41, vec![0]));
+    assert!(!read(&resumes).misses_extension());
+    resumes.insert(0, (51, vec16(&[])));
+    assert!(read(&resumes).misses_extension());
+
+    let mut more = usual();
+    more.push((50, vec16(&[4, 1])));
+    assert_eq!(read(&more).certificate_schemes, [0x0401]);
+    for broken in [&[][..], &[0, 1, 4], &[0, 2, 4, 1, 0]] {
+        let mut more = usual();
+        more.push((50, broken.to_vec()));
+        let bytes = records(&message(&body(&more)), 16384, 1);
+        assert_eq!(one_push(&bytes), Progress::Malformed, "{broken:?}");
+    }
+}
+
+#[test]
 fn any_record_version_is_taken() {
     // [TLS-VER-03]
     for version in 0..=255 {

@@ -188,7 +188,7 @@ fn describe(ask: &Ask) -> String {
         Ask::Recipient(rcpt) => format!("Recipient {}", rcpt.forward_path.0.local),
         Ask::Group(_) => "Group".to_owned(),
         Ask::Introduced(it) => format!("Introduced {:?}", it.address),
-        Ask::Account(AccountAsk::ScramKeys { user }) => format!("ScramKeys {user}"),
+        Ask::Account(AccountAsk::ScramKeys { user, .. }) => format!("ScramKeys {user}"),
         Ask::Account(AccountAsk::Login(_)) => "Login".to_owned(),
         Ask::Commit => "Commit".to_owned(),
         Ask::Abort => "Abort".to_owned(),

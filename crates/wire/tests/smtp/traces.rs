@@ -53,8 +53,8 @@ fn tls_is_told_by_its_names() {
         .tls
         .expect("TLS");
     assert_eq!(
-        (clause.suite, clause.group),
-        ("TLS_AES_128_GCM_SHA256".into(), Some("X25519"))
+        (&*clause.suite, clause.group),
+        ("TLS_AES_128_GCM_SHA256", Some("X25519"))
     );
     assert_eq!(trace(clear(mx()), EHLO).tls, None);
 }

@@ -26,7 +26,7 @@ fn doors(words: &str, url: &str) -> Option<Vec<(u16, Tls)>> {
 #[test]
 fn auto_is_implicit_first_then_starttls_and_never_clear() {
     use Tls::{Implicit, Off, Opportunistic, StartTls};
-    // [MUA-01] [CONF-11]
+    // [MUA-01] [CONF-11] [IMAP-TLS-13]
     let table = [
         (
             "",

@@ -3,6 +3,7 @@
 //! | mechanism | proof | first message | then |
 //! |---|---|---|---|
 //! | SCRAM-SHA-256-PLUS, SCRAM-SHA-256 | password | name and nonce | proof; the server must prove itself too (RFC 5802, 7677) |
+//! | SCRAM-SHA-1-PLUS, SCRAM-SHA-1 | password | | the same, for old servers, where it is asked for by name (RFC 5802) [CONF-07] |
 //! | OAUTHBEARER, XOAUTH2 | token | name and token | a challenge is an error (RFC 7628) |
 //! | EXTERNAL | certificate | name or nothing | (RFC 4422 A) |
 //! | PLAIN | password | name and password | (RFC 4616) |
@@ -16,7 +17,7 @@ mod scram;
 #[cfg(test)]
 mod tests;
 
-use super::{prepare_name, prepare_password};
+use super::{ScramHash, prepare_name, prepare_password};
 use crate::client::{Breach, Credentials, Failure, Proof, Stage};
 use crate::seam::{ChannelBindings, MaySendCredentials};
 use crate::secret::Secret;
@@ -31,6 +32,10 @@ pub enum Mechanism {
     ScramSha256Plus,
     /// SCRAM-SHA-256 (RFC 7677).
     ScramSha256,
+    /// SCRAM-SHA-1-PLUS (RFC 5802). One of [`Mechanism::OPT_IN`].
+    ScramSha1Plus,
+    /// SCRAM-SHA-1 (RFC 5802). One of [`Mechanism::OPT_IN`].
+    ScramSha1,
     /// EXTERNAL (RFC 4422 A): the client certificate.
     External,
     /// OAUTHBEARER (RFC 7628).
@@ -44,7 +49,7 @@ pub enum Mechanism {
 }
 
 impl Mechanism {
-    /// All of them, strongest first.
+    /// All that are used without being asked for by name, strongest first.
     pub const ALL: [Self; 7] = [
         Self::ScramSha256Plus,
         Self::ScramSha256,
@@ -55,11 +60,30 @@ impl Mechanism {
         Self::Login,
     ];
 
+    /// Those that are used only by who allows them by name, for old servers, strongest first [CONF-07].
+    pub const OPT_IN: [Self; 2] = [Self::ScramSha1Plus, Self::ScramSha1];
+
+    /// The hash function of SCRAM; none: it is something else.
+    const fn hash(self) -> Option<ScramHash> {
+        match self {
+            Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
+            Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
+            _ => None,
+        }
+    }
+
+    /// Whether it binds the login to the TLS connection.
+    pub const fn is_bound(self) -> bool {
+        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
+    }
+
     /// The registered name, in upper case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
             Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
+            Self::ScramSha1 => "SCRAM-SHA-1",
             Self::External => "EXTERNAL",
             Self::OAuthBearer => "OAUTHBEARER",
             Self::XOAuth2 => "XOAUTH2",
@@ -70,9 +94,8 @@ impl Mechanism {
 
     /// The mechanism of this name, in any case.
     pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
+        let mut known = Self::ALL.into_iter().chain(Self::OPT_IN);
+        known.find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Whether the client speaks first, so that its message can go along with the command.
@@ -90,10 +113,9 @@ impl Mechanism {
 
     fn fits(self, proof: &Proof) -> bool {
         match proof {
-            Proof::Password(_) => matches!(
-                self,
-                Self::ScramSha256Plus | Self::ScramSha256 | Self::Plain | Self::Login
-            ),
+            Proof::Password(_) => {
+                self.hash().is_some() || matches!(self, Self::Plain | Self::Login)
+            }
             Proof::Token(_) => matches!(self, Self::OAuthBearer | Self::XOAuth2),
             Proof::Certificate => self == Self::External,
         }
@@ -107,15 +129,16 @@ pub fn choose(
     credentials: &Credentials,
     may: MaySendCredentials<'_>,
 ) -> Option<Mechanism> {
-    Mechanism::ALL.into_iter().find(|it| {
-        offered.contains(it)
-            && credentials.allowed.contains(it)
+    let usable = |it: &&Mechanism| {
+        credentials.allowed.contains(it)
             && it.fits(&credentials.proof)
-            && (*it != Mechanism::ScramSha256Plus || may.bindings().is_some())
-    })
+            && (!it.is_bound() || may.bindings().is_some())
+    };
+    // Declared strongest first.
+    offered.iter().filter(usable).min().copied()
 }
 
-/// What SCRAM-SHA-256-PLUS is bound to.
+/// What SCRAM with PLUS is bound to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub enum Binding {
     /// `tls-exporter` (RFC 9266): this very connection. [SASL-CB-01]
@@ -135,9 +158,9 @@ enum Flag {
 
 /// [SASL-SCRAM-04] `p` with PLUS; `y` if we could bind but the server does not offer it; `n` otherwise.
 fn flag(mechanism: Mechanism, offered: &[Mechanism], could_bind: bool) -> Flag {
-    if mechanism == Mechanism::ScramSha256Plus {
+    if mechanism.is_bound() {
         Flag::Bound
-    } else if could_bind && !offered.contains(&Mechanism::ScramSha256Plus) {
+    } else if could_bind && !offered.iter().any(|it| it.is_bound()) {
         Flag::CouldBind
     } else {
         Flag::Unbound
@@ -181,12 +204,23 @@ impl Exchange {
         nonce: String,
     ) -> Result<Self, Failure> {
         let state = match (mechanism, &credentials.proof) {
-            (Mechanism::ScramSha256 | Mechanism::ScramSha256Plus, Proof::Password(password)) => {
-                let bindings = may
-                    .bindings()
-                    .filter(|_| credentials.allowed.contains(&Mechanism::ScramSha256Plus));
+            (
+                Mechanism::ScramSha256
+                | Mechanism::ScramSha256Plus
+                | Mechanism::ScramSha1
+                | Mechanism::ScramSha1Plus,
+                Proof::Password(password),
+            ) => {
+                let hash = mechanism.hash().unwrap_or(ScramHash::Sha256);
+                let allowed = &credentials.allowed;
+                let bindings = may.bindings().filter(|_| {
+                    allowed
+                        .iter()
+                        .any(|it| it.is_bound() && it.hash() == Some(hash))
+                });
                 let flag = flag(mechanism, offered, bindings.is_some());
                 scram_first(
+                    hash,
                     binding(flag, bindings, credentials.binding)?,
                     credentials,
                     password,
@@ -343,13 +377,14 @@ fn binding(
 }
 
 fn scram_first(
+    hash: ScramHash,
     binding: (&'static str, Vec<u8>),
     credentials: &Credentials,
     password: &Secret<String>,
     nonce: String,
 ) -> Result<State, Failure> {
     let (user, password) = prepare(&credentials.user, password)?;
-    let (message, begun) = scram::begin(binding, &user, password, nonce);
+    let (message, begun) = scram::begin(hash, binding, &user, password, nonce);
     Ok(State::ScramFirst(message, Box::new(begun)))
 }
 

@@ -1,10 +1,10 @@
-//! SCRAM-SHA-256, the client's side (RFC 5802, RFC 7677).
+//! SCRAM-SHA-256, the client's side (RFC 5802, RFC 7677); SCRAM-SHA-1 is the same with another hash function.
 
 use subtle::ConstantTimeEq as _;
 
 use crate::client::Failure;
-use crate::sasl::record::{LEAST_ITERATIONS, hash, keyed_hash, salted_password};
-use crate::sasl::{decode_base64, encode_base64};
+use crate::sasl::record::LEAST_ITERATIONS;
+use crate::sasl::{ScramHash, decode_base64, encode_base64};
 use crate::secret::Secret;
 
 /// The most iterations computed: about a second. A server that asks for more wants to keep us busy.
@@ -15,6 +15,7 @@ const LONGEST_MESSAGE: usize = 4096;
 /// The first message has been made.
 #[derive(Debug)]
 pub(super) struct Begun {
+    hash: ScramHash,
     header: &'static str,
     binding: Vec<u8>,
     bare: String,
@@ -25,10 +26,11 @@ pub(super) struct Begun {
 /// Our proof has been made; the server's is awaited.
 #[derive(Debug)]
 pub(super) struct Proven {
-    signature: [u8; 32],
+    signature: Vec<u8>,
 }
 
 pub(super) fn begin(
+    hash: ScramHash,
     binding: (&'static str, Vec<u8>),
     user: &str,
     password: Secret<String>,
@@ -38,6 +40,7 @@ pub(super) fn begin(
     let bare = format!("n={},r={nonce}", escape(user));
     let message = Secret::new(format!("{header}{bare}").into_bytes());
     let begun = Begun {
+        hash,
         header,
         binding,
         bare,
@@ -64,9 +67,10 @@ impl Begun {
         if !is_ours {
             return Err(Failure::ServerNotProven);
         }
-        let salted = salted_password(&self.password, &server.salt, server.iterations);
-        let client_key = Secret::new(keyed_hash(salted.expose(), &[b"Client Key"]));
-        let server_key = Secret::new(keyed_hash(salted.expose(), &[b"Server Key"]));
+        let hash = self.hash;
+        let salted = hash.salted_password(&self.password, &server.salt, server.iterations);
+        let client_key = Secret::new(hash.keyed_hash(salted.expose(), &[b"Client Key"]));
+        let server_key = Secret::new(hash.keyed_hash(salted.expose(), &[b"Server Key"]));
         let mut bound = self.header.as_bytes().to_vec();
         bound.extend_from_slice(&self.binding);
         // [SASL-SCRAM-03] [SASL-CB-01] the header and, with PLUS, the connection's value
@@ -78,12 +82,12 @@ impl Begun {
             b",",
             without_proof.as_bytes(),
         ];
-        let mut proof = keyed_hash(&hash(client_key.expose()), &signed);
+        let mut proof = hash.keyed_hash(&hash.hash(client_key.expose()), &signed);
         for (octet, key) in proof.iter_mut().zip(client_key.expose()) {
             *octet ^= key;
         }
         let message = format!("{without_proof},p={}", encode_base64(&proof));
-        let signature = keyed_hash(server_key.expose(), &signed);
+        let signature = hash.keyed_hash(server_key.expose(), &signed);
         Ok((Secret::new(message.into_bytes()), Proven { signature }))
     }
 }

@@ -57,6 +57,60 @@ fn the_example_of_rfc_7677() {
 }
 
 #[test]
+fn the_example_of_rfc_5802() {
+    // [CONF-07] RFC 5802 5
+    let only = [Mechanism::ScramSha1];
+    let channel = channel(false);
+    let credentials = Credentials::password("user", "pencil").allow(only);
+    let nonce = "fyko+d2lbbFgONRv9qkxdawL".to_owned();
+    let mut exchange = Exchange::begin(only[0], &only, &credentials, may(&channel), nonce).unwrap();
+    let first = exchange.initial().unwrap();
+    assert_eq!(first.expose(), b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
+    let last = exchange
+        .respond(b"r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096")
+        .unwrap();
+    let expected: &[u8] =
+        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+    assert_eq!(last.expose(), expected);
+    let signature = b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=";
+    assert!(exchange.respond(signature).unwrap().expose().is_empty());
+    assert_eq!(exchange.finish(None), Ok(()));
+}
+
+#[test]
+fn sha_1_is_used_by_who_asks_for_it() {
+    // [CONF-07] [SASL-SCRAM-04]
+    use Mechanism::{Plain, ScramSha1, ScramSha1Plus, ScramSha256, ScramSha256Plus};
+    let channel = channel(true);
+    let old = [ScramSha1Plus, ScramSha1, Plain];
+    let by_default = Credentials::password("u", "p");
+    assert_eq!(choose(&old, &by_default, may(&channel)), Some(Plain));
+    let asked = Credentials::password("u", "p").allow([
+        ScramSha256Plus,
+        ScramSha256,
+        ScramSha1Plus,
+        ScramSha1,
+    ]);
+    let cases: [(&[Mechanism], Mechanism, &[u8]); 4] = [
+        (&old, ScramSha1Plus, b"p=tls-exporter,,"),
+        (&[Plain, ScramSha1], ScramSha1, b"y,,"),
+        // The server can bind, and we do not deny it.
+        (
+            &[ScramSha1, ScramSha256Plus],
+            ScramSha256Plus,
+            b"p=tls-exporter,,",
+        ),
+        (&[ScramSha1Plus, ScramSha256], ScramSha256, b"n,,"),
+    ];
+    for (offered, expected, header) in cases {
+        assert_eq!(choose(offered, &asked, may(&channel)), Some(expected));
+        let exchange = Exchange::begin(expected, offered, &asked, may(&channel), "x".into());
+        let first = exchange.unwrap().initial().unwrap();
+        assert!(first.expose().starts_with(header), "{offered:?}");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_prove_itself_is_refused() {
     // [SASL-SCRAM-01]
     let proven = || {
@@ -240,7 +294,16 @@ fn nothing_is_begun_with_a_peer_nobody_verified() {
 
 /// A server's exchange that answers for the account `user`, `pencil`.
 fn serve(exchange: &mut ServerExchange, mut step: Step) -> Step {
-    let record = ScramRecord::derive("pencil", vec![5; 16], 4096).unwrap();
+    let keys = |hash| {
+        let record = ScramRecord::derive_with(hash, "pencil", vec![5; 16], 4096).unwrap();
+        AccountAnswer::ScramKeys(ScramKeys {
+            salt: record.salt,
+            iterations: record.iterations,
+            stored_key: record.stored_key,
+            server_key: record.server_key,
+            nonce: "0123456789abcdefghij".into(),
+        })
+    };
     while let Step::Ask(ask) = step {
         let granted = |good: bool| {
             if good {
@@ -252,13 +315,7 @@ fn serve(exchange: &mut ServerExchange, mut step: Step) -> Step {
             }
         };
         step = exchange.answer(match ask {
-            AccountAsk::ScramKeys { .. } => AccountAnswer::ScramKeys(ScramKeys {
-                salt: record.salt.clone(),
-                iterations: record.iterations,
-                stored_key: record.stored_key.clone(),
-                server_key: record.server_key.clone(),
-                nonce: "0123456789abcdefghij".into(),
-            }),
+            AccountAsk::ScramKeys { hash, .. } => keys(hash),
             AccountAsk::Login(Attempt::Password { password, .. }) => {
                 granted(password.expose() == "pencil")
             }
@@ -278,11 +335,15 @@ fn pair(
     binding: Binding,
 ) -> Result<(), Failure> {
     let channel = channel(bound);
-    let offered: Vec<_> = crate::sasl::offered(&channel, &ServerMechanism::ALL)
+    let offered: Vec<_> = crate::sasl::offered(&channel, &ServerMechanism::SPOKEN)
         .into_iter()
         .filter_map(|it| Mechanism::from_name(it.name().as_bytes()))
         .collect();
-    let mut credentials = Credentials::password("user", password);
+    let all: Vec<_> = Mechanism::ALL
+        .into_iter()
+        .chain(Mechanism::OPT_IN)
+        .collect();
+    let mut credentials = Credentials::password("user", password).allow(all);
     credentials.binding = binding;
     let nonce = "clientnonceclientnonce".into();
     let mut client = Exchange::begin(mechanism, &offered, &credentials, may(&channel), nonce)?;
@@ -310,10 +371,12 @@ fn our_client_and_our_server_agree() {
     for mechanism in [
         Mechanism::ScramSha256Plus,
         Mechanism::ScramSha256,
+        Mechanism::ScramSha1Plus,
+        Mechanism::ScramSha1,
         Mechanism::Plain,
         Mechanism::Login,
     ] {
-        let bound = mechanism == Mechanism::ScramSha256Plus;
+        let bound = mechanism.is_bound();
         for binding in [Binding::Exporter, Binding::ServerEndPoint] {
             let good = pair(mechanism, "pencil", bound, binding);
             assert_eq!(good, Ok(()), "{mechanism:?}");

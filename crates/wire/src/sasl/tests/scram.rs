@@ -2,7 +2,8 @@
 
 use proptest::prelude::*;
 
-use super::super::record::{hash, keyed_hash};
+use ScramHash::{Sha1, Sha256};
+
 use super::*;
 
 /// The client's side.
@@ -23,7 +24,7 @@ impl Client<'_> {
     }
 
     /// The final message to this server-first, and the server's proof expected.
-    fn last(&self, server_first: &[u8]) -> (String, Vec<u8>) {
+    fn last(&self, hash: ScramHash, server_first: &[u8]) -> (String, Vec<u8>) {
         let server_first = std::str::from_utf8(server_first).unwrap();
         let (nonce, rest) = server_first
             .strip_prefix("r=")
@@ -31,28 +32,23 @@ impl Client<'_> {
             .split_once(",s=")
             .unwrap();
         let (salt, iterations) = rest.split_once(",i=").unwrap();
-        let mut salted = [0; 32];
         let password = prepare_password(self.password).unwrap();
         let salt = decode_base64(salt.as_bytes()).unwrap();
-        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(
-            password.expose().as_bytes(),
-            &salt,
-            iterations.parse().unwrap(),
-            &mut salted,
-        );
+        let salted = hash.salted_password(&password, &salt, iterations.parse().unwrap());
+        let salted = salted.expose();
         let binding = [self.gs2.as_bytes(), self.data].concat();
         let without_proof = format!("c={},r={nonce}", encode_base64(&binding));
         let signed = format!("{},{server_first},{without_proof}", self.bare());
-        let mut proof = keyed_hash(&salted, &[b"Client Key"]);
-        let signature = keyed_hash(&hash(&proof), &[signed.as_bytes()]);
+        let mut proof = hash.keyed_hash(salted, &[b"Client Key"]);
+        let signature = hash.keyed_hash(&hash.hash(&proof), &[signed.as_bytes()]);
         proof
             .iter_mut()
             .zip(signature)
             .for_each(|(octet, other)| *octet ^= other);
-        let server_key = keyed_hash(&salted, &[b"Server Key"]);
+        let server_key = hash.keyed_hash(salted, &[b"Server Key"]);
         let server_final = format!(
             "v={}",
-            encode_base64(&keyed_hash(&server_key, &[signed.as_bytes()]))
+            encode_base64(&hash.keyed_hash(&server_key, &[signed.as_bytes()]))
         );
         (
             format!("{without_proof},p={}", encode_base64(&proof)),
@@ -64,15 +60,16 @@ impl Client<'_> {
 /// Runs an exchange to the keeper's question about the proof.
 fn run_scram(exchange: &mut Exchange, client: &Client<'_>, password: &str) -> (Step, Vec<u8>) {
     let step = exchange.start(Some(&client.first()));
+    let hash = exchange.mechanism().hash().unwrap();
     assert!(
-        matches!(step, Step::Ask(AccountAsk::ScramKeys { .. })),
+        matches!(step, Step::Ask(AccountAsk::ScramKeys { hash: asked, .. }) if asked == hash),
         "{step:?}"
     );
-    let Step::Challenge(server_first) = exchange.answer(AccountAnswer::ScramKeys(keys(password)))
-    else {
+    let keys = AccountAnswer::ScramKeys(keys_with(hash, password));
+    let Step::Challenge(server_first) = exchange.answer(keys) else {
         panic!()
     };
-    let (last, server_final) = client.last(&server_first);
+    let (last, server_final) = client.last(hash, &server_first);
     (exchange.response(last.as_bytes()), server_final)
 }
 
@@ -85,7 +82,8 @@ fn scram_known_answer() {
     assert_eq!(
         step,
         Step::Ask(AccountAsk::ScramKeys {
-            user: "user".into()
+            user: "user".into(),
+            hash: Sha256
         })
     );
     let step = exchange.answer(AccountAnswer::ScramKeys(keys("pencil")));
@@ -112,14 +110,90 @@ fn scram_known_answer() {
 }
 
 #[test]
+fn scram_sha_1_known_answer() {
+    // [CONF-07] RFC 5802 5
+    let mut exchange = begin(Mechanism::ScramSha1, &encrypted(None));
+    assert_eq!(
+        exchange.start(Some(b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL")),
+        Step::Ask(AccountAsk::ScramKeys {
+            user: "user".into(),
+            hash: Sha1
+        })
+    );
+    let salt = decode_base64(b"QSXCR+Q6sek8bf92").unwrap();
+    let record = ScramRecord::derive_with(Sha1, "pencil", salt, 4096).unwrap();
+    let keys = ScramKeys {
+        salt: record.salt,
+        iterations: record.iterations,
+        stored_key: record.stored_key,
+        server_key: record.server_key,
+        nonce: "3rfcNHYJY1ZVvWVs7j".into(),
+    };
+    let server_first = "r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,s=QSXCR+Q6sek8bf92,i=4096";
+    assert_eq!(
+        exchange.answer(AccountAnswer::ScramKeys(keys)),
+        Step::Challenge(server_first.into())
+    );
+    let client_final =
+        b"c=biws,r=fyko+d2lbbFgONRv9qkxdawL3rfcNHYJY1ZVvWVs7j,p=v0X8v3Bz2T0CJGbJQyF0X+HI4Ts=";
+    assert_eq!(
+        exchange.response(client_final),
+        scram_step("user", true, Mechanism::ScramSha1)
+    );
+    assert_eq!(
+        exchange.answer(granted()),
+        Step::Challenge(b"v=rmF9pqV8S7suAoZWja4dJRkFsKQ=".to_vec())
+    );
+    assert_eq!(
+        exchange.response(b""),
+        Step::Granted {
+            account: "user@example.org".into()
+        }
+    );
+}
+
+#[test]
+fn keys_of_one_hash_function_prove_nothing_with_the_other() {
+    // [CONF-07] whoever stole the weaker keys has nothing for the stronger mechanism, and the other way round
+    for (mechanism, other) in [
+        (Mechanism::ScramSha1, Sha256),
+        (Mechanism::ScramSha256, Sha1),
+    ] {
+        let mut exchange = begin(mechanism, &encrypted(None));
+        let _ = exchange.start(Some(b"n,,n=user,r=abc"));
+        assert_eq!(
+            exchange.answer(AccountAnswer::ScramKeys(keys_with(other, "pencil"))),
+            Step::Failed(Failure::Unavailable)
+        );
+        // A proof as long as the other's
+        let mut exchange = begin(mechanism, &encrypted(None));
+        let _ = exchange.start(Some(b"n,,n=user,r=abc"));
+        let own = keys_with(mechanism.hash().unwrap(), "pencil");
+        let Step::Challenge(_) = exchange.answer(AccountAnswer::ScramKeys(own)) else {
+            panic!()
+        };
+        let proof = encode_base64(&vec![0; other.length()]);
+        let last = format!("c=biws,r=abc{NONCE},p={proof}");
+        assert_eq!(
+            exchange.response(last.as_bytes()),
+            Step::Failed(Failure::Malformed)
+        );
+    }
+}
+
+#[test]
 fn scram_binds_to_the_channel() {
     // [SASL-CB-01] and RFC 5929 4
     let values = bindings();
-    for (gs2, data) in [
+    let kinds = [
         ("p=tls-exporter,,", &values.exporter[..]),
         ("p=tls-server-end-point,,", &values.server_end_point),
-    ] {
-        let mut exchange = begin(Mechanism::ScramSha256Plus, &encrypted(Some(bindings())));
+    ];
+    for (mechanism, (gs2, data)) in [Mechanism::ScramSha256Plus, Mechanism::ScramSha1Plus]
+        .into_iter()
+        .flat_map(|it| kinds.map(|kind| (it, kind)))
+    {
+        let mut exchange = begin(mechanism, &encrypted(Some(bindings())));
         let client = Client {
             gs2,
             data,
@@ -127,7 +201,7 @@ fn scram_binds_to_the_channel() {
             password: "pencil",
         };
         let (step, server_final) = run_scram(&mut exchange, &client, "pencil");
-        assert_eq!(step, scram_step("user", true, Mechanism::ScramSha256Plus));
+        assert_eq!(step, scram_step("user", true, mechanism));
         assert_eq!(exchange.answer(granted()), Step::Challenge(server_final));
         assert_eq!(
             exchange.response(b"x"),
@@ -174,8 +248,32 @@ fn scram_refuses_another_binding() {
 
 #[test]
 fn scram_downgrades_fail() {
-    // [SASL-SCRAM-03]
+    // [SASL-SCRAM-03] [CONF-07] with either hash function
     let cases = [
+        (
+            Mechanism::ScramSha1,
+            Some(bindings()),
+            "y,,",
+            Failure::WrongCredentials,
+        ),
+        (
+            Mechanism::ScramSha1Plus,
+            Some(bindings()),
+            "p=tls-unique,,",
+            Failure::WrongCredentials,
+        ),
+        (
+            Mechanism::ScramSha1Plus,
+            Some(bindings()),
+            "n,,",
+            Failure::Malformed,
+        ),
+        (
+            Mechanism::ScramSha1Plus,
+            None,
+            "p=tls-exporter,,",
+            Failure::WrongCredentials,
+        ),
         (
             Mechanism::ScramSha256,
             Some(bindings()),
@@ -241,7 +339,8 @@ fn scram_downgrades_fail() {
     assert_eq!(
         fine,
         Step::Ask(AccountAsk::ScramKeys {
-            user: "user".into()
+            user: "user".into(),
+            hash: Sha256
         })
     );
 }
@@ -296,7 +395,10 @@ fn scram_first_message_grammar() {
         let step = begin_clear(Mechanism::ScramSha256).start(Some(message.as_bytes()));
         assert_eq!(
             step,
-            Step::Ask(AccountAsk::ScramKeys { user: name.into() }),
+            Step::Ask(AccountAsk::ScramKeys {
+                user: name.into(),
+                hash: Sha256
+            }),
             "{message:?}"
         );
     }
@@ -350,10 +452,10 @@ fn scram_wrong_password_and_wrong_nonce_are_counted() {
         let first = format!("n=user,r=fyko+d2lbbFgONRv9qkxdawL,{server_first}");
         let without_proof = format!("c=biws,r={nonce}");
         let salted_keys = keys("pencil");
-        let mut salted = [0; 32];
-        pbkdf2::pbkdf2_hmac::<sha2::Sha256>(b"pencil", &salted_keys.salt, 4096, &mut salted);
-        let mut proof = keyed_hash(&salted, &[b"Client Key"]);
-        let signature = keyed_hash(
+        let password = Secret::new("pencil".to_owned());
+        let salted = Sha256.salted_password(&password, &salted_keys.salt, 4096);
+        let mut proof = Sha256.keyed_hash(salted.expose(), &[b"Client Key"]);
+        let signature = Sha256.keyed_hash(
             salted_keys.stored_key.expose(),
             &[first.as_bytes(), b",", without_proof.as_bytes()],
         );
@@ -373,7 +475,10 @@ fn scram_wrong_password_and_wrong_nonce_are_counted() {
 #[test]
 fn scram_weak_keys_are_our_fault() {
     // [SASL-SCRAM-02]
-    let spoilt: [fn(&mut ScramKeys); 4] = [
+    let spoilt: [fn(&mut ScramKeys); 6] = [
+        // Keys of another hash function
+        |it| it.stored_key = Secret::new(vec![1; 20]),
+        |it| it.server_key = Secret::new(Vec::new()),
         |it| it.iterations = 4095,
         |it| it.salt.clear(),
         |it| it.nonce = "short".into(),
@@ -409,7 +514,7 @@ fn every_truncation_is_refused() {
         };
         (exchange, server_first)
     };
-    let (last, _) = client.last(&after_first().1);
+    let (last, _) = client.last(Sha256, &after_first().1);
     for cut in 0..last.len() {
         let step = after_first().0.response(&last.as_bytes()[..cut]);
         assert_eq!(step, Step::Failed(Failure::Malformed), "cut at {cut}");
@@ -427,11 +532,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn scram_round_trip(password in "[ -~\u{e0}-\u{ff}]{1,40}", name in "[a-z@.]{1,40}") {
-        let mut exchange = begin_clear(Mechanism::ScramSha256);
+    fn scram_round_trip(old in any::<bool>(), password in "[ -~\u{e0}-\u{ff}]{1,40}", name in "[a-z@.]{1,40}") {
+        let mechanism = if old { Mechanism::ScramSha1 } else { Mechanism::ScramSha256 };
+        let mut exchange = begin_clear(mechanism);
         let client = Client { gs2: "n,,", data: b"", name: &name, password: &password };
         let (step, server_final) = run_scram(&mut exchange, &client, &password);
-        prop_assert_eq!(step, scram_step(&name, true, Mechanism::ScramSha256));
+        prop_assert_eq!(step, scram_step(&name, true, mechanism));
         prop_assert_eq!(exchange.answer(granted()), Step::Challenge(server_final));
         prop_assert_eq!(exchange.response(b""), Step::Granted { account: "user@example.org".into() });
     }
