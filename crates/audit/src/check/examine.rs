@@ -111,6 +111,7 @@ pub struct Means {
 pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
     let errand = Arc::new(Errand {
         target: target.clone(),
+        tier: means.tier,
         // The address is decided: what was said about the name has been heard already.
         dialer: Arc::new(Dialer {
             overrides: Vec::new(),
@@ -170,7 +171,10 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     };
     let is_clear_first = errand.target.start == Start::StartTls;
     if is_clear_first {
-        jobs.add(|errand| async move { vec![Found::Plain(plain::run(&errand).await)] });
+        let has_ntlm = ground.has_ntlm;
+        jobs.add(
+            move |errand| async move { vec![Found::Plain(plain::run(&errand, has_ntlm).await)] },
+        );
     }
     if ground.has_tls {
         inside(&mut jobs, ground, is_clear_first);
@@ -534,6 +538,9 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
             }
             Found::Plain(plain) => {
                 facts.login_in_clear = plain.login;
+                if !plain.ntlm.is_unasked() {
+                    facts.ntlm.insert("clear".to_owned(), plain.ntlm);
+                }
                 facts.mail_in_clear = plain.mail;
                 facts.state_kept = plain.state_kept;
             }

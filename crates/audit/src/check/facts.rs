@@ -309,6 +309,38 @@ pub enum Provocation {
     },
 }
 
+/// What a login with NTLM, begun and broken off, was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Ntlm {
+    /// With a challenge.
+    Challenge(Challenge),
+    /// It was refused.
+    Refused {
+        /// What was said.
+        how: String,
+    },
+}
+
+/// What a challenge tells of the server ([MS-NLMP] 2.2.1.2, 2.2.2.1), escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The domain it would log in to, or its own name.
+    pub target: Option<String>,
+    /// Its `NetBIOS` name.
+    pub computer: Option<String>,
+    /// The `NetBIOS` name of its domain.
+    pub domain: Option<String>,
+    /// Its full name in DNS.
+    pub dns_computer: Option<String>,
+    /// The name of its domain in DNS.
+    pub dns_domain: Option<String>,
+    /// The name of its forest in DNS.
+    pub dns_forest: Option<String>,
+    /// Of its operating system: `10.0.20348`.
+    pub version: Option<String>,
+}
+
 /// Everything about one service at one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -348,6 +380,9 @@ pub struct Facts {
     pub injection_bare: Seen<Injection>,
     /// What a login attempt without credentials was answered with in clear: true when it was let go on.
     pub login_in_clear: Seen<bool>,
+    /// What a login with NTLM tells, where it is offered: `clear` and `tls`.
+    #[serde(default)]
+    pub ntlm: BTreeMap<String, Seen<Ntlm>>,
     /// SMTP: what `MAIL FROM` in clear was answered with: true when it was taken.
     pub mail_in_clear: Seen<bool>,
     /// SMTP: whether a transaction begun before TLS went on inside it.
@@ -419,6 +454,7 @@ impl Facts {
             injection_part: Seen::Unasked,
             injection_bare: Seen::Unasked,
             login_in_clear: Seen::Unasked,
+            ntlm: BTreeMap::new(),
             mail_in_clear: Seen::Unasked,
             state_kept: Seen::Unasked,
             clear_after_failure: Seen::Unasked,

@@ -28,6 +28,7 @@ pub mod kept;
 pub mod life;
 pub mod list;
 pub mod news;
+mod ntlm;
 mod probes;
 pub mod profile;
 mod reply;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
-    Capabilities, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed, HelloAnswer,
-    Injection, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
+    Capabilities, Challenge, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed,
+    HelloAnswer, Injection, Ntlm, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -174,6 +174,15 @@ pub(crate) fn facts() -> Vec<Facts> {
         how: "501".to_owned(),
     });
     full.login_in_clear = Seen::Known(false);
+    let challenge = Challenge {
+        target: Some("CORP".to_owned()),
+        dns_computer: Some(HOSTILE.to_owned()),
+        ..Challenge::default()
+    };
+    full.ntlm = BTreeMap::from([
+        ("clear".to_owned(), Seen::unknown("421 too many")),
+        ("tls".to_owned(), Seen::Known(Ntlm::Challenge(challenge))),
+    ]);
     let ticket = Ticket {
         lifetime: 7200,
         early_data: None,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
 //! | `injection` | what became of commands slipped in |
+//! | `ntlm` | what NTLM tells of the network behind the server |
 //! | `tls` | versions, suites, key exchange, extensions |
 //! | `certificate` | the certificate and its chain |
 //! | `sessions` | tickets, early data, second handshakes, what survives the upgrade |
@@ -14,6 +15,7 @@ mod certificate;
 mod dialogue;
 mod host;
 mod injection;
+mod ntlm;
 mod path;
 mod provoked;
 mod sessions;
@@ -36,6 +38,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
         checks: Vec::new(),
     };
     dialogue::judge(&mut bench);
+    ntlm::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
     sessions::judge(&mut bench);

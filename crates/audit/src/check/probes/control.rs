@@ -9,7 +9,8 @@ use gatepost_net::client::probe::{ShakeFailure, Shaken};
 use gatepost_trust::verify::{Shares, Status};
 use tokio::sync::oneshot;
 
-use super::{Errand, refusal, shake_words};
+use super::{Errand, ntlm, refusal, shake_words};
+use crate::check::examine::Tier;
 use crate::check::facts::{
     Capabilities, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls, TrustFact,
 };
@@ -27,6 +28,8 @@ pub(crate) struct Ground {
     pub(crate) has_tls: bool,
     /// Whether the key exchange was hybrid: that need not be asked.
     pub(crate) is_hybrid: bool,
+    /// Whether NTLM is offered in clear.
+    pub(crate) has_ntlm: bool,
     /// How long to wait for words that nobody asked for.
     pub(crate) wait: Duration,
 }
@@ -57,6 +60,10 @@ pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sende
     let ground = Ground {
         has_tls: to_tls.is_some(),
         is_hybrid: group.is_some_and(|it| it.contains("MLKEM")),
+        has_ntlm: facts
+            .clear
+            .known()
+            .is_some_and(|it| ntlm::is_offered(it, errand.target.protocol)),
         wait,
     };
     if errand.budget.stopped().is_none() {
@@ -275,6 +282,18 @@ async fn encrypted_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk, wai
         Ok(_) => Seen::Known(None),
         Err(silence) => Seen::unknown(silence.words(command)),
     };
+    let has_ntlm = facts
+        .encrypted
+        .known()
+        .is_some_and(|it| ntlm::is_offered(it, errand.target.protocol));
+    // Of many servers at once nobody asks it: a login begun is a line in their logs.
+    if has_ntlm && errand.tier != Tier::Light {
+        let seen = match &facts.second {
+            Seen::Known(None) => ntlm::ask(talk).await,
+            _ => Seen::unknown(format!("{command} inside TLS left no connection to ask on")),
+        };
+        facts.ntlm.insert("tls".to_owned(), seen);
+    }
 }
 
 /// What comes within this time without a word of ours.
