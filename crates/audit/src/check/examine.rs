@@ -15,10 +15,11 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen, Ticket};
+use super::facts::{Facts, HelloAnswer, Named, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
 use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
+use super::probes::names::{self, Name};
 use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
 use super::probes::sessions::{Why, tickets};
@@ -154,6 +155,7 @@ enum Found {
     Provoked(&'static str, Seen<Provocation>),
     Ticket(&'static str, Seen<Option<Ticket>>),
     Resumed(Seen<bool>),
+    Named(Name, Seen<Named>),
 }
 
 /// Everything but the control, once that has come as far as TLS.
@@ -247,6 +249,13 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     jobs.hello("alpn", |errand| {
         hello::foreign_protocol(&errand.target, random(errand))
     });
+    if jobs.errand.target.server_name().is_some() {
+        for name in Name::ALL {
+            jobs.add(move |errand| async move {
+                vec![Found::Named(name, names::ask(&errand, name).await)]
+            });
+        }
+    }
     jobs.add(second_handshakes);
     jobs.add(sessions);
     for number in 0..LANES {
@@ -558,6 +567,9 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
                 facts.tickets.insert(version.to_owned(), seen);
             }
             Found::Resumed(seen) => facts.resumed = seen,
+            Found::Named(name, seen) => {
+                facts.names.insert(name.label().to_owned(), seen);
+            }
         }
     }
     // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).

@@ -309,6 +309,24 @@ pub enum Provocation {
     },
 }
 
+/// What a hello without a name, or with an unknown one, was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Named {
+    /// With a certificate.
+    Served {
+        /// The certificates in DER, base64, the server's own first.
+        chain: Vec<String>,
+    },
+    /// It was refused.
+    Refused {
+        /// The alert, if there was one.
+        alert: Option<u8>,
+        /// In words.
+        how: String,
+    },
+}
+
 /// What a login with NTLM, begun and broken off, was answered with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
@@ -395,6 +413,9 @@ pub struct Facts {
     pub eager_tls: Seen<bool>,
     /// The parameters `STARTTLS x` was answered with: true when it was taken.
     pub parameter_taken: Seen<bool>,
+    /// What hellos of strangers are answered with, by the name they send: `none` and `unknown`.
+    #[serde(default)]
+    pub names: BTreeMap<String, Seen<Named>>,
     /// The longest-lived session ticket by version, `tls1.2` and `tls1.3`; none where none was given.
     #[serde(default)]
     pub tickets: BTreeMap<String, Seen<Option<Ticket>>>,
@@ -461,6 +482,7 @@ impl Facts {
             clear_on_implicit: Seen::Unasked,
             eager_tls: Seen::Unasked,
             parameter_taken: Seen::Unasked,
+            names: BTreeMap::new(),
             tickets: BTreeMap::new(),
             resumed: Seen::Unasked,
             provoked: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
     Capabilities, Challenge, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed,
-    HelloAnswer, Injection, Ntlm, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
+    HelloAnswer, Injection, Named, Ntlm, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -182,6 +182,14 @@ pub(crate) fn facts() -> Vec<Facts> {
     full.ntlm = BTreeMap::from([
         ("clear".to_owned(), Seen::unknown("421 too many")),
         ("tls".to_owned(), Seen::Known(Ntlm::Challenge(challenge))),
+    ]);
+    let nameless = Named::Refused {
+        alert: Some(112),
+        how: HOSTILE.to_owned(),
+    };
+    full.names = BTreeMap::from([
+        ("none".to_owned(), Seen::unknown("421 too many")),
+        ("unknown".to_owned(), Seen::Known(nameless)),
     ]);
     let ticket = Ticket {
         lifetime: 7200,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
 //! | `injection` | what became of commands slipped in |
+//! | `names` | what those are shown that send no name, or an unknown one |
 //! | `ntlm` | what NTLM tells of the network behind the server |
 //! | `tls` | versions, suites, key exchange, extensions |
 //! | `certificate` | the certificate and its chain |
@@ -15,6 +16,7 @@ mod certificate;
 mod dialogue;
 mod host;
 mod injection;
+mod names;
 mod ntlm;
 mod path;
 mod provoked;
@@ -44,6 +46,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     sessions::judge(&mut bench);
     provoked::judge(&mut bench);
     certificate::judge(&mut bench);
+    names::judge(&mut bench);
     Judged {
         target: facts.target.clone(),
         connections: facts.connections,

@@ -8,7 +8,10 @@ use std::time::Duration;
 use gatepost_net::client::dial::Dialer;
 use gatepost_trust::verify::Roots;
 use rustls::server::{ServerConfig, ServerConnection};
+use tokio::sync::Semaphore;
 
+use super::Errand;
+use crate::check::budget::Budget;
 use crate::check::examine::{Means, Tier};
 use crate::check::target::{Protocol, Role, Start, Target};
 
@@ -90,10 +93,13 @@ fn dialogue(
     Some(())
 }
 
+/// The name of every scripted server.
+pub(crate) const HOST: &str = "mail.example.test";
+
 /// A service on loopback.
 pub(crate) fn target(port: u16, protocol: Protocol, start: Start) -> Target {
     Target {
-        host: "mail.example.test".to_owned(),
+        host: HOST.to_owned(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         port,
         protocol,
@@ -113,5 +119,21 @@ pub(crate) fn means(tier: Tier) -> Means {
         budget: tier.budget(),
         at_once: 8,
         nonce: "gp0123456789abcdef".to_owned(),
+    }
+}
+
+/// For a probe by itself.
+pub(crate) fn errand(port: u16, protocol: Protocol, start: Start) -> Errand {
+    let means = means(Tier::Deep);
+    Errand {
+        target: target(port, protocol, start),
+        tier: means.tier,
+        dialer: means.dialer,
+        roots: means.roots,
+        name: means.name,
+        patience: means.patience,
+        budget: Budget::new(means.budget),
+        at_once: Semaphore::new(means.at_once),
+        nonce: means.nonce,
     }
 }

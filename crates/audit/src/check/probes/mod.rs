@@ -7,6 +7,7 @@
 //! | [`injection`] | a command slipped in behind STARTTLS |
 //! | [`hello`] | hellos no TLS library would send, answered in clear |
 //! | [`manners`] | odd ways to begin TLS |
+//! | [`names`] | who is shown to clients that name nobody, or somebody unknown |
 //! | [`ntlm`] | what a login with NTLM tells of the server before it is broken off |
 //! | [`sessions`] | tickets, early data, second handshakes: what comes after the first |
 //! | [`intrusive`] | whether known holes are open: with consent only |
@@ -18,6 +19,7 @@ pub(crate) mod intrusive;
 #[cfg(test)]
 pub(crate) mod lab;
 pub(crate) mod manners;
+pub(crate) mod names;
 pub(crate) mod ntlm;
 pub(crate) mod plain;
 pub(crate) mod sessions;
