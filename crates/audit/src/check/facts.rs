@@ -246,6 +246,9 @@ pub struct HelloAnswer {
     /// Whether the server's random says that it could speak a newer version than was asked for (RFC 9846 4.1.3).
     #[serde(default)]
     pub downgraded: bool,
+    /// Whether the server asked for a certificate of ours in clear (TLS 1.2 and before).
+    #[serde(default)]
+    pub asks_certificate: bool,
 }
 
 impl HelloAnswer {
@@ -306,6 +309,21 @@ pub enum Provocation {
     Worked {
         /// What came back.
         proof: String,
+    },
+}
+
+/// Whether clients are to show a certificate (RFC 9846 4.3.2, RFC 5246 7.4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum ClientCertificate {
+    /// Nobody asks.
+    NotAsked,
+    /// Asked for, and none is taken, too.
+    Asked,
+    /// Asked for, and without one it did not go on.
+    Demanded {
+        /// How it ended.
+        how: String,
     },
 }
 
@@ -382,6 +400,9 @@ pub struct Facts {
     pub handshake: Seen<Handshake>,
     /// Why there was no full handshake, when there was none.
     pub handshake_failed: Option<HandshakeFailed>,
+    /// Whether the handshake asked for a certificate of ours.
+    #[serde(default)]
+    pub client_certificate: Seen<ClientCertificate>,
     /// What is offered inside TLS.
     pub encrypted: Seen<Capabilities>,
     /// Words inside TLS that came without being asked for, escaped; none when there were none.
@@ -467,6 +488,7 @@ impl Facts {
             start_tls: Seen::Unasked,
             handshake: Seen::Unasked,
             handshake_failed: None,
+            client_certificate: Seen::Unasked,
             encrypted: Seen::Unasked,
             unasked: Seen::Unasked,
             second: Seen::Unasked,

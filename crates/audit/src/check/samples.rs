@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
-    Capabilities, Challenge, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed,
-    HelloAnswer, Injection, Named, Ntlm, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
+    Capabilities, Challenge, ClientCertificate, Facts, Greeting, GreetingKind, Handshake,
+    HandshakeFailed, HelloAnswer, Injection, Named, Ntlm, Provocation, Reach, Seen, StartTls,
+    Ticket, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -153,6 +154,9 @@ pub(crate) fn facts() -> Vec<Facts> {
         text: HOSTILE.to_owned(),
         alert: Some(40),
         classic_works: None,
+    });
+    full.client_certificate = Seen::Known(ClientCertificate::Demanded {
+        how: HOSTILE.to_owned(),
     });
     full.unasked = Seen::Known(None);
     full.second = Seen::Known(Some("220 go on".to_owned()));

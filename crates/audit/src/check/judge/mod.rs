@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
 //! | `injection` | what became of commands slipped in |
+//! | `client` | whether clients are to show a certificate |
 //! | `names` | what those are shown that send no name, or an unknown one |
 //! | `ntlm` | what NTLM tells of the network behind the server |
 //! | `tls` | versions, suites, key exchange, extensions |
@@ -13,6 +14,7 @@
 //! | `host` | what the services of a host say about each other |
 
 mod certificate;
+mod client;
 mod dialogue;
 mod host;
 mod injection;
@@ -46,6 +48,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     sessions::judge(&mut bench);
     provoked::judge(&mut bench);
     certificate::judge(&mut bench);
+    client::judge(&mut bench);
     names::judge(&mut bench);
     Judged {
         target: facts.target.clone(),

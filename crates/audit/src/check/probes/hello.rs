@@ -282,6 +282,10 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             answer.chain = chain.iter().map(|it| BASE64.encode(it)).collect();
             Told::More
         }
+        Piece::CertificateRequest => {
+            answer.asks_certificate = true;
+            Told::More
+        }
         Piece::KeyExchange(exchange) => {
             note_exchange(answer, &exchange);
             Told::More
@@ -292,7 +296,6 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             description: 1..,
         }
         | Piece::Message(_)
-        | Piece::CertificateRequest
         | Piece::Status(_)
         | Piece::Heartbeat { .. }
         | Piece::ClientHello(_)
