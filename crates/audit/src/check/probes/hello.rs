@@ -335,7 +335,8 @@ fn note_exchange(answer: &mut HelloAnswer, exchange: &KeyExchange) {
     }
 }
 
-fn hex(octets: &[u8]) -> String {
+/// In hexadecimal.
+pub(crate) fn hex(octets: &[u8]) -> String {
     use std::fmt::Write as _;
     octets.iter().fold(String::new(), |mut text, octet| {
         // Writing to a String cannot fail.
