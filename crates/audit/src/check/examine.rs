@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::facts::{Facts, HelloAnswer, Named, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
-use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
+use super::probes::intrusive::{early_ccs, heartbeat, padding, relay, smuggling};
 use super::probes::names::{self, Name};
 use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
@@ -28,6 +28,9 @@ use super::target::{Protocol, Start, Target};
 
 /// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
 const LANES: usize = 8;
+
+/// The least time a server has to answer a mail that it takes for ended.
+const SMUGGLING_WAIT: Duration = Duration::from_secs(1);
 
 /// The owner of the servers agrees that they are provoked. Only who has one of these can ask for [`Tier::Intrusive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +109,8 @@ pub struct Means {
     pub at_once: usize,
     /// A word no server knows, new for each run: letters and digits.
     pub nonce: String,
+    /// A mailbox of the owner's, where test mails of the intrusive tier may arrive.
+    pub mailbox: Option<String>,
 }
 
 /// Looks at one service. Never fails: what could not be seen says why.
@@ -124,6 +129,7 @@ pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
         budget: Budget::new(means.budget.min(means.tier.budget()).max(1)),
         at_once: Semaphore::new(means.at_once.max(1)),
         nonce: means.nonce.clone(),
+        mailbox: means.mailbox.clone(),
     });
     let mut facts = Facts::new(target.clone(), at, Reach::Silent);
     let (open, opened) = oneshot::channel();
@@ -303,6 +309,10 @@ fn provoke(jobs: &mut Jobs, ground: Ground) {
                 Found::Provoked("relay", found.relay),
                 Found::Provoked("names", found.names),
             ]
+        });
+        jobs.add(move |errand| async move {
+            let seen = smuggling::run(&errand, ground.has_tls, SMUGGLING_WAIT.max(wait)).await;
+            vec![Found::Provoked("smuggling", seen)]
         });
     }
     if !ground.has_tls {

@@ -444,7 +444,7 @@ pub struct Facts {
     #[serde(default)]
     pub resumed: Seen<bool>,
     /// Provocations, by the name of the probe: `renegotiation`, `unbound-renegotiation`, `heartbeat`, `early-ccs`, `padding`, `relay`,
-    /// `names`.
+    /// `names`, `smuggling`.
     #[serde(default)]
     pub provoked: BTreeMap<String, Seen<Provocation>>,
     /// The dialogue of the first connection, one line each, `C: ` or `S: `, escaped.

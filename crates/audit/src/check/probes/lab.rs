@@ -119,6 +119,7 @@ pub(crate) fn means(tier: Tier) -> Means {
         budget: tier.budget(),
         at_once: 8,
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     }
 }
 
@@ -135,5 +136,6 @@ pub(crate) fn errand(port: u16, protocol: Protocol, start: Start) -> Errand {
         budget: Budget::new(means.budget),
         at_once: Semaphore::new(means.at_once),
         nonce: means.nonce,
+        mailbox: means.mailbox,
     }
 }

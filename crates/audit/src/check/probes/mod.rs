@@ -56,6 +56,8 @@ pub(crate) struct Errand {
     pub(crate) at_once: Semaphore,
     /// A word no server knows, new each time.
     pub(crate) nonce: String,
+    /// A mailbox of the owner's.
+    pub(crate) mailbox: Option<String>,
 }
 
 impl Errand {

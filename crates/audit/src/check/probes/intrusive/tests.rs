@@ -42,6 +42,7 @@ fn errand(port: u16, start: Start, patience: Duration) -> Errand {
         budget: Budget::new(100),
         at_once: Semaphore::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     }
 }
 

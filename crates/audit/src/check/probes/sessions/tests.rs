@@ -40,6 +40,7 @@ fn errand(port: u16) -> Errand {
         budget: Budget::new(100),
         at_once: Semaphore::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     }
 }
 
