@@ -351,8 +351,7 @@ def smuggling(world):
             told = found["SMUG-001"]["evidence"]
             expect(found, SMUG_001="fail" if name == "lax" else "pass")
             check(told.startswith("taken as the end of a mail: <LF>.<LF> (554 5.4.0") == (name == "lax"), f"{name}: {told}")
-            # Ours delivers and passes nothing on, and counts no hops: there is the control, and it is told.
-            check(("test mails are in the mailbox" in told) == (name == "ours"), f"{name}: {told}")
+            check("mailbox" not in told, f"{name} takes mail that loops: {told}")
 
         in_threads(4, one)
         log = server.log.read_text()
@@ -360,6 +359,6 @@ def smuggling(world):
     connection = world.imap("ends")
     count = int(connection.select("INBOX")[1][0])
     connection.logout()
-    check(count == 1, f"{count} mails for one control")
+    check(count == 0, f"{count} test mails in our mailbox")
     found = verdicts(world, f"smtp://localhost:{world.port('smtp')}", *flags, "--ca", world.ca)
     expect(found, SMUG_001="not applicable")
