@@ -333,3 +333,32 @@ def intrusive(world):
 
         in_threads(4, one)
         check(", size=" not in server.log.read_text(), "a mail went into the queue")
+
+
+@case("check-smuggling", "postfix", "dovecot")
+def smuggling(world):
+    """[SMTP-SMUG-05] False ends of a mail: at a Postfix that takes line feeds alone, at one that does not, and at our own service. No mail is stored."""
+    mine = "-o smtpd_tls_security_level=may -o smtpd_relay_restrictions=permit_auth_destination,reject " \
+           "-o smtpd_recipient_restrictions=permit_auth_destination,reject"
+    more = {"lax": f"{mine} -o smtpd_forbid_bare_newline=no", "tight": f"{mine} -o smtpd_forbid_bare_newline=normalize",
+            "stern": f"{mine} -o smtpd_forbid_bare_newline=reject"}
+    flags = ["--tier", "intrusive", "--consent"]
+    with Dovecot(world) as dovecot, Postfix(world, dovecot, more) as server:
+        def one(number):
+            name = ["lax", "tight", "stern", "ours"][number]
+            port, ca, mailbox = (world.port("smtp"), world.ca, world.address("ends")) if name == "ours" else (server.ports[name], server.pki.ca, "anna@example.test")
+            found = verdicts(world, f"smtp://localhost:{port}", *flags, "--ca", ca, "--smuggling", mailbox)
+            told = found["SMUG-001"]["evidence"]
+            expect(found, SMUG_001="fail" if name == "lax" else "pass")
+            check(told.startswith("taken as the end of a mail: <LF>.<LF> (554 5.4.0") == (name == "lax"), f"{name}: {told}")
+            check("mailbox" not in told, f"{name} takes mail that loops: {told}")
+
+        in_threads(4, one)
+        log = server.log.read_text()
+        check("hopcount exceeded" in log and "status=sent" not in log, f"a test mail was stored, or never seen: {log[-800:]}")
+    connection = world.imap("ends")
+    count = int(connection.select("INBOX")[1][0])
+    connection.logout()
+    check(count == 0, f"{count} test mails in our mailbox")
+    found = verdicts(world, f"smtp://localhost:{world.port('smtp')}", *flags, "--ca", world.ca)
+    expect(found, SMUG_001="not applicable")

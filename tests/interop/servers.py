@@ -336,7 +336,8 @@ EXIM = ("exim-heavy", ["exim4-daemon-heavy"])
 class Exim(Foreign):
     """Submission with STARTTLS and implicit TLS, and a port for mail from everywhere, behind a PROXY header; delivers into a Maildir."""
 
-    def __init__(self, world):
+    def __init__(self, world, authenticators=""):
+        """`authenticators`: further ones, as Exim's configuration has them."""
         room = rooms.made(*EXIM)
         super().__init__(world, "exim")
         self.ports = {"submission": free_port(), "submissions": free_port(), "proxied": free_port()}
@@ -393,7 +394,7 @@ plain:
   public_name = PLAIN
   server_condition = ${{if and{{{{eq{{$auth2}}{{{ADDRESS}}}}}{{eq{{$auth3}}{{{PASSWORD}}}}}}}}}
   server_set_id = $auth2
-""")
+{authenticators}""")
         process = self.start(*rooms.command(room, self.folder, f"cp {config} /etc/exim4/exim4.conf; exec exim4 -bdf -v"))
         for number in self.ports.values():
             listens(number, process, self.folder / "output")

@@ -24,7 +24,7 @@ HOST = "localhost"
 SERVICES = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
 # One account for each kind of test, so that none sees the mail of another.
 USERS = [
-    "python", "curl", "swaks", "msmtp", "mbsync", "fetchmail", "getmail", "neomutt", "offlineimap", "aerc", "openssl", "attack", "smuggle", "life", "ours",
+    "python", "curl", "swaks", "msmtp", "mbsync", "fetchmail", "getmail", "neomutt", "offlineimap", "aerc", "openssl", "attack", "smuggle", "life", "ours", "ends",
 ]
 
 CASES = []

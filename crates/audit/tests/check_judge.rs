@@ -387,6 +387,7 @@ fn provocations_pass_fail_or_cannot_be_told_and_relays_only_from_outside() {
         ("padding", "VUL-ROBOT", Severity::Critical),
         ("relay", "RELAY-001", Severity::Critical),
         ("names", "VRFY-001", Severity::Low),
+        ("smuggling", "SMUG-001", Severity::High),
     ];
     for (name, id, severity) in rows {
         let mut facts = sound(Protocol::Smtp, Role::Mx);
@@ -584,5 +585,52 @@ fn known_weaknesses_follow_what_they_rest_on() {
         let seen = Seen::Known(answer);
         facts.hellos.insert("suites-0-1".to_owned(), seen);
         assert_eq!(told(&facts)[at], Some(fail), "{}", rows[at]);
+    }
+}
+
+// [NAT-US-02]
+#[test]
+fn what_the_directive_forbids_is_a_finding_in_every_profile() {
+    let mut sound = sound(Protocol::Smtp, Role::Mx);
+    for (name, seen) in [
+        ("ssl2", refused(40)),
+        ("ssl3", refused(70)),
+        ("tls1.1", refused(70)),
+        ("weak", refused(40)),
+    ] {
+        sound.hellos.insert(name.to_owned(), seen);
+    }
+    let answer = |version, suite| {
+        Seen::Known(HelloAnswer {
+            version: Some(version),
+            suite: Some(suite),
+            ..HelloAnswer::default()
+        })
+    };
+    let rows = [
+        ("TLS-SSL2", "ssl2", answer(0x0002, 0)),
+        ("TLS-SSL3", "ssl3", answer(0x0300, 0x0035)),
+        ("CIPH-RC4", "weak", taken(0x0005)),
+        ("CIPH-3DES", "weak", taken(0x000a)),
+    ];
+    for profile in names() {
+        let result = judged(&sound, profile);
+        assert_eq!(status(&result, "STLS-001").unwrap().0, Status::Pass);
+        for (id, name, seen) in &rows {
+            let told = status(&result, id).unwrap_or_else(|| panic!("{id} is not there"));
+            assert_eq!(told.0, Status::Pass, "{profile} {id}");
+            let mut facts = sound.clone();
+            facts.hellos.insert((*name).to_owned(), seen.clone());
+            let (told, severity) = status(&judged(&facts, profile), id).unwrap();
+            assert_eq!(told, Status::Fail, "{profile} {id}");
+            assert!(severity >= Severity::Medium, "{profile} {id}");
+        }
+        let mut facts = sound.clone();
+        facts.start_tls = Seen::Known(StartTls {
+            accepted: Some(false),
+            ..StartTls::default()
+        });
+        let told = status(&judged(&facts, profile), "STLS-001");
+        assert_eq!(told, Some((Status::Fail, Severity::High)), "{profile}");
     }
 }

@@ -18,6 +18,7 @@ use crate::pin::Pin;
 use crate::tlsa::Tlsa;
 use crate::verify::{PublicKeyKind, Reference, SignatureKind};
 use crate::x509::Certificate;
+pub use crate::x509::Timestamp;
 
 /// What a certificate says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +65,8 @@ pub struct Description {
     pub ocsp_urls: Vec<String>,
     /// Where its issuer's certificate is.
     pub issuer_urls: Vec<String>,
-    /// How many signed certificate timestamps it holds (RFC 6962).
-    pub timestamps: usize,
+    /// The signed certificate timestamps it holds (RFC 6962 3.3). [CT-01]
+    pub timestamps: Vec<Timestamp>,
 }
 
 /// Some bytes are no certificate.

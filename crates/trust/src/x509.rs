@@ -69,7 +69,16 @@ pub(crate) struct Certificate {
     /// authorityInfoAccess: where the issuer's certificate is.
     pub(crate) issuer_urls: Vec<String>,
     /// Signed certificate timestamps in the certificate itself (RFC 6962).
-    pub(crate) timestamps: usize,
+    pub(crate) timestamps: Vec<Timestamp>,
+}
+
+/// The promise of a public log to hold a certificate (RFC 6962 3.2). Whose signature it bears is not looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp {
+    /// The log: SHA-256 of its key.
+    pub log: [u8; 32],
+    /// When, in milliseconds since 1970-01-01 UTC.
+    pub milliseconds: u64,
 }
 
 /// The subject alternative names.
@@ -201,7 +210,7 @@ impl Certificate {
             crl_urls: Vec::new(),
             ocsp_urls: Vec::new(),
             issuer_urls: Vec::new(),
-            timestamps: 0,
+            timestamps: Vec::new(),
         }
     }
 
@@ -251,7 +260,13 @@ impl Certificate {
                     urls.extend(uri(&it.access_location));
                 }
             }
-            ParsedExtension::SCT(list) => self.timestamps = list.len(),
+            ParsedExtension::SCT(list) => {
+                let timestamps = list.iter().map(|it| Timestamp {
+                    log: *it.id.key_id,
+                    milliseconds: it.timestamp,
+                });
+                self.timestamps = timestamps.collect();
+            }
             _ if extension.oid.as_bytes() == TLS_FEATURE => {
                 self.must_staple = wants_status(extension.value).ok_or(Malformed)?;
             }

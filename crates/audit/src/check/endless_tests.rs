@@ -48,6 +48,7 @@ async fn look(
         budget: 130,
         at_once: 8,
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     };
     let begun = Instant::now();
     let facts = examine(&target, &means, 1).await;

@@ -15,10 +15,11 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::budget::Budget;
-use super::facts::{Facts, HelloAnswer, Provocation, Reach, Seen, Ticket};
+use super::facts::{Facts, HelloAnswer, Named, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
-use super::probes::intrusive::{early_ccs, heartbeat, padding, relay};
+use super::probes::intrusive::{early_ccs, heartbeat, padding, relay, smuggling};
+use super::probes::names::{self, Name};
 use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
 use super::probes::sessions::{Why, tickets};
@@ -27,6 +28,9 @@ use super::target::{Protocol, Start, Target};
 
 /// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
 const LANES: usize = 8;
+
+/// The least time a server has to answer a mail that it takes for ended.
+const SMUGGLING_WAIT: Duration = Duration::from_secs(1);
 
 /// The owner of the servers agrees that they are provoked. Only who has one of these can ask for [`Tier::Intrusive`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,12 +109,15 @@ pub struct Means {
     pub at_once: usize,
     /// A word no server knows, new for each run: letters and digits.
     pub nonce: String,
+    /// A mailbox of the owner's, where test mails of the intrusive tier may arrive.
+    pub mailbox: Option<String>,
 }
 
 /// Looks at one service. Never fails: what could not be seen says why.
 pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
     let errand = Arc::new(Errand {
         target: target.clone(),
+        tier: means.tier,
         // The address is decided: what was said about the name has been heard already.
         dialer: Arc::new(Dialer {
             overrides: Vec::new(),
@@ -122,6 +129,7 @@ pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
         budget: Budget::new(means.budget.min(means.tier.budget()).max(1)),
         at_once: Semaphore::new(means.at_once.max(1)),
         nonce: means.nonce.clone(),
+        mailbox: means.mailbox.clone(),
     });
     let mut facts = Facts::new(target.clone(), at, Reach::Silent);
     let (open, opened) = oneshot::channel();
@@ -153,6 +161,7 @@ enum Found {
     Provoked(&'static str, Seen<Provocation>),
     Ticket(&'static str, Seen<Option<Ticket>>),
     Resumed(Seen<bool>),
+    Named(Name, Seen<Named>),
 }
 
 /// Everything but the control, once that has come as far as TLS.
@@ -170,7 +179,10 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
     };
     let is_clear_first = errand.target.start == Start::StartTls;
     if is_clear_first {
-        jobs.add(|errand| async move { vec![Found::Plain(plain::run(&errand).await)] });
+        let has_ntlm = ground.has_ntlm;
+        jobs.add(
+            move |errand| async move { vec![Found::Plain(plain::run(&errand, has_ntlm).await)] },
+        );
     }
     if ground.has_tls {
         inside(&mut jobs, ground, is_clear_first);
@@ -243,6 +255,13 @@ fn deep(jobs: &mut Jobs, is_clear_first: bool) {
     jobs.hello("alpn", |errand| {
         hello::foreign_protocol(&errand.target, random(errand))
     });
+    if jobs.errand.target.server_name().is_some() {
+        for name in Name::ALL {
+            jobs.add(move |errand| async move {
+                vec![Found::Named(name, names::ask(&errand, name).await)]
+            });
+        }
+    }
     jobs.add(second_handshakes);
     jobs.add(sessions);
     for number in 0..LANES {
@@ -290,6 +309,10 @@ fn provoke(jobs: &mut Jobs, ground: Ground) {
                 Found::Provoked("relay", found.relay),
                 Found::Provoked("names", found.names),
             ]
+        });
+        jobs.add(move |errand| async move {
+            let seen = smuggling::run(&errand, ground.has_tls, SMUGGLING_WAIT.max(wait)).await;
+            vec![Found::Provoked("smuggling", seen)]
         });
     }
     if !ground.has_tls {
@@ -534,6 +557,9 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
             }
             Found::Plain(plain) => {
                 facts.login_in_clear = plain.login;
+                if !plain.ntlm.is_unasked() {
+                    facts.ntlm.insert("clear".to_owned(), plain.ntlm);
+                }
                 facts.mail_in_clear = plain.mail;
                 facts.state_kept = plain.state_kept;
             }
@@ -551,6 +577,9 @@ fn settle(facts: &mut Facts, found: Vec<Found>) {
                 facts.tickets.insert(version.to_owned(), seen);
             }
             Found::Resumed(seen) => facts.resumed = seen,
+            Found::Named(name, seen) => {
+                facts.names.insert(name.label().to_owned(), seen);
+            }
         }
     }
     // ManageSieve must say its capabilities again after the handshake (RFC 5804 2.2).

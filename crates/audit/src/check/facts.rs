@@ -246,6 +246,9 @@ pub struct HelloAnswer {
     /// Whether the server's random says that it could speak a newer version than was asked for (RFC 9846 4.1.3).
     #[serde(default)]
     pub downgraded: bool,
+    /// Whether the server asked for a certificate of ours in clear (TLS 1.2 and before).
+    #[serde(default)]
+    pub asks_certificate: bool,
 }
 
 impl HelloAnswer {
@@ -309,6 +312,71 @@ pub enum Provocation {
     },
 }
 
+/// Whether clients are to show a certificate (RFC 9846 4.3.2, RFC 5246 7.4.4).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum ClientCertificate {
+    /// Nobody asks.
+    NotAsked,
+    /// Asked for, and none is taken, too.
+    Asked,
+    /// Asked for, and without one it did not go on.
+    Demanded {
+        /// How it ended.
+        how: String,
+    },
+}
+
+/// What a hello without a name, or with an unknown one, was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Named {
+    /// With a certificate.
+    Served {
+        /// The certificates in DER, base64, the server's own first.
+        chain: Vec<String>,
+    },
+    /// It was refused.
+    Refused {
+        /// The alert, if there was one.
+        alert: Option<u8>,
+        /// In words.
+        how: String,
+    },
+}
+
+/// What a login with NTLM, begun and broken off, was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Ntlm {
+    /// With a challenge.
+    Challenge(Challenge),
+    /// It was refused.
+    Refused {
+        /// What was said.
+        how: String,
+    },
+}
+
+/// What a challenge tells of the server ([MS-NLMP] 2.2.1.2, 2.2.2.1), escaped.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Challenge {
+    /// The domain it would log in to, or its own name.
+    pub target: Option<String>,
+    /// Its `NetBIOS` name.
+    pub computer: Option<String>,
+    /// The `NetBIOS` name of its domain.
+    pub domain: Option<String>,
+    /// Its full name in DNS.
+    pub dns_computer: Option<String>,
+    /// The name of its domain in DNS.
+    pub dns_domain: Option<String>,
+    /// The name of its forest in DNS.
+    pub dns_forest: Option<String>,
+    /// Of its operating system: `10.0.20348`.
+    pub version: Option<String>,
+}
+
 /// Everything about one service at one address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -332,6 +400,9 @@ pub struct Facts {
     pub handshake: Seen<Handshake>,
     /// Why there was no full handshake, when there was none.
     pub handshake_failed: Option<HandshakeFailed>,
+    /// Whether the handshake asked for a certificate of ours.
+    #[serde(default)]
+    pub client_certificate: Seen<ClientCertificate>,
     /// What is offered inside TLS.
     pub encrypted: Seen<Capabilities>,
     /// Words inside TLS that came without being asked for, escaped; none when there were none.
@@ -348,6 +419,9 @@ pub struct Facts {
     pub injection_bare: Seen<Injection>,
     /// What a login attempt without credentials was answered with in clear: true when it was let go on.
     pub login_in_clear: Seen<bool>,
+    /// What a login with NTLM tells, where it is offered: `clear` and `tls`.
+    #[serde(default)]
+    pub ntlm: BTreeMap<String, Seen<Ntlm>>,
     /// SMTP: what `MAIL FROM` in clear was answered with: true when it was taken.
     pub mail_in_clear: Seen<bool>,
     /// SMTP: whether a transaction begun before TLS went on inside it.
@@ -360,6 +434,9 @@ pub struct Facts {
     pub eager_tls: Seen<bool>,
     /// The parameters `STARTTLS x` was answered with: true when it was taken.
     pub parameter_taken: Seen<bool>,
+    /// What hellos of strangers are answered with, by the name they send: `none` and `unknown`.
+    #[serde(default)]
+    pub names: BTreeMap<String, Seen<Named>>,
     /// The longest-lived session ticket by version, `tls1.2` and `tls1.3`; none where none was given.
     #[serde(default)]
     pub tickets: BTreeMap<String, Seen<Option<Ticket>>>,
@@ -367,7 +444,7 @@ pub struct Facts {
     #[serde(default)]
     pub resumed: Seen<bool>,
     /// Provocations, by the name of the probe: `renegotiation`, `unbound-renegotiation`, `heartbeat`, `early-ccs`, `padding`, `relay`,
-    /// `names`.
+    /// `names`, `smuggling`.
     #[serde(default)]
     pub provoked: BTreeMap<String, Seen<Provocation>>,
     /// The dialogue of the first connection, one line each, `C: ` or `S: `, escaped.
@@ -411,6 +488,7 @@ impl Facts {
             start_tls: Seen::Unasked,
             handshake: Seen::Unasked,
             handshake_failed: None,
+            client_certificate: Seen::Unasked,
             encrypted: Seen::Unasked,
             unasked: Seen::Unasked,
             second: Seen::Unasked,
@@ -419,12 +497,14 @@ impl Facts {
             injection_part: Seen::Unasked,
             injection_bare: Seen::Unasked,
             login_in_clear: Seen::Unasked,
+            ntlm: BTreeMap::new(),
             mail_in_clear: Seen::Unasked,
             state_kept: Seen::Unasked,
             clear_after_failure: Seen::Unasked,
             clear_on_implicit: Seen::Unasked,
             eager_tls: Seen::Unasked,
             parameter_taken: Seen::Unasked,
+            names: BTreeMap::new(),
             tickets: BTreeMap::new(),
             resumed: Seen::Unasked,
             provoked: BTreeMap::new(),

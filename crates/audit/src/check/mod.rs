@@ -10,7 +10,8 @@
 //!    [`facts::Seen::Unasked`]. They are data: kept as JSON, judged again with another profile.
 //! 2. Judging is pure: same facts, same profile, same checks. A probe that failed or was throttled is never a pass and never "not
 //!    offered": it is `inconclusive`, and says how many connections are missing.
-//! 3. Nothing is ever sent that logs in or mails: no credential, no content; a recipient elsewhere only with consent, and taken back at once.
+//! 3. Nothing is ever sent that logs in or mails: no credential, no content; a recipient elsewhere only with consent, and taken back at once; content
+//!    only to a mailbox that the owner of the servers names, and made to be refused.
 //! 4. Ids of checks are stable and never used again for something else; their words stand in `rules/check.tsv`.
 
 mod budget;
@@ -28,6 +29,7 @@ pub mod kept;
 pub mod life;
 pub mod list;
 pub mod news;
+mod ntlm;
 mod probes;
 pub mod profile;
 mod reply;

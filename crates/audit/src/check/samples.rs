@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::document::{Check, Judged, JudgedDomain, Report};
 use super::facts::{
-    Capabilities, Facts, Greeting, GreetingKind, Handshake, HandshakeFailed, HelloAnswer,
-    Injection, Provocation, Reach, Seen, StartTls, Ticket, TrustFact,
+    Capabilities, Challenge, ClientCertificate, Facts, Greeting, GreetingKind, Handshake,
+    HandshakeFailed, HelloAnswer, Injection, Named, Ntlm, Provocation, Reach, Seen, StartTls,
+    Ticket, TrustFact,
 };
 use super::target::{Protocol, Role, Start, Target};
 use crate::finding::{Severity, Status};
@@ -154,6 +155,9 @@ pub(crate) fn facts() -> Vec<Facts> {
         alert: Some(40),
         classic_works: None,
     });
+    full.client_certificate = Seen::Known(ClientCertificate::Demanded {
+        how: HOSTILE.to_owned(),
+    });
     full.unasked = Seen::Known(None);
     full.second = Seen::Known(Some("220 go on".to_owned()));
     full.hellos = BTreeMap::from([
@@ -174,6 +178,23 @@ pub(crate) fn facts() -> Vec<Facts> {
         how: "501".to_owned(),
     });
     full.login_in_clear = Seen::Known(false);
+    let challenge = Challenge {
+        target: Some("CORP".to_owned()),
+        dns_computer: Some(HOSTILE.to_owned()),
+        ..Challenge::default()
+    };
+    full.ntlm = BTreeMap::from([
+        ("clear".to_owned(), Seen::unknown("421 too many")),
+        ("tls".to_owned(), Seen::Known(Ntlm::Challenge(challenge))),
+    ]);
+    let nameless = Named::Refused {
+        alert: Some(112),
+        how: HOSTILE.to_owned(),
+    };
+    full.names = BTreeMap::from([
+        ("none".to_owned(), Seen::unknown("421 too many")),
+        ("unknown".to_owned(), Seen::Known(nameless)),
+    ]);
     let ticket = Ticket {
         lifetime: 7200,
         early_data: None,

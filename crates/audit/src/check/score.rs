@@ -43,6 +43,7 @@ const AXES: &[(&str, Axis)] = &[
     ("VUL-", Axis::Passive),
     ("TLS-INTOL", Axis::Correctness),
     ("AUTH-", Axis::Active),
+    ("AUTH-004", Axis::Correctness),
     ("CERT-", Axis::Active),
     ("DANE-", Axis::Active),
     ("DNSSEC-", Axis::Active),
@@ -262,6 +263,7 @@ mod tests {
         assert_eq!(Axis::of("TLS-10"), Axis::Passive);
         assert_eq!(Axis::of("AUTH-001"), Axis::Passive);
         assert_eq!(Axis::of("AUTH-003"), Axis::Active);
+        assert_eq!(Axis::of("AUTH-004"), Axis::Correctness);
         assert_eq!(Axis::of("INJ-001"), Axis::Correctness);
     }
 }

@@ -14,6 +14,7 @@ const EXAMPLES: &str = "Examples:
   gatepost check smtp://127.0.0.1:10587 --role submission --ca ca.pem
   gatepost check imap://mail.example.org --tier deep  every suite, and the rarer attacks
   gatepost check mx.example.org --tier intrusive --consent   own servers: Heartbleed, ROBOT, open relay, …
+  gatepost check smtp://mx.example.org --tier intrusive --consent --smuggling me@example.org   does anything but CRLF.CRLF end a mail?
   gatepost check mail.example.org --profile ncsc-2025 --fail-on medium
   gatepost check smtp://mx.example.org --json         for scripts
   gatepost check mail.example.org --html report.html --junit report.xml
@@ -27,7 +28,7 @@ const EXAMPLES: &str = "Examples:
   gatepost check --parquet hosts.jsonl hosts.parquet  the same as columns
   gatepost check mail.example.org --every 6h --state watch.json --metrics 127.0.0.1:9464
 
-No credential and no mail is ever sent. --tier intrusive provokes servers with what no honest client sends; ask their owner first. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
+No credential is ever sent, and no mail but with --smuggling, to the mailbox named there. --tier intrusive provokes servers with what no honest client sends; ask their owner first. Exit codes: 0 nothing at or above --fail-on, 1 findings, 2 wrong usage,
 3 nothing failed and something could not be told.";
 
 /// The verb on the command line.
@@ -136,7 +137,7 @@ fn trust() -> [Arg; 3] {
 }
 
 /// How deep, and the leave to go to the bottom.
-fn tiers() -> [Arg; 2] {
+fn tiers() -> [Arg; 3] {
     let tier = word("tier", "TIER", &["light", "default", "deep", "intrusive"])
         .default_value("default")
         .help("How deep: 1, 12, 130 or 170 connections at most for each address and port");
@@ -144,7 +145,11 @@ fn tiers() -> [Arg; 2] {
         .long("consent")
         .action(ArgAction::SetTrue)
         .help("The servers are mine, or their owner agrees; --tier intrusive wants it");
-    [tier, consent]
+    let smuggling = Arg::new("smuggling")
+        .long("smuggling")
+        .value_name("ADDRESS")
+        .help("With --tier intrusive: a mailbox of yours at the server, to try false ends of a mail on; test mails may arrive there");
+    [tier, consent, smuggling]
 }
 
 fn word(name: &'static str, value: &'static str, words: &[&'static str]) -> Arg {

@@ -28,6 +28,7 @@ use gatepost_audit::check::judge::{compare, judge};
 use gatepost_audit::check::profile::Profile;
 use gatepost_audit::check::target::Target;
 use gatepost_audit::finding::Severity;
+use gatepost_wire::smtp::path::Mailbox;
 
 pub(crate) use cli::command;
 
@@ -177,7 +178,26 @@ fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means
         budget: budget.unwrap_or(order.tier.budget()),
         at_once: AT_ONCE,
         nonce: nonce()?,
+        mailbox: mailbox(given, order.tier)?,
     })
+}
+
+/// Where test mails may arrive: of an owner who agrees, so only in the tier that asks for that.
+fn mailbox(given: &ArgMatches, tier: Tier) -> Result<Option<String>, Failure> {
+    let Some(text) = given.get_one::<String>("smuggling") else {
+        return Ok(None);
+    };
+    if !matches!(tier, Tier::Intrusive(_)) {
+        return Err(Failure::usage(
+            "--smuggling tries false ends of a mail on a mailbox of yours: it wants --tier intrusive --consent",
+        ));
+    }
+    if Mailbox::parse(text).is_err() || !text.is_ascii() {
+        return Err(Failure::usage(
+            "--smuggling wants the address of a mailbox, such as me@example.org",
+        ));
+    }
+    Ok(Some(text.clone()))
 }
 
 /// A word no server knows.

@@ -7,10 +7,15 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gatepost_trust::verify::{ClientTls, Evidence, HostName, Shares, Verdict};
 use gatepost_wire::seam::TlsFacts;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
 use tokio::time::{timeout, timeout_at};
 
 use super::dial::{DialFailure, Dialer, Target};
@@ -27,6 +32,22 @@ pub struct Probe {
     connection: Connection,
     unread: Vec<u8>,
     address: SocketAddr,
+    asked: Arc<Asked>,
+}
+
+/// Shows no certificate, and remembers that one was asked for.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// A handshake that came to an end.
@@ -62,6 +83,7 @@ impl Probe {
             connection: Connection::new(reached.stream),
             unread: Vec::new(),
             address: reached.address,
+            asked: Arc::default(),
         })
     }
 
@@ -73,6 +95,12 @@ impl Probe {
     /// Whether TLS is up.
     pub fn is_encrypted(&self) -> bool {
         matches!(self.connection.link, Link::Encrypted(_))
+    }
+
+    /// Whether a handshake, finished or not, came as far as the server asking for a certificate of ours (RFC 9846 4.3.2, RFC 5246 7.4.4). It is
+    /// shown none, unless the terms have one; then this tells nothing.
+    pub fn asks_certificate(&self) -> bool {
+        self.asked.0.load(Ordering::Relaxed)
     }
 
     /// What was received and not taken yet. Whoever understands a part of it takes that out.
@@ -127,9 +155,14 @@ impl Probe {
             return Err(ShakeFailure::Words);
         }
         let broken = |failure| ShakeFailure::Tls(failure, None);
-        let attempt = tls
+        let mut attempt = tls
             .attempt(std::time::SystemTime::now(), shares)
             .map_err(|_| broken(TlsFailure::Internal))?;
+        if tls.terms().client.is_none() {
+            let config = Arc::make_mut(&mut attempt.config);
+            config.client_auth_cert_resolver =
+                Arc::clone(&self.asked) as Arc<dyn ResolvesClientCert>;
+        }
         let sni = tls.terms().sni.as_ref().map(HostName::as_str);
         let shaking = connect(&mut self.connection, &attempt, sni, limit, Insist::Nothing);
         let result = timeout(limit, shaking).await;

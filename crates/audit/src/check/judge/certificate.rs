@@ -2,12 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
-use gatepost_trust::cert::{self, Description, LintTerms, Rule};
+use gatepost_trust::cert::{self, Description, LintTerms, Rule, Timestamp};
 use gatepost_trust::verify::{PublicKeyKind, Reference};
+use gatepost_wire::calendar::civil;
 use rustls_pki_types::CertificateDer;
 
 use super::Bench;
+use crate::check::probes::hello::hex;
 use crate::finding::Severity;
+
+/// The most logs that are told one by one.
+const SHOWN_LOGS: usize = 8;
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
     let facts = bench.facts;
@@ -24,7 +29,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
     let chain = chains.first().map_or(&[][..], Vec::as_slice);
     let Some(first) = chain.first() else {
         if let Some(why) = &facts.stopped {
-            for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE"] {
+            for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE", "CERT-CT"] {
                 bench.inconclusive(id, why.clone(), 1);
             }
         }
@@ -61,14 +66,7 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
     let usage = told(&[Rule::Purpose, Rule::KeyUsage, Rule::Authority]);
     simple(bench, "CERT-EKU", &usage, "for TLS servers");
     revocation(bench, &leaf);
-    if leaf.timestamps > 0 {
-        bench.pass(
-            "CERT-CT",
-            format!("{} timestamps in the certificate", leaf.timestamps),
-        );
-    } else {
-        bench.info("CERT-CT", "no timestamps in the certificate");
-    }
+    transparency(bench, &leaf);
     let wild = told(&[Rule::Wildcard]);
     if !wild.is_empty() {
         bench.info("CERT-WILD", wild);
@@ -230,6 +228,48 @@ fn revocation(bench: &mut Bench<'_>, leaf: &Description) {
     }
 }
 
+/// [CT-01] What public logs promise, told and not verified: that takes a list of logs, and mail clients have none. A certificate that is known by
+/// DANE needs no log (RFC 7671 4.2), so to have none is no fault.
+fn transparency(bench: &mut Bench<'_>, leaf: &Description) {
+    let at = bench.facts.at;
+    let stamps = &leaf.timestamps;
+    if stamps.is_empty() {
+        bench.info("CERT-CT", "no timestamps of logs in the certificate");
+        return;
+    }
+    let mut told: Vec<String> = stamps.iter().take(SHOWN_LOGS).map(stamp).collect();
+    if stamps.len() > SHOWN_LOGS {
+        told.push(format!("and {} more", stamps.len() - SHOWN_LOGS));
+    }
+    let list = told.join("; ");
+    if stamps.iter().any(|it| it.milliseconds / 1000 > at) {
+        // RFC 6962 5.2: such a one is rejected.
+        let evidence = format!("a timestamp lies in the future: {list}");
+        bench.warn("CERT-CT", evidence);
+        return;
+    }
+    let (count, noun) = match stamps.len() {
+        1 => (1, "timestamp"),
+        count => (count, "timestamps"),
+    };
+    bench.pass(
+        "CERT-CT",
+        format!(
+            "{count} {noun} in the certificate, whose signatures are not verified (no list of logs is kept): {list}"
+        ),
+    );
+}
+
+/// `log a0b1… at 2026-11-27T18:00:00Z`.
+fn stamp(stamp: &Timestamp) -> String {
+    let seconds = stamp.milliseconds / 1000;
+    let days = i64::try_from(seconds / 86_400).unwrap_or(i64::MAX);
+    let (year, month, day) = civil(days);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    let log = hex(&stamp.log);
+    format!("log {log} at {year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// Every certificate that was seen, by its key.
 fn several(bench: &mut Bench<'_>, chains: &[Vec<CertificateDer<'_>>]) {
     let mut kinds: Vec<String> = Vec::new();
@@ -241,4 +281,108 @@ fn several(bench: &mut Bench<'_>, chains: &[Vec<CertificateDer<'_>>]) {
         }
     }
     bench.info("CERT-MULTI", kinds.join(", "));
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use gatepost_testkit::pki::Authority;
+
+    use crate::check::document::Check;
+    use crate::check::facts::{Facts, Reach, Seen};
+    use crate::check::profile::{DEFAULT, Profile};
+    use crate::check::samples;
+    use crate::finding::Status;
+
+    /// 2026-11-27 18:00:00 UTC.
+    const NOW: u64 = 1_795_802_400;
+    /// RFC 6962 3.3.
+    const LIST: &[u64] = &[1, 3, 6, 1, 4, 1, 11129, 2, 4, 2];
+
+    /// The extension's content: an octet string of a list of timestamps (RFC 6962 3.2, 3.3).
+    fn list(stamps: &[(u8, u64)]) -> Vec<u8> {
+        let counted = |octets: &[u8]| {
+            let length = u16::try_from(octets.len()).unwrap().to_be_bytes();
+            [&length, octets].concat()
+        };
+        let all: Vec<u8> = stamps
+            .iter()
+            .flat_map(|(log, seconds)| {
+                let time = (seconds * 1000).to_be_bytes();
+                let signature = [&[4, 3][..], &counted(&[7; 9])].concat();
+                counted(&[&[0][..], &[*log; 32], &time, &[0, 0], &signature].concat())
+            })
+            .collect();
+        let content = counted(&all);
+        let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+        [&[4, 0x82], &length[..], &content].concat()
+    }
+
+    fn facts(extension: Option<Vec<u8>>) -> Facts {
+        let issued = Authority::root("Root").issue_with(&["mail.example.org"], |it| {
+            it.custom_extensions
+                .extend(extension.map(|it| rcgen::CustomExtension::from_oid_content(LIST, it)));
+        });
+        let mut facts = samples::facts().remove(0);
+        (facts.at, facts.stopped) = (NOW, None);
+        if let Seen::Known(handshake) = &mut facts.handshake {
+            handshake.chain = vec![BASE64.encode(&issued.certificate)];
+        }
+        facts
+    }
+
+    fn transparent(facts: &Facts) -> Option<Check> {
+        let judged = super::super::judge(facts, &Profile::find(DEFAULT).unwrap());
+        judged.checks.into_iter().find(|it| it.rule.id == "CERT-CT")
+    }
+
+    // [CT-01]
+    #[test]
+    fn timestamps_of_logs_are_told_one_by_one_and_to_have_none_is_no_fault() {
+        let told = transparent(&facts(Some(list(&[(0xa1, NOW - 60), (0xb2, NOW)])))).unwrap();
+        assert_eq!(told.status, Status::Pass);
+        let logs = ["a1", "b2"].map(|it| it.repeat(32));
+        let expected = format!(
+            "2 timestamps in the certificate, whose signatures are not verified (no list of logs is kept): \
+             log {} at 2026-11-27T17:59:00Z; log {} at 2026-11-27T18:00:00Z",
+            logs[0], logs[1]
+        );
+        assert_eq!(told.evidence, expected);
+        assert_eq!(transparent(&facts(None)).unwrap().status, Status::Info);
+        let future = list(&[(0xa1, NOW), (0xb2, NOW + 1)]);
+        assert_eq!(
+            transparent(&facts(Some(future))).unwrap().status,
+            Status::Warn
+        );
+        // A list without end is cut.
+        let many = transparent(&facts(Some(list(&[(1, 0); 40])))).unwrap();
+        assert!(many.evidence.ends_with("and 32 more"), "{}", many.evidence);
+    }
+
+    // [CT-01]
+    #[test]
+    fn without_a_certificate_nothing_is_said_of_logs() {
+        let reach = Reach::Connected { milliseconds: 1 };
+        let mut facts = Facts::new(samples::target("mail.example.org", 25), NOW, reach);
+        assert!(transparent(&facts).is_none());
+        facts.stopped = Some("421 too many".to_owned());
+        assert_eq!(transparent(&facts).unwrap().status, Status::Inconclusive);
+    }
+
+    #[test]
+    fn a_list_cut_anywhere_is_never_taken_for_a_whole_one() {
+        let whole = list(&[(0xa1, NOW)]);
+        for cut in 0..whole.len() {
+            let told = transparent(&facts(Some(whole[..cut].to_vec())));
+            let passes = told.is_some_and(|it| it.status == Status::Pass);
+            assert!(!passes, "{cut}");
+        }
+        // As long as a time can be.
+        let mut last = list(&[(0xa1, 0)]);
+        let at = last.len() - 9 - 4 - 2 - 8;
+        last[at..at + 8].fill(0xff);
+        let told = transparent(&facts(Some(last))).unwrap();
+        assert_eq!(told.status, Status::Warn, "{}", told.evidence);
+    }
 }

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
 //! | `injection` | what became of commands slipped in |
+//! | `client` | whether clients are to show a certificate |
+//! | `names` | what those are shown that send no name, or an unknown one |
+//! | `ntlm` | what NTLM tells of the network behind the server |
 //! | `tls` | versions, suites, key exchange, extensions |
 //! | `certificate` | the certificate and its chain |
 //! | `sessions` | tickets, early data, second handshakes, what survives the upgrade |
@@ -11,9 +14,12 @@
 //! | `host` | what the services of a host say about each other |
 
 mod certificate;
+mod client;
 mod dialogue;
 mod host;
 mod injection;
+mod names;
+mod ntlm;
 mod path;
 mod provoked;
 mod sessions;
@@ -36,11 +42,14 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
         checks: Vec::new(),
     };
     dialogue::judge(&mut bench);
+    ntlm::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
     sessions::judge(&mut bench);
     provoked::judge(&mut bench);
     certificate::judge(&mut bench);
+    client::judge(&mut bench);
+    names::judge(&mut bench);
     Judged {
         target: facts.target.clone(),
         connections: facts.connections,

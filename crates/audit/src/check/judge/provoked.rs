@@ -6,7 +6,7 @@ use super::{Bench, tls};
 use crate::check::facts::{Provocation, Seen};
 
 /// Id, and the name of the probe.
-const ROWS: [(&str, &str); 7] = [
+const ROWS: [(&str, &str); 8] = [
     ("REN-002", "renegotiation"),
     ("REN-003", "unbound-renegotiation"),
     ("VUL-HB", "heartbeat"),
@@ -14,6 +14,7 @@ const ROWS: [(&str, &str); 7] = [
     ("VUL-ROBOT", "padding"),
     ("RELAY-001", "relay"),
     ("VRFY-001", "names"),
+    ("SMUG-001", "smuggling"),
 ];
 
 /// What is asked in TLS 1.2 only.

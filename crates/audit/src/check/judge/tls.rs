@@ -174,6 +174,7 @@ const CLASSES: [(&str, &str, Option<&str>); 10] = [
     ("CIPH-ANON", "ANON", None),
     ("CIPH-EXP", "EXP", None),
     ("CIPH-LOW", "LOW", None),
+    // [NAT-US-02] with the two versions above and STLS-001
     ("CIPH-RC4", "RC4", None),
     ("CIPH-3DES", "3DES", None),
     ("CIPH-kRSA", "kRSA", Some("krsa")),

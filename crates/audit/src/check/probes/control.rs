@@ -9,9 +9,11 @@ use gatepost_net::client::probe::{ShakeFailure, Shaken};
 use gatepost_trust::verify::{Shares, Status};
 use tokio::sync::oneshot;
 
-use super::{Errand, refusal, shake_words};
+use super::{Errand, ntlm, refusal, shake_words};
+use crate::check::examine::Tier;
 use crate::check::facts::{
-    Capabilities, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls, TrustFact,
+    Capabilities, ClientCertificate, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls,
+    TrustFact,
 };
 use crate::check::reply::{Mood, Reply, escape};
 use crate::check::talk::{Talk, millis};
@@ -27,6 +29,8 @@ pub(crate) struct Ground {
     pub(crate) has_tls: bool,
     /// Whether the key exchange was hybrid: that need not be asked.
     pub(crate) is_hybrid: bool,
+    /// Whether NTLM is offered in clear.
+    pub(crate) has_ntlm: bool,
     /// How long to wait for words that nobody asked for.
     pub(crate) wait: Duration,
 }
@@ -57,6 +61,10 @@ pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sende
     let ground = Ground {
         has_tls: to_tls.is_some(),
         is_hybrid: group.is_some_and(|it| it.contains("MLKEM")),
+        has_ntlm: facts
+            .clear
+            .known()
+            .is_some_and(|it| ntlm::is_offered(it, errand.target.protocol)),
         wait,
     };
     if errand.budget.stopped().is_none() {
@@ -65,6 +73,7 @@ pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sende
     }
     if shaken.is_some() {
         encrypted_half(errand, facts, &mut talk, wait).await;
+        facts.client_certificate = Seen::Known(client_certificate(facts, &talk));
     }
     facts.transcript = std::mem::take(&mut talk.transcript);
     talk.leave().await;
@@ -173,6 +182,12 @@ async fn handshake(errand: &Errand, facts: &mut Facts, talk: &mut Talk) -> Optio
             Some(())
         }
         Err(failure) => {
+            facts.client_certificate = if talk.probe.asks_certificate() {
+                let how = shake_words(&failure);
+                Seen::Known(ClientCertificate::Demanded { how })
+            } else {
+                Seen::unknown("the handshake did not come so far")
+            };
             facts.handshake_failed = Some(failed(&failure));
             facts.handshake = Seen::unknown(shake_words(&failure));
             if let (ShakeFailure::NotTls(words), Seen::Known(start)) =
@@ -275,6 +290,32 @@ async fn encrypted_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk, wai
         Ok(_) => Seen::Known(None),
         Err(silence) => Seen::unknown(silence.words(command)),
     };
+    let has_ntlm = facts
+        .encrypted
+        .known()
+        .is_some_and(|it| ntlm::is_offered(it, errand.target.protocol));
+    // Of many servers at once nobody asks it: a login begun is a line in their logs.
+    if has_ntlm && errand.tier != Tier::Light {
+        let seen = match &facts.second {
+            Seen::Known(None) => ntlm::ask(talk).await,
+            _ => Seen::unknown(format!("{command} inside TLS left no connection to ask on")),
+        };
+        facts.ntlm.insert("tls".to_owned(), seen);
+    }
+}
+
+/// In TLS 1.3 a server says only behind the handshake that it goes on with nobody who shows no certificate (RFC 9846 4.4.2.4).
+fn client_certificate(facts: &Facts, talk: &Talk) -> ClientCertificate {
+    if !talk.probe.asks_certificate() {
+        return ClientCertificate::NotAsked;
+    }
+    match &facts.encrypted {
+        Seen::Known(_) => ClientCertificate::Asked,
+        Seen::Unknown { why, .. } => ClientCertificate::Demanded { how: why.clone() },
+        Seen::Unasked => ClientCertificate::Demanded {
+            how: "no greeting behind the handshake".to_owned(),
+        },
+    }
 }
 
 /// What comes within this time without a word of ours.
@@ -284,4 +325,75 @@ pub(crate) async fn unasked(talk: &mut Talk, wait: Duration) -> Option<String> {
     while talk.probe.read(until).await.is_ok() && Instant::now() < until {}
     let words = escape(talk.probe.received());
     (!words.is_empty()).then_some(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gatepost_testkit::pki::Authority;
+    use rustls::RootCertStore;
+    use rustls::server::{ServerConfig, WebPkiClientVerifier};
+    use rustls::version::{TLS12, TLS13};
+
+    use crate::check::examine::{Tier, examine};
+    use crate::check::facts::{ClientCertificate, Facts, Seen};
+    use crate::check::probes::lab::{self, Server};
+    use crate::check::target::{Protocol, Start};
+
+    /// Whether clients are asked for a certificate, and whether they must have one.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Asks {
+        No,
+        Yes,
+        Must,
+    }
+
+    async fn seen(asks: Asks, version: &'static rustls::SupportedProtocolVersion) -> Facts {
+        let root = Authority::root("Root");
+        let issued = root.issue(&[lab::HOST]);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(root.certificate.clone()).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let verifier = match asks {
+            Asks::No => WebPkiClientVerifier::no_client_auth(),
+            Asks::Yes => verifier.allow_unauthenticated().build().unwrap(),
+            Asks::Must => verifier.build().unwrap(),
+        };
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![issued.certificate.clone()], issued.private_key());
+        let script = Arc::new(|line: &str| {
+            let tag = line.split(' ').next().unwrap_or_default();
+            Some(format!("{tag} OK\r\n"))
+        });
+        let server = Server::new(Some(Arc::new(config.unwrap())), "* OK ready", script);
+        let target = lab::target(server.port, Protocol::Imap, Start::Implicit);
+        examine(&target, &lab::means(Tier::Default), 1).await
+    }
+
+    #[tokio::test]
+    async fn a_certificate_asked_for_or_demanded_is_seen_in_both_versions() {
+        for version in [&TLS12, &TLS13] {
+            let told = seen(Asks::No, version).await.client_certificate;
+            assert_eq!(told, Seen::Known(ClientCertificate::NotAsked));
+            let facts = seen(Asks::Yes, version).await;
+            assert_eq!(
+                facts.client_certificate,
+                Seen::Known(ClientCertificate::Asked)
+            );
+            // TLS 1.2 says it in clear as well.
+            let in_clear = facts.hellos["tls1.2"].known().map(|it| it.asks_certificate);
+            assert_eq!(in_clear, Some(*version == TLS12));
+            let told = seen(Asks::Must, version).await.client_certificate;
+            let Seen::Known(ClientCertificate::Demanded { how }) = told else {
+                panic!("{told:?}");
+            };
+            assert!(!how.is_empty());
+        }
+    }
 }

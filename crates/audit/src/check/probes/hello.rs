@@ -282,6 +282,10 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             answer.chain = chain.iter().map(|it| BASE64.encode(it)).collect();
             Told::More
         }
+        Piece::CertificateRequest => {
+            answer.asks_certificate = true;
+            Told::More
+        }
         Piece::KeyExchange(exchange) => {
             note_exchange(answer, &exchange);
             Told::More
@@ -292,7 +296,6 @@ fn note(answer: &mut HelloAnswer, piece: Piece) -> Told {
             description: 1..,
         }
         | Piece::Message(_)
-        | Piece::CertificateRequest
         | Piece::Status(_)
         | Piece::Heartbeat { .. }
         | Piece::ClientHello(_)
@@ -332,7 +335,8 @@ fn note_exchange(answer: &mut HelloAnswer, exchange: &KeyExchange) {
     }
 }
 
-fn hex(octets: &[u8]) -> String {
+/// In hexadecimal.
+pub(crate) fn hex(octets: &[u8]) -> String {
     use std::fmt::Write as _;
     octets.iter().fold(String::new(), |mut text, octet| {
         // Writing to a String cannot fail.

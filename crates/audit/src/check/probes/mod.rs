@@ -7,6 +7,8 @@
 //! | [`injection`] | a command slipped in behind STARTTLS |
 //! | [`hello`] | hellos no TLS library would send, answered in clear |
 //! | [`manners`] | odd ways to begin TLS |
+//! | [`names`] | who is shown to clients that name nobody, or somebody unknown |
+//! | [`ntlm`] | what a login with NTLM tells of the server before it is broken off |
 //! | [`sessions`] | tickets, early data, second handshakes: what comes after the first |
 //! | [`intrusive`] | whether known holes are open: with consent only |
 
@@ -14,7 +16,11 @@ pub(crate) mod control;
 pub(crate) mod hello;
 pub(crate) mod injection;
 pub(crate) mod intrusive;
+#[cfg(test)]
+pub(crate) mod lab;
 pub(crate) mod manners;
+pub(crate) mod names;
+pub(crate) mod ntlm;
 pub(crate) mod plain;
 pub(crate) mod sessions;
 
@@ -28,6 +34,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::budget::Budget;
+use super::examine::Tier;
 use super::facts::{Greeting, GreetingKind};
 use super::reply::Mood;
 use super::talk::Talk;
@@ -36,6 +43,8 @@ use super::target::{Protocol, Start, Target};
 /// What every probe of one examination shares.
 pub(crate) struct Errand {
     pub(crate) target: Target,
+    /// How deep to look.
+    pub(crate) tier: Tier,
     pub(crate) dialer: Arc<Dialer>,
     pub(crate) roots: Arc<Roots>,
     /// Our name for EHLO.
@@ -47,6 +56,8 @@ pub(crate) struct Errand {
     pub(crate) at_once: Semaphore,
     /// A word no server knows, new each time.
     pub(crate) nonce: String,
+    /// A mailbox of the owner's.
+    pub(crate) mailbox: Option<String>,
 }
 
 impl Errand {

@@ -2,8 +2,8 @@
 
 use gatepost_trust::verify::Shares;
 
-use super::Errand;
-use crate::check::facts::Seen;
+use super::{Errand, ntlm};
+use crate::check::facts::{Ntlm, Seen};
 use crate::check::reply::Mood;
 use crate::check::talk::Talk;
 use crate::check::target::Protocol;
@@ -12,17 +12,23 @@ use crate::check::target::Protocol;
 #[derive(Debug, Default)]
 pub(crate) struct Plain {
     pub(crate) login: Seen<bool>,
+    pub(crate) ntlm: Seen<Ntlm>,
     pub(crate) mail: Seen<bool>,
     pub(crate) state_kept: Seen<bool>,
 }
 
-/// Runs it.
-pub(crate) async fn run(errand: &Errand) -> Plain {
+/// Runs it; `has_ntlm` says whether that is offered in clear.
+pub(crate) async fn run(errand: &Errand, has_ntlm: bool) -> Plain {
     let mut talk = match errand.begin().await {
         Ok(talk) => talk,
         Err(why) => {
             return Plain {
                 login: Seen::unknown(why.clone()),
+                ntlm: if has_ntlm {
+                    Seen::unknown(why.clone())
+                } else {
+                    Seen::Unasked
+                },
                 mail: for_smtp(errand, Seen::unknown(why.clone())),
                 state_kept: for_smtp(errand, Seen::unknown(why)),
             };
@@ -33,6 +39,9 @@ pub(crate) async fn run(errand: &Errand) -> Plain {
         login,
         ..Plain::default()
     };
+    if has_ntlm {
+        plain.ntlm = ntlm::ask(&mut talk).await;
+    }
     if errand.target.protocol == Protocol::Smtp {
         plain.mail = mail(&mut talk).await;
         plain.state_kept = match plain.mail {
@@ -60,13 +69,18 @@ async fn login(talk: &mut Talk, nonce: &str) -> Seen<bool> {
         // Its continuation is a string without a line that says so.
         Protocol::Sieve => return Seen::Unasked,
     };
-    let goes_on = match talk.ask(question).await {
+    // The end of what follows has the tag of this question, too.
+    let (octets, until) = talk.spell(question);
+    let heard = match talk.say(&octets).await {
+        Ok(()) => talk.hear(&until).await,
+        Err(silence) => Err(silence),
+    };
+    let goes_on = match heard {
         Ok(reply) => reply.mood == Mood::More,
         Err(silence) => return Seen::unknown(silence.words(question)),
     };
     if goes_on {
         // Broken off before a word of it (RFC 4954 4).
-        let until = talk.spell(question).1;
         if talk.say(b"*\r\n").await.is_err() || talk.hear(&until).await.is_err() {
             return Seen::Known(true);
         }

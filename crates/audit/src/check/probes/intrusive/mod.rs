@@ -7,11 +7,13 @@
 //! | [`early_ccs`] | `ChangeCipherSpec` before there are keys | the handshake fails |
 //! | [`padding`] | RSA key exchanges with wrong paddings | a few handshakes fail |
 //! | [`relay`] | a recipient elsewhere, taken back before any content; names asked for | none |
+//! | [`smuggling`] | a mail to the owner's own mailbox, made to be refused, with false ends in it | a test mail in that mailbox, where the server does not count hops |
 
 pub(crate) mod early_ccs;
 pub(crate) mod heartbeat;
 pub(crate) mod padding;
 pub(crate) mod relay;
+pub(crate) mod smuggling;
 #[cfg(test)]
 mod tests;
 

@@ -36,7 +36,8 @@ pub(crate) async fn run(errand: &Errand, has_tls: bool) -> Found {
     Found { relay, names }
 }
 
-async fn begin(errand: &Errand, has_tls: bool) -> Result<Talk, String> {
+/// As far as a mail can be begun, as most clients would.
+pub(super) async fn begin(errand: &Errand, has_tls: bool) -> Result<Talk, String> {
     if !has_tls {
         return errand.begin().await;
     }

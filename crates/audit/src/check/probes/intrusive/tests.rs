@@ -15,6 +15,7 @@ use super::padding::{Padding, encrypt};
 use super::{early_ccs, heartbeat, padding, relay};
 use crate::check::budget::Budget;
 use crate::check::der::RsaKey;
+use crate::check::examine::Tier;
 use crate::check::facts::{Provocation, Seen};
 use crate::check::probes::Errand;
 use crate::check::target::{Protocol, Role, Start, Target};
@@ -33,6 +34,7 @@ fn errand(port: u16, start: Start, patience: Duration) -> Errand {
             start,
             role: Role::Mx,
         },
+        tier: Tier::Deep,
         dialer: Arc::new(Dialer::default()),
         roots: Arc::new(Roots::none()),
         name: "examiner.example.test".to_owned(),
@@ -40,6 +42,7 @@ fn errand(port: u16, start: Start, patience: Duration) -> Errand {
         budget: Budget::new(100),
         at_once: Semaphore::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     }
 }
 

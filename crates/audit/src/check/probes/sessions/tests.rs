@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use super::again::{self, Bond};
 use super::{Why, tickets};
 use crate::check::budget::Budget;
+use crate::check::examine::Tier;
 use crate::check::facts::{Provocation, Seen};
 use crate::check::probes::Errand;
 use crate::check::target::{Protocol, Role, Start, Target};
@@ -31,6 +32,7 @@ fn errand(port: u16) -> Errand {
             start: Start::Implicit,
             role: Role::Submission,
         },
+        tier: Tier::Deep,
         dialer: Arc::new(Dialer::default()),
         roots: Arc::new(Roots::none()),
         name: "examiner.example.test".to_owned(),
@@ -38,6 +40,7 @@ fn errand(port: u16) -> Errand {
         budget: Budget::new(100),
         at_once: Semaphore::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
+        mailbox: None,
     }
 }
 
