@@ -200,7 +200,7 @@ impl fmt::Debug for TlsFacts {
 pub struct Encrypted(Box<TlsFacts>);
 
 impl Encrypted {
-    /// Only [`crate::session::Fresh::secured`] calls this.
+    /// Only [`crate::session::Fresh::secured`] calls this, and [`Channel::handed_on`] for a channel that was made so.
     pub(crate) fn new(facts: TlsFacts) -> Self {
         Self(Box::new(facts))
     }
@@ -274,6 +274,26 @@ impl Channel {
         match self {
             Self::Clear(_) => None,
             Self::Encrypted(proof) | Self::BelowFloor(proof) => Some(proof),
+        }
+    }
+
+    /// The same channel for somebody else than who opened it, for whom a server in front speaks from now on [XCL-02]. Encrypted it
+    /// still is. What was proved, asked for or allowed by who opened it is theirs: the exception for logins in clear, a certificate, the
+    /// server name, and what a login could be bound to.
+    pub(crate) fn handed_on(self) -> Self {
+        let stripped = |proof: Encrypted| {
+            Encrypted::new(TlsFacts {
+                client: None,
+                verified: None,
+                sni: None,
+                bindings: None,
+                ..*proof.0
+            })
+        };
+        match self {
+            Self::Clear(_) => Self::Clear(None),
+            Self::Encrypted(proof) => Self::Encrypted(stripped(proof)),
+            Self::BelowFloor(proof) => Self::BelowFloor(stripped(proof)),
         }
     }
 

@@ -82,11 +82,14 @@ fn decoded(value: &str) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
-/// `192.0.2.1`, or `IPV6:2001:db8::1`.
+/// `192.0.2.1`, or `IPV6:2001:db8::1`. An IPv4 address in IPv6 clothes is an IPv4 address.
 fn address(text: &str) -> Result<IpAddr, Syntax> {
     let six = text.get(..5).filter(|it| it.eq_ignore_ascii_case("IPV6:"));
     let parsed = match six {
-        Some(_) => text.get(5..).and_then(|it| it.parse().ok()).map(IpAddr::V6),
+        Some(_) => text
+            .get(5..)
+            .and_then(|it| it.parse().ok())
+            .map(|it| IpAddr::V6(it).to_canonical()),
         None => text.parse().ok().map(IpAddr::V4),
     };
     parsed.ok_or(Syntax::BadArgument)
@@ -121,6 +124,8 @@ mod tests {
             local_port: Some(25),
         };
         assert_eq!(all, Ok(expected));
+        let mapped = read("ADDR=ipv6:::ffff:192.0.2.7").map(|it| it.address);
+        assert_eq!(mapped, Ok(Some([192, 0, 2, 7].into())));
         // Commands complete each other, and what is not known any more is none.
         let more = expected.with("addr=[UNAVAILABLE] port=[TempUnavail]");
         assert_eq!(

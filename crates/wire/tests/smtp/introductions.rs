@@ -1,5 +1,7 @@
 //! XCLIENT: a server in front says who the client is [XCL-02].
 
+use gatepost_wire::sasl::Mechanism;
+use gatepost_wire::seam::{ClientCertificate, TlsFacts, VerifiedBy};
 use gatepost_wire::session::{Fresh as _, Why};
 use gatepost_wire::smtp::server::{Fresh, Peer};
 
@@ -9,12 +11,13 @@ use super::support::{
 
 const XCLIENT: &str = "XCLIENT ADDR=192.0.2.8 PORT=4711 NAME=[UNAVAILABLE]\r\n";
 
-/// From whom the one message kept came.
-fn client_of(talk: &Talk) -> String {
-    talk.mailbox.stored[0].envelope.trace.client.to_string()
+/// Sends a letter; from whom it is taken to come.
+fn client_of_a_letter(talk: &mut Talk) -> String {
+    talk.say([EHLO, MAIL, RCPT, "DATA\r\n"].concat());
+    talk.say("Subject: x\r\n\r\n.\r\n");
+    let letter = talk.mailbox.stored.pop().expect("a letter");
+    letter.envelope.trace.client.to_string()
 }
-
-const LETTER: &str = "Subject: x\r\n\r\n.\r\n";
 
 #[test]
 fn the_session_begins_anew_with_the_client_named() {
@@ -27,16 +30,11 @@ fn the_session_begins_anew_with_the_client_named() {
     assert!(output.starts_with("220 mx.gatepost.test "), "{output}");
     // EHLO anew.
     assert_eq!(codes(&talk.say(MAIL)), [503]);
-    talk.say([EHLO, MAIL, RCPT, "DATA\r\n"].concat());
-    talk.say(LETTER);
-    assert_eq!(client_of(&talk), "192.0.2.8");
+    assert_eq!(client_of_a_letter(&mut talk), "192.0.2.8");
     // Several commands complete each other, and an unknown client is the server in front itself.
     assert_eq!(codes(&talk.say("XCLIENT PORT=1\r\n")), [220]);
     talk.say("XCLIENT ADDR=[UNAVAILABLE]\r\n");
-    talk.mailbox.stored.clear();
-    talk.say([EHLO, MAIL, RCPT, "DATA\r\n"].concat());
-    talk.say(LETTER);
-    assert_eq!(client_of(&talk), "192.0.2.7");
+    assert_eq!(client_of_a_letter(&mut talk), "192.0.2.7");
 }
 
 #[test]
@@ -91,17 +89,11 @@ fn nothing_of_it_outlives_the_upgrade() {
     talk.say([EHLO, XCLIENT, EHLO].concat());
     talk.say("STARTTLS\r\n");
     let mut talk = talk.upgrade();
-    talk.say([EHLO, MAIL, RCPT, "DATA\r\n"].concat());
-    talk.say(LETTER);
-    assert_eq!(client_of(&talk), "192.0.2.7");
+    assert_eq!(client_of_a_letter(&mut talk), "192.0.2.7");
     // But TLS outlives it.
-    talk.mailbox.stored.clear();
     assert_eq!(codes(&talk.say(XCLIENT)), [220]);
     assert!(!talk.say(EHLO).contains("STARTTLS"));
-    talk.say([MAIL, RCPT, "DATA\r\n"].concat());
-    talk.say(LETTER);
-    assert_eq!(client_of(&talk), "192.0.2.8");
-    assert!(talk.mailbox.stored[0].envelope.trace.tls.is_some());
+    assert_eq!(client_of_a_letter(&mut talk), "192.0.2.8");
 
     let required = Peer {
         introduces: true,
@@ -115,6 +107,50 @@ fn nothing_of_it_outlives_the_upgrade() {
     let mut talk = Talk::new(server);
     assert!(!talk.say(EHLO).contains("XCLIENT"));
     assert_eq!(codes(&talk.say(XCLIENT)), [530]);
+}
+
+// What stands in TLS of the server in front is nobody else's: its certificate logs nobody in, nothing can be bound to its end, and the name
+// it asked for says nothing of the one a token is meant for.
+#[test]
+fn what_was_the_servers_in_front_is_not_handed_on() {
+    let mut config = submission();
+    config.mechanisms = Mechanism::SPOKEN.to_vec();
+    let facts = TlsFacts {
+        client: Some(Box::new(ClientCertificate {
+            user: Some("me@gatepost.test".into()),
+            ..ClientCertificate::default()
+        })),
+        verified: Some(VerifiedBy::Pkix),
+        ..gatepost_testkit::facts()
+    };
+    let front = Peer {
+        introduces: true,
+        ..peer()
+    };
+    let server = Fresh::implicit(std::sync::Arc::new(config), front).secured(facts);
+    let mut talk = Talk::new(server);
+    let before = talk.say(EHLO);
+    assert!(
+        before.contains(" EXTERNAL ") && before.contains("-PLUS "),
+        "{before}"
+    );
+    talk.say(XCLIENT);
+    let after = talk.say(EHLO);
+    assert!(
+        !after.contains("EXTERNAL") && !after.contains("-PLUS"),
+        "{after}"
+    );
+    assert!(
+        after.contains(" SCRAM-SHA-256 ") && after.contains(" OAUTHBEARER "),
+        "{after}"
+    );
+    assert_eq!(codes(&talk.say("AUTH EXTERNAL =\r\n")), [504]);
+    let facts = talk.server.tls().expect("TLS");
+    assert_eq!(
+        (&facts.client, facts.verified, &facts.sni),
+        (&None, None, &None)
+    );
+    assert!(facts.bindings.is_none() && facts.group.is_some());
 }
 
 // A login is the former client's, and so is the leave to log in in clear.

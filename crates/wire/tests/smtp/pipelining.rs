@@ -125,14 +125,40 @@ fn a_group_ends_before_what_is_answered_here() {
     assert_eq!(asked, ["Mail you", "Recipient one", "Recipient one"]);
 }
 
+// A backend that takes its time for each recipient must be through with a group before the client gives up.
+#[test]
+fn a_group_is_bounded() {
+    let mut talk = Talk::far(mx());
+    talk.say(EHLO);
+    talk.server
+        .receive([MAIL, &RCPT.repeat(50)].concat().as_bytes());
+    let mut sizes = Vec::new();
+    while let Next::Ask(ask) = talk.server.next(talk.now) {
+        if let Ask::Group(group) = &ask {
+            sizes.push(group.recipients.len());
+        }
+        let answer = talk.mailbox.handle(ask);
+        talk.server.answer(answer);
+    }
+    assert_eq!(sizes, [20, 20, 10]);
+}
+
 // RFC 2920 3.1: behind a refused MAIL stands what the client sent along with it. It is refused, but it is no misbehaviour.
 #[test]
 fn what_stands_behind_a_refused_mail_is_not_held_against_the_client() {
     for mut talk in [Talk::new(clear(mx())), Talk::far(mx())] {
         talk.say(EHLO);
-        let refused = "MAIL FROM:<hasty@example.org>\r\n";
-        let output = talk.say([refused, &RCPT.repeat(90), "DATA\r\n"].concat());
-        assert_eq!(codes(&output), [vec![450], vec![503; 91]].concat());
+        for (refused, code) in [
+            ("MAIL FROM:<hasty@example.org>\r\n", 450),
+            ("MAIL FROM:<a@b.example> SIZE=99999999999\r\n", 552),
+            ("MAIL FROM:<a@b.example> X=1\r\n", 555),
+        ] {
+            let output = talk.say([refused, &RCPT.repeat(90), "DATA\r\n"].concat());
+            assert_eq!(codes(&output), [vec![code], vec![503; 91]].concat());
+            let chunks = "BDAT 4\r\nab\r\n".repeat(90);
+            let output = talk.say([refused, RCPT, &chunks].concat());
+            assert_eq!(codes(&output), [vec![code], vec![503; 91]].concat());
+        }
         assert_eq!(codes(&talk.say([MAIL, RCPT].concat())), [250, 250]);
         // Where no MAIL was refused it counts.
         let output = codes(&talk.say(["RSET\r\n", &RCPT.repeat(90)].concat()));

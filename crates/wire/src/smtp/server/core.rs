@@ -11,7 +11,7 @@ use crate::session::Why;
 use crate::smtp::command::Tolerance;
 use crate::smtp::received::{Protocol, TlsClause, Trace};
 use crate::smtp::reply::{self, Reply};
-use crate::smtp::table::Lacks;
+use crate::smtp::table::{Lacks, Verb};
 use crate::smtp::xclient::{self, Introduced};
 
 /// What is the same in every state.
@@ -22,7 +22,7 @@ pub(super) struct Core {
     pub(super) counters: Counters,
     /// What the client said of itself on this channel. [SMTP-STARTTLS-05] gone with the clear channel.
     pub(super) client: Option<Client>,
-    /// MAIL was refused, and nothing has come since but what may have been sent along with it.
+    /// The last MAIL was not granted, and nothing has come since but what may have been sent along with it.
     pub(super) mail_refused: bool,
     /// Who the client is, where a server in front has said so.
     pub(super) introduced: Option<Box<Introduced>>,
@@ -85,10 +85,12 @@ impl Core {
         self.reply(reply, rest)
     }
 
-    /// Refuses MAIL. What a client has sent along with it is no mistake of the client's (RFC 2920 3.1).
-    pub(super) fn refuse_mail(&mut self, reply: Reply) -> Turn {
-        self.mail_refused = true;
-        self.reply(reply, Rest::Ready)
+    /// Takes note of a command. Whether it may have been sent along with a MAIL that was refused: then it is no mistake of the client's
+    /// to be refused too (RFC 2920 3.1, RFC 3030 4.2). MAIL counts as refused until it is granted.
+    pub(super) fn is_behind_refused_mail(&mut self, verb: Verb) -> bool {
+        let goes_along = matches!(verb, Verb::Rcpt | Verb::Data | Verb::Bdat);
+        self.mail_refused = verb == Verb::Mail || (self.mail_refused && goes_along);
+        self.mail_refused && goes_along
     }
 
     /// Says farewell and ends the session.
@@ -178,15 +180,20 @@ impl Core {
         (!names.is_empty()).then(|| format!("AUTH {}", names.join(" ")))
     }
 
-    /// Begins anew with the client that a server in front has named. TLS stays; the exception for logins in clear was for the server in
-    /// front and goes [XCL-02].
+    /// Begins anew with the client that a server in front has named [XCL-02]. Whatever is not named here is forgotten: a login, the
+    /// client's name. TLS stays, without what in it was the server's in front; counters stay, for the next client may be the same one.
     pub(super) fn introduce(&mut self, introduced: Introduced) -> Turn {
-        self.introduced = Some(Box::new(introduced));
-        self.client = None;
-        self.account = None;
-        if let Channel::Clear(exception) = &mut self.channel {
-            *exception = None;
-        }
+        let channel = std::mem::replace(&mut self.channel, Channel::Clear(None));
+        *self = Self {
+            introduced: Some(Box::new(introduced)),
+            out: std::mem::take(&mut self.out),
+            ..Self::new(
+                Arc::clone(&self.config),
+                self.peer,
+                channel.handed_on(),
+                self.counters,
+            )
+        };
         reply::write_greeting(&self.config.host, &mut self.out);
         Turn::Go(State::Rest(Rest::Ready))
     }

@@ -16,6 +16,10 @@ use crate::smtp::relay::Passed;
 use crate::smtp::reply;
 use crate::smtp::table::Verb;
 
+/// The most recipients put in one question. A server that takes seconds for each, to ask others about it, is through with them before
+/// the client, which hears nothing until then, loses its patience (RFC 5321 4.5.3.2.3: 5 minutes for a reply).
+const MOST: usize = 20;
+
 /// What the session needs to go on with when the answers are there.
 pub(super) struct Group {
     /// MAIL or RCPT.
@@ -29,11 +33,13 @@ pub(super) fn gather(turn: Turn, core: &Core, inbox: &mut Inbox) -> Turn {
     if !core.config.groups || inbox.is_empty() {
         return turn;
     }
+    let limit = core.config.limits.recipients;
     let behind = match &turn {
-        Turn::Ask(Ask::Mail(mail), _) => take_recipients(mail, 0, core, inbox),
+        Turn::Ask(Ask::Mail(mail), _) => take_recipients(mail, limit.min(MOST), core, inbox),
         Turn::Ask(_, Asked::Recipient(transaction, _)) => {
-            let taken = transaction.recipients.len() + 1;
-            take_recipients(&transaction.mail, taken, core, inbox)
+            let room = limit.saturating_sub(transaction.recipients.len());
+            let room = room.min(MOST).saturating_sub(1);
+            take_recipients(&transaction.mail, room, core, inbox)
         }
         _ => Vec::new(),
     };
@@ -61,11 +67,11 @@ fn together(ask: Ask, first: Asked, behind: Vec<RcptTo>) -> Turn {
     )
 }
 
-/// Takes the RCPT commands that come next, as far as each would be put to the backend.
-fn take_recipients(mail: &MailFrom, taken: usize, core: &Core, inbox: &mut Inbox) -> Vec<RcptTo> {
+/// Takes the RCPT commands that come next, at most so many, and as far as each would be put to the backend.
+fn take_recipients(mail: &MailFrom, room: usize, core: &Core, inbox: &mut Inbox) -> Vec<RcptTo> {
     let limits = &core.config.limits;
     let mut recipients = Vec::new();
-    while taken + recipients.len() < limits.recipients {
+    while recipients.len() < room {
         let Some(length) = inbox
             .line_length()
             .filter(|it| *it <= limits.command_octets)

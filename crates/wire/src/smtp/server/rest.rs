@@ -38,17 +38,20 @@ pub(super) fn on_line(rest: Rest, line: &[u8], more: bool, core: &mut Core) -> T
         Ok((row, _)) if row.verb == Verb::Data && more => {
             core.leave(reply::OUT_OF_SYNC, Why::OutOfSync)
         }
-        Ok((row, argument)) if row.verb == Verb::Bdat => on_bdat(rest, row, argument, core),
-        Ok((row, argument)) => match admit(row, &rest, core) {
-            Err(reply) if core.mail_refused && matches!(row.verb, Verb::Rcpt | Verb::Data) => {
-                core.reply(reply, rest)
+        Ok((row, argument)) => {
+            let excused = core.is_behind_refused_mail(row.verb);
+            if row.verb == Verb::Bdat {
+                return on_bdat(rest, (row, argument), excused, core);
             }
-            Err(reply) => core.bad(reply, rest),
-            Ok(()) => match Command::parse(row, argument, core.tolerance()) {
-                Err(syntax) => core.bad(syntax.into(), rest),
-                Ok(command) => on_command(rest, command, core),
-            },
-        },
+            match admit(row, &rest, core) {
+                Err(reply) if excused => core.reply(reply, rest),
+                Err(reply) => core.bad(reply, rest),
+                Ok(()) => match Command::parse(row, argument, core.tolerance()) {
+                    Err(syntax) => core.bad(syntax.into(), rest),
+                    Ok(command) => on_command(rest, command, core),
+                },
+            }
+        }
     }
 }
 
@@ -74,7 +77,6 @@ fn admit(row: &Row, rest: &Rest, core: &Core) -> Result<(), Reply> {
 }
 
 fn on_command(rest: Rest, command: Command, core: &mut Core) -> Turn {
-    core.mail_refused = false;
     match command {
         Command::Hello { name, extended } => {
             core.client = Some(Client { name, extended });
@@ -131,10 +133,10 @@ fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
         .size
         .is_some_and(|size| size > core.config.limits.message_octets)
     {
-        return core.refuse_mail(reply::MESSAGE_TOO_LARGE);
+        return core.reply(reply::MESSAGE_TOO_LARGE, Rest::Ready);
     }
     if !mail.smtputf8 && !mail.reverse_path.is_ascii() {
-        return core.refuse_mail(reply::NEEDS_SMTPUTF8);
+        return core.reply(reply::NEEDS_SMTPUTF8, Rest::Ready);
     }
     // [SUBM-02] [SUBM-03] the null path is no reason to refuse.
     let qualified = match &mail.reverse_path {
@@ -142,7 +144,7 @@ fn on_mail(mail: MailFrom, core: &mut Core) -> Turn {
         ReversePath::Mailbox(mailbox) => mailbox.is_fully_qualified(),
     };
     if core.config.role == Role::Submission && !qualified {
-        return core.refuse_mail(reply::SENDER_NOT_QUALIFIED);
+        return core.reply(reply::SENDER_NOT_QUALIFIED, Rest::Ready);
     }
     Turn::Ask(Ask::Mail(mail.clone()), Asked::Mail(mail))
 }
@@ -208,7 +210,7 @@ fn no_recipients(transaction: &Transaction) -> Reply {
 
 /// [SMTP-CHUNK-01] Whatever is wrong, the octets that follow are content and are read as such. If it cannot be told how many they
 /// are, or they are far too many, the session ends: their first line must not become a command.
-fn on_bdat(rest: Rest, row: &Row, argument: &[u8], core: &mut Core) -> Turn {
+fn on_bdat(rest: Rest, (row, argument): (&Row, &[u8]), excused: bool, core: &mut Core) -> Turn {
     let chunk = match Command::parse(row, argument, core.tolerance()) {
         Ok(Command::Bdat(chunk)) => chunk,
         Ok(_) => return core.leave(Syntax::BadArgument.into(), Why::OutOfSync),
@@ -218,7 +220,7 @@ fn on_bdat(rest: Rest, row: &Row, argument: &[u8], core: &mut Core) -> Turn {
         return core.leave(reply::TOO_MUCH_DATA, Why::LimitExceeded);
     }
     if let Err(reply) = admit(row, &rest, core) {
-        return drain(chunk, reply, rest, None);
+        return drain(chunk, reply, !excused, rest, None);
     }
     match rest {
         Rest::Mail(transaction) if transaction.recipients.is_empty() => {
@@ -226,21 +228,22 @@ fn on_bdat(rest: Rest, row: &Row, argument: &[u8], core: &mut Core) -> Turn {
             drain(
                 chunk,
                 no_recipients(&transaction),
+                true,
                 Rest::Mail(transaction),
                 Some(after),
             )
         }
         Rest::Mail(transaction) => Intake::by_chunks(*transaction, core, chunk),
         Rest::Chunks(intake) => intake.chunk(chunk, core),
-        rest => drain(chunk, reply::WRONG_ORDER, rest, None),
+        rest => drain(chunk, reply::WRONG_ORDER, true, rest, None),
     }
 }
 
-fn drain(chunk: Chunk, reply: Reply, back: Rest, after: Option<After>) -> Turn {
+fn drain(chunk: Chunk, reply: Reply, counts: bool, back: Rest, after: Option<After>) -> Turn {
     let drain = Drain {
         octets: chunk.octets,
         reply: Spoken::Own(reply),
-        counts: true,
+        counts,
         back,
         after,
     };

@@ -164,6 +164,7 @@ impl Asked {
     pub(super) fn on(self, answer: Answer, core: &mut Core) -> Turn {
         match (self, answer) {
             (Self::Mail(mail), Answer::Verdict(Ok(()))) => {
+                core.mail_refused = false;
                 let transaction = Transaction {
                     mail,
                     recipients: Vec::new(),
@@ -171,7 +172,9 @@ impl Asked {
                 };
                 core.reply(reply::SENDER_OK, Rest::Mail(Box::new(transaction)))
             }
-            (Self::Mail(_), Answer::Verdict(Err(refusal))) => core.refuse_mail(refusal.into()),
+            (Self::Mail(_), Answer::Verdict(Err(refusal))) => {
+                core.reply(refusal.into(), Rest::Ready)
+            }
             (Self::Recipient(mut transaction, path), Answer::Verdict(Ok(()))) => {
                 transaction.recipients.push(path);
                 core.reply(reply::RECIPIENT_OK, Rest::Mail(transaction))
@@ -180,7 +183,7 @@ impl Asked {
                 transaction.refuse_one(refusal, core)
             }
             (Self::Introduced(introduced), Answer::Verdict(Ok(()))) => core.introduce(introduced),
-            (Self::Introduced(_), Answer::Verdict(Err(refusal))) => {
+            (Self::Introduced(_), Answer::Verdict(Err(refusal @ Refusal::TooManyConnections))) => {
                 core.leave(refusal.into(), Why::LimitExceeded)
             }
             (Self::Begin(intake), Answer::Verdict(verdict)) => intake.begun(verdict, core),
