@@ -121,19 +121,15 @@ impl Door {
 
     /// A place for a connection from this address, or why there is none.
     pub fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Place, Refused> {
-        let visitor = Visitor::from(address);
         let mut inside = self.inside();
-        let from_there = inside.by_address.get(&visitor).copied().unwrap_or(0);
         // The narrower limit first: one who is over it learns that it is about them.
-        let exempt = || self.limits.exempt.iter().any(|it| it.contains(address));
-        if from_there >= self.limits.per_address && !exempt() {
-            return Err(Refused::PerAddress);
-        }
+        self.limits.admit(&inside, address)?;
         if inside.total >= self.limits.total {
             return Err(Refused::Total);
         }
+        let visitor = Visitor::from(address);
         inside.total += 1;
-        inside.by_address.insert(visitor, from_there + 1);
+        inside.came(visitor);
         Ok(Place {
             door: Arc::clone(self),
             visitor,
@@ -150,15 +146,46 @@ impl Door {
     }
 }
 
+impl DoorLimits {
+    /// Whether one more may come from this address.
+    fn admit(&self, inside: &Inside, address: IpAddr) -> Result<(), Refused> {
+        let from_there = inside.by_address.get(&Visitor::from(address)).copied();
+        let exempt = || self.exempt.iter().any(|it| it.contains(address));
+        if from_there.unwrap_or(0) >= self.per_address && !exempt() {
+            return Err(Refused::PerAddress);
+        }
+        Ok(())
+    }
+}
+
+impl Inside {
+    fn came(&mut self, visitor: Visitor) {
+        *self.by_address.entry(visitor).or_default() += 1;
+    }
+
+    fn went(&mut self, visitor: Visitor) {
+        if let Some(count) = self.by_address.get_mut(&visitor) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&visitor);
+            }
+        }
+    }
+}
+
 impl Place {
-    /// Gives the place to somebody else: whom a proxy or a server in front connects for.
+    /// Gives the place to somebody else: whom a proxy, or a server in front, connects for. There are no more inside than before.
     ///
     /// # Errors
-    /// There is none for that one; the place stays as it was.
+    /// That one has as many as one may have; the place stays whose it was.
     pub fn give_to(&mut self, address: IpAddr) -> Result<(), Refused> {
-        if Visitor::from(address) != self.visitor {
-            let door = Arc::clone(&self.door);
-            *self = door.enter(address)?;
+        let visitor = Visitor::from(address);
+        if visitor != self.visitor {
+            let mut inside = self.door.inside();
+            self.door.limits.admit(&inside, address)?;
+            inside.went(self.visitor);
+            inside.came(visitor);
+            self.visitor = visitor;
         }
         Ok(())
     }
@@ -168,12 +195,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut inside = self.door.inside();
         inside.total = inside.total.saturating_sub(1);
-        if let Some(count) = inside.by_address.get_mut(&self.visitor) {
-            *count -= 1;
-            if *count == 0 {
-                inside.by_address.remove(&self.visitor);
-            }
-        }
+        inside.went(self.visitor);
     }
 }
 
@@ -338,6 +360,26 @@ mod tests {
         let door = door(3, 1);
         let _places = [1, 2, 3].map(|_| door.enter(ip("198.51.100.7")).unwrap());
         assert_eq!(door.enter(ip("198.51.100.7")).unwrap_err(), Refused::Total);
+    }
+
+    // [PROXY-01] [XCL-02] whoever connects for others has their places, and there are no more of them.
+    #[test]
+    fn a_place_is_given_to_whom_it_is_for() {
+        let door = door(3, 1);
+        let mut places = [1, 2, 3].map(|_| door.enter(ip("198.51.100.7")).unwrap());
+        let [one, two, three] = &mut places;
+        // With every place taken, too.
+        assert_eq!(one.give_to(ip("192.0.2.1")), Ok(()));
+        assert_eq!(one.give_to(ip("192.0.2.1")), Ok(()));
+        assert_eq!(two.give_to(ip("192.0.2.1")), Err(Refused::PerAddress));
+        assert_eq!(two.give_to(ip("192.0.2.2")), Ok(()));
+        assert_eq!(three.give_to(ip("192.0.2.2")), Err(Refused::PerAddress));
+        assert_eq!(one.give_to(ip("198.51.100.7")), Ok(()));
+        assert_eq!(three.give_to(ip("192.0.2.1")), Ok(()));
+        assert_eq!(door.occupancy(), 3);
+        drop(places);
+        assert_eq!(door.occupancy(), 0);
+        assert!(door.inside().by_address.is_empty());
     }
 
     #[test]

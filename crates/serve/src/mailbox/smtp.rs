@@ -88,8 +88,7 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpBackend {
         self.summary.login = None;
         self.transaction = None;
         if let Some(front) = &mut self.front {
-            self.client = front.forgets().ip();
-            self.summary.introduced = None;
+            self.client = front.forgets(&mut self.summary).client.ip();
         }
     }
 
@@ -117,10 +116,10 @@ impl SmtpBackend {
         }
     }
 
-    /// The same for a session with a server in front.
+    /// The same for a session with a server in front, if there is one.
     #[must_use]
-    pub fn behind(mut self, front: Front) -> Self {
-        self.front = Some(Box::new(front));
+    pub fn behind(mut self, front: Option<Front>) -> Self {
+        self.front = front.map(Box::new);
         self
     }
 
@@ -170,9 +169,8 @@ impl SmtpBackend {
         self.transaction = None;
         // Asked in a session with a server in front only.
         let front = self.front.as_mut().ok_or(Refusal::Fault)?;
-        let client = front.introduces(said)?;
-        self.client = client.address.ip();
-        self.summary.introduced = Some(Box::new(client.address));
+        let visit = front.introduces(said, &mut self.summary)?;
+        self.client = visit.client.ip();
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
 use super::current::{Current, changes, egress_of};
-use super::front::Front;
+use super::front::{Front, Visit};
 use super::{Behind, Shared, proxied};
 use crate::log::SessionLine;
 use crate::mailbox::imap::ImapBackend;
@@ -81,9 +81,8 @@ impl Listener {
         shut: watch::Receiver<bool>,
     ) {
         let refused_at = Arc::clone(&self);
-        let street = Arc::clone(&door);
         let serve = |stream, client, place| {
-            Arc::clone(&self).admit(stream, client, (Some(place), alive.clone()), &street);
+            Arc::clone(&self).admit(stream, client, (Some(place), alive.clone()));
         };
         let refused = |_client: SocketAddr, why: Refused| {
             refused_at
@@ -105,13 +104,7 @@ impl Listener {
     }
 
     /// From a proxy a header must come first, and the session is the client's it names: limits count that one [PROXY-01].
-    fn admit(
-        self: Arc<Self>,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        kept: Kept,
-        door: &Arc<Door>,
-    ) {
+    fn admit(self: Arc<Self>, mut stream: TcpStream, peer: SocketAddr, mut kept: Kept) {
         let local = stream.local_addr().ok();
         let current = self.shared.current();
         let egress = egress_of(self.service, &current);
@@ -125,7 +118,6 @@ impl Listener {
             self.spawn(stream, Client::new(peer, local), kept);
             return;
         }
-        let door = Arc::clone(door);
         tokio::spawn(async move {
             let service = self.service.name;
             let origin = match proxied::read(&mut stream).await {
@@ -140,13 +132,12 @@ impl Listener {
                 self.spawn(stream, Client::new(peer, local), kept);
                 return;
             };
-            match door.enter(client.ip()) {
-                Ok(place) => {
-                    let client = Client::behind(client, origin.local, origin.gates);
-                    self.spawn(stream, client, (Some(place), kept.1));
-                }
-                Err(reason) => self.shared.metrics.event(service, reason.label()),
+            if let Some(Err(reason)) = kept.0.as_mut().map(|it| it.give_to(client.ip())) {
+                self.shared.metrics.event(service, reason.label());
+                return;
             }
+            let client = Client::behind(client, origin.local, origin.gates);
+            self.spawn(stream, client, kept);
         });
     }
 
@@ -179,7 +170,7 @@ impl Listener {
         (config, role): (Arc<smtp::server::Config>, Role),
     ) {
         let address = client.address;
-        let introduces = self.introduces(address.ip());
+        let introduces = self.introduces(current, address.ip());
         let peer = smtp::server::Peer {
             address: address.ip(),
             introduces,
@@ -195,21 +186,19 @@ impl Listener {
             self.run(stream, address, start, backend, kept);
             return;
         }
+        let own = Visit {
+            client: address,
+            local: client.local,
+        };
         let place = if introduces { kept.0.take() } else { None };
-        let front = place.map(|it| Front::new(address, it));
+        let front = place.map(|it| Front::new(own, it));
         match self.behind(current) {
             Some(Behind::Mailbox(backends)) => {
-                let mut backend = SmtpBackend::new(backends, address.ip(), role);
-                if let Some(front) = front {
-                    backend = backend.behind(front);
-                }
+                let backend = SmtpBackend::new(backends, address.ip(), role).behind(front);
                 self.run(stream, address, start, backend, kept);
             }
             Some(Behind::Gate((gate, pool))) => {
-                let mut backend = SmtpGate::new(gate, pool, client);
-                if let Some(front) = front {
-                    backend = backend.behind(front);
-                }
+                let backend = SmtpGate::new(gate, pool, client).behind(front);
                 self.run(stream, address, start, backend, kept);
             }
             None => {}
@@ -217,8 +206,8 @@ impl Listener {
     }
 
     /// [XCL-02] not for devices: theirs is a network of clients.
-    fn introduces(&self, address: IpAddr) -> bool {
-        let egress = egress_of(self.service, &self.shared.current()).is_some();
+    fn introduces(&self, current: &Current, address: IpAddr) -> bool {
+        let egress = egress_of(self.service, current).is_some();
         let settings = &self.shared.settings;
         !egress && settings.introducers.iter().any(|it| it.contains(address))
     }

@@ -20,6 +20,7 @@ use gatepost_wire::seam::TlsFacts;
 use gatepost_wire::tls::names::scheme_label;
 
 use super::url::{ProxyVersion, Spec};
+use crate::server::front::Visit;
 
 /// How many gates may stand in a row.
 const GATES: u8 = 5;
@@ -61,11 +62,13 @@ impl Client {
         }
     }
 
-    /// Another client behind the same server in front: the session stays, and the TLS that is there.
-    pub(super) fn replaced(&self, address: SocketAddr, local: Option<SocketAddr>) -> Self {
+    /// Another client, for whom a server in front speaks, or that server itself again: the session stays. What TLS was is known of the
+    /// server in front alone, and not told of its client.
+    pub(super) fn replaced(&self, visit: Visit) -> Self {
         Self {
-            address,
-            local,
+            address: visit.client,
+            local: visit.local,
+            tls: None,
             ..self.clone()
         }
     }
@@ -266,6 +269,17 @@ mod tests {
             assert_eq!(shown.common_name.as_deref(), Some("Anna"));
             assert_eq!(shown.certificate.as_deref(), Some(&[0x30, 0][..]));
         }
+        // For a client that a server in front has named, what that one showed is not told; how many gates there were is.
+        client.gates = 2;
+        let visit = Visit {
+            client: "192.0.2.8:1".parse().unwrap(),
+            local: None,
+        };
+        let named = client.replaced(visit);
+        let header = named.announce(&spec).unwrap().header.unwrap();
+        assert_eq!(header.endpoints.unwrap().source, visit.client);
+        assert!(header.tlv(Tlv::SSL).is_none() && header.tlv(Tlv::AUTHORITY).is_none());
+        assert_eq!(header.gates(), 3);
         // A certificate that is very long is left out, and everything else is told.
         let der = vec![0; 9000].into_boxed_slice();
         client.tls.as_mut().unwrap().client.as_mut().unwrap().der = der;

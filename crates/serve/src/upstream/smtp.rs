@@ -90,8 +90,7 @@ impl<M: Machine<Ask = Ask, Answer = Answer>> Backend<M> for SmtpGate {
         // [SMTP-STARTTLS-21] what was said in clear has no consequence on the other leg either.
         self.forget();
         if let Some(front) = &mut self.front {
-            self.client = Client::behind(front.forgets(), None, 0);
-            self.summary.introduced = None;
+            self.client = self.client.replaced(front.forgets(&mut self.summary));
         }
     }
 
@@ -133,10 +132,10 @@ impl SmtpGate {
         }
     }
 
-    /// The same for a session with a server in front.
+    /// The same for a session with a server in front, if there is one.
     #[must_use]
-    pub fn behind(mut self, front: Front) -> Self {
-        self.front = Some(Box::new(front));
+    pub fn behind(mut self, front: Option<Front>) -> Self {
+        self.front = front.map(Box::new);
         self
     }
 
@@ -161,19 +160,21 @@ impl SmtpGate {
         self.forget();
         // Asked in a session with a server in front only.
         let front = self.front.as_mut().ok_or(Refusal::Fault)?;
-        let client = front.introduces(said)?;
-        self.client = self.client.replaced(client.address, client.local);
-        self.summary.introduced = Some(Box::new(client.address));
+        let visit = front.introduces(said, &mut self.summary)?;
+        self.client = self.client.replaced(visit);
         Ok(())
     }
 
     async fn answer(&mut self, ask: Ask) -> Answer {
         let passed = match ask {
             Ask::Account(ask) => return Answer::Account(self.account(ask).await),
-            Ask::Mail(mail) => self.mail(&mail).await,
-            Ask::Recipient(rcpt) => self.recipient(&rcpt).await,
+            Ask::Mail(mail) => self.group(Some(&mail), &[]).await.pop().ok_or(Ended::Fault),
+            Ask::Recipient(rcpt) => self.group(None, &[rcpt]).await.pop().ok_or(Ended::Fault),
+            Ask::Group(group) => {
+                let Group { mail, recipients } = *group;
+                return Answer::Group(self.group(mail.as_ref(), &recipients).await);
+            }
             Ask::Introduced(said) => return Answer::Verdict(self.introduced(&said)),
-            Ask::Group(group) => return Answer::Group(self.group(&group).await),
             Ask::Begin(envelope) => self.begin(&envelope).await,
             Ask::Content(octets) => match self.content(&octets).await {
                 Ok(()) => return Answer::Verdict(Ok(())),
@@ -293,16 +294,6 @@ impl SmtpGate {
         }
     }
 
-    async fn mail(&mut self, mail: &MailFrom) -> Result<Passed, Ended> {
-        let line = self.prepare(mail).await?;
-        let upstream = self.upstream.as_mut().ok_or(Ended::Fault)?;
-        let reply = upstream.say(&line, COMMAND).await?;
-        if reply.is_positive() {
-            upstream.stage = Stage::Begun;
-        }
-        Ok(Passed::new(&reply))
-    }
-
     /// Opens the upstream for a transaction; the line with MAIL.
     async fn prepare(&mut self, mail: &MailFrom) -> Result<String, Ended> {
         let egress = self.egress.as_deref();
@@ -327,18 +318,11 @@ impl SmtpGate {
         Ok(line)
     }
 
-    async fn recipient(&mut self, rcpt: &RcptTo) -> Result<Passed, Ended> {
-        let lost = Ended::Lost(Trouble::Lost(LegFailure::Closed));
-        let upstream = self.upstream.as_mut().ok_or(lost)?;
-        let line = recipient_command(rcpt, &upstream.capabilities)
-            .map_err(|unsayable| Ended::Reply(refuse(unsayable)))?;
-        Ok(Passed::new(&upstream.say(&line, COMMAND).await?))
-    }
-
-    /// What came in one go goes on in one go, where the upstream takes it so: one round trip for all [SMTP-PIPE-01].
-    async fn group(&mut self, group: &Group) -> Vec<Passed> {
-        let mut lines = Vec::with_capacity(group.recipients.len() + 1);
-        if let Some(mail) = &group.mail {
+    /// MAIL, RCPT, or several of them; their replies. What came in one go goes on in one go, where the upstream takes it so: one round
+    /// trip for all [SMTP-PIPE-01].
+    async fn group(&mut self, mail: Option<&MailFrom>, recipients: &[RcptTo]) -> Vec<Passed> {
+        let mut lines = Vec::with_capacity(recipients.len() + 1);
+        if let Some(mail) = mail {
             match self.prepare(mail).await {
                 Ok(line) => lines.push(Ok(line)),
                 Err(ended) => return vec![self.ended(ended)],
@@ -346,18 +330,14 @@ impl SmtpGate {
         }
         let Some(upstream) = &mut self.upstream else {
             let lost = Trouble::Lost(LegFailure::Closed);
-            return vec![self.lost_reply(&lost); group.recipients.len()];
+            return vec![self.lost_reply(&lost); recipients.len()];
         };
-        lines.extend(
-            group
-                .recipients
-                .iter()
-                .map(|rcpt| recipient_command(rcpt, &upstream.capabilities).map_err(refuse)),
-        );
-        let mut replies = Vec::with_capacity(lines.len());
+        let command = |it| recipient_command(it, &upstream.capabilities).map_err(refuse);
+        lines.extend(recipients.iter().map(command));
         let all = lines.len();
-        let ended = upstream.say_all(lines, &mut replies).await.err();
-        if let Some(ended) = ended {
+        let mut replies = Vec::with_capacity(all);
+        let said = upstream.say_all(lines, mail.is_some(), &mut replies).await;
+        if let Err(ended) = said {
             let last = self.ended(ended);
             replies.resize(all, last);
         }
@@ -531,26 +511,32 @@ impl Upstream {
     async fn say_all(
         &mut self,
         lines: Vec<Result<String, Passed>>,
+        begins: bool,
         replies: &mut Vec<Passed>,
     ) -> Result<(), Ended> {
-        let begun = matches!(self.stage, Stage::Begun);
-        if self.capabilities.pipelining {
+        let at_once = self.capabilities.pipelining;
+        if at_once {
             let said: Vec<&str> = lines.iter().flatten().map(String::as_str).collect();
             self.write_lines(&said).await?;
         }
         for line in lines {
             let passed = match line {
                 Err(own) => own,
-                Ok(_) if self.capabilities.pipelining => Passed::new(&self.reply(COMMAND).await?),
-                Ok(line) => Passed::new(&self.say(&line, COMMAND).await?),
+                Ok(line) => {
+                    if !at_once {
+                        self.write_lines(&[&line]).await?;
+                    }
+                    let reply = self.reply(COMMAND).await?;
+                    // Also if MAIL was refused: whoever takes a recipient all the same has something to forget.
+                    if reply.is_positive() {
+                        self.stage = Stage::Begun;
+                    }
+                    Passed::new(&reply)
+                }
             };
-            // Also if MAIL was refused: whoever takes a recipient all the same has something to forget.
-            if passed.is_positive() {
-                self.stage = Stage::Begun;
-            }
-            let refused = !begun && replies.is_empty() && !passed.is_positive();
+            let over = begins && replies.is_empty() && !passed.is_positive() && !at_once;
             replies.push(passed);
-            if refused && !self.capabilities.pipelining {
+            if over {
                 break;
             }
         }
