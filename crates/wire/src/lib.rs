@@ -14,7 +14,7 @@
 //! | [`calendar`] | days and dates | |
 //! | [`client`] | what the client sessions share: modes of TLS, failures by blame, credentials | RFC 8314 |
 //! | [`secret`] | values that never print | |
-//! | [`sasl`] | PLAIN, LOGIN, SCRAM-SHA-256 and its channel-bound form; the client's side also OAUTHBEARER, XOAUTH2, EXTERNAL | RFC 4422, 4616, 5802, 7628, 7677, 9266 |
+//! | [`sasl`] | PLAIN, LOGIN, SCRAM-SHA-256 and its channel-bound form, SCRAM-SHA-1 for who asks for it; the client's side also OAUTHBEARER, XOAUTH2, EXTERNAL | RFC 4422, 4616, 5802, 7628, 7677, 9266 |
 //! | [`tls`] | the ClientHello, read before a TLS engine sees it | RFC 9846 4.1.2, RFC 6066 3, RFC 7301 |
 //! | [`smtp`], [`imap`], [`pop3`] | commands, replies and the sessions of each protocol, server and client | RFC 5321, RFC 9051, RFC 1939 |
 //! | [`sieve`] | the client of `ManageSieve` | RFC 5804 |
