@@ -71,6 +71,7 @@ def ours_is_all_pass(world):
 
 @case("check-name-and-trust")
 def name_and_trust(world):
+    """[NAT-US-01] A certificate that no trusted authority vouches for, and one for another name."""
     url = f"imaps://localhost:{world.port('imaps')}"
     stranger = Pki(world.new_folder("stranger")).ca
     expect(verdicts(world, url, "--ca", stranger, "--no-system-ca"), CERT_CHAIN="fail", CERT_NAME="pass", IMPL_001="pass")
