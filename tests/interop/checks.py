@@ -71,6 +71,7 @@ def ours_is_all_pass(world):
 
 @case("check-name-and-trust")
 def name_and_trust(world):
+    """[NAT-US-01] A certificate that no trusted authority vouches for, and one for another name."""
     url = f"imaps://localhost:{world.port('imaps')}"
     stranger = Pki(world.new_folder("stranger")).ca
     expect(verdicts(world, url, "--ca", stranger, "--no-system-ca"), CERT_CHAIN="fail", CERT_NAME="pass", IMPL_001="pass")
@@ -86,7 +87,7 @@ def postfix(world):
     more = {
         "mx": "-o smtpd_tls_security_level=may",
         "bare": "-o smtpd_tls_security_level=none",
-        "lax": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no",
+        "lax": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no -o smtpd_tls_ask_ccert=yes",
         "slow": "-o smtpd_tls_security_level=may -o smtpd_client_connection_rate_limit=4 -o smtpd_client_event_limit_exceptions=",
     }
     with Dovecot(world) as dovecot, Postfix(world, dovecot, more) as server:
@@ -96,6 +97,7 @@ def postfix(world):
         expect(found, STLS_001="pass", STLS_002="pass", STLS_004="pass", STLS_007="pass", STLS_009="pass", INJ_001="pass", INJ_005="pass",
                INJ_006="pass", AUTH_001="pass", AUTH_002="pass", TLS_12="pass", TLS_13="pass", TLS_SSL2="pass", TLS_SSL3="pass",
                CIPH_NULL="pass", CIPH_RC4="pass", CIPH_kRSA="pass", CERT_CHAIN="pass", CERT_NAME="pass", ENF_002="info")
+        expect(found, SNI_001="pass", CAUTH_001="pass", AUTH_004="pass", CERT_CT="info")
         # Anonymous suites are offered to senders that verify nothing, on purpose.
         expect(found, CIPH_ANON="info", KEX_PQ="fail")
         expect(verdicts(world, f"smtp://{at('mx')}", *ca, "--profile", "strict"), CIPH_ANON="fail")
@@ -103,7 +105,8 @@ def postfix(world):
         expect(found, NET_001="pass", STLS_001="fail", STLS_002="not applicable")
         check("INJ-001" not in found and found["STLS-001"]["fix"], "no fix, or an attack without STARTTLS")
         found = verdicts(world, f"smtp://{at('lax')}", "--role", "submission", *ca)
-        expect(found, AUTH_001="fail", AUTH_002="fail", ENF_001="fail", STLS_001="pass", STLS_007="pass")
+        expect(found, AUTH_001="fail", AUTH_002="fail", ENF_001="fail", STLS_001="pass", STLS_007="pass", CAUTH_001="info")
+        check("goes on without" in found["CAUTH-001"]["evidence"], found["CAUTH-001"]["evidence"])
         found = verdicts(world, f"smtp://{at('submission')}", "--role", "submission", *ca)
         expect(found, AUTH_001="pass", AUTH_002="pass", ENF_001="pass", INJ_001="pass", CIPH_ANON="fail")
         expect(verdicts(world, f"submissions://{at('submissions')}", *ca), IMPL_001="pass", IMPL_002="pass", CERT_NAME="pass")

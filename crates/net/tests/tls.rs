@@ -11,6 +11,7 @@ use gatepost_net::driver::{Event, TlsFailure, VerbClass};
 use gatepost_trust::certificates::UnknownName;
 use gatepost_trust::profile::{Mode, Service};
 use gatepost_wire::session::Why;
+use gatepost_wire::tls::{Offer, Piece, TLS12, TLS13, TlsStream};
 use rustls::AlertDescription;
 use support::client::{
     alert_of, ask, config, config_for, connect, hear, implicit, line, raw_rest, rest, say, session,
@@ -572,4 +573,47 @@ fn asks_news_deadlines_and_shutdown_reach_the_session() {
     // One that comes later is told too.
     let mut late = implicit(&server, &config, "mail.example").unwrap();
     assert_eq!(rest(&mut late).unwrap(), "220 inside\r\n421 stopping\r\n");
+}
+
+/// Everything the server says to a hello before it waits for more, piece by piece, and how long it was.
+fn first_flight(version: u16, change: impl FnOnce(&mut Offer)) -> (Vec<Piece>, usize) {
+    let mut offer = Offer::new(version, [7; 32]);
+    offer.suites = vec![0x1301, 0xc02b];
+    offer.server_name = Some("mail.example".to_owned());
+    if version == TLS13 {
+        offer.key_shares = Some(vec![(0x001d, vec![9; 32])]);
+    }
+    change(&mut offer);
+    let server = support::implicit();
+    let mut stream = connect(&server);
+    stream.write_all(&offer.record()).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(700)))
+        .unwrap();
+    let answer = raw_rest(&mut stream);
+    let mut pieces = TlsStream::default();
+    pieces.push(&answer);
+    (std::iter::from_fn(|| pieces.next()).collect(), answer.len())
+}
+
+#[test]
+fn status_request_v2_is_nothing_to_us() {
+    // [REV-05] A list of one request for OCSP with nothing in it (RFC 6961 2.2).
+    let second = |offer: &mut Offer| offer.others.push((17, vec![0, 7, 2, 0, 4, 0, 0, 0, 0]));
+    let (pieces, _) = first_flight(TLS12, second);
+    let Some(Piece::ServerHello(hello)) = pieces.first() else {
+        panic!("{pieces:?}");
+    };
+    assert!(!hello.extensions.contains(&17), "{hello:?}");
+    assert!(matches!(pieces.last(), Some(Piece::ServerHelloDone)));
+    let has_status = pieces.iter().any(|it| matches!(it, Piece::Status(_)));
+    assert!(!has_status, "{pieces:?}");
+    // TLS 1.3 encrypts it: the same length, but for what a signature's may differ in.
+    let (pieces, plain) = first_flight(TLS13, |_| {});
+    assert!(
+        matches!(pieces.first(), Some(Piece::ServerHello(_))),
+        "{pieces:?}"
+    );
+    let (_, asked) = first_flight(TLS13, second);
+    assert!(plain > 500 && plain.abs_diff(asked) < 9, "{plain} {asked}");
 }

@@ -178,6 +178,7 @@ pub(crate) fn server_config(
         config.ticketer = Arc::clone(ticketer);
     }
     config.session_storage = Arc::new(NoServerSessionStorage {});
+    // [REV-05] nothing is said to status_request_v2, which the engine does not know.
     if bindings {
         config.key_log = Arc::new(Tap);
     }

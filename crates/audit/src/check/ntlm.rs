@@ -164,6 +164,20 @@ pub(crate) mod tests {
             wrong[at] = octet;
             assert_eq!(challenge(&wrong), None, "{at}");
         }
+        // Whatever an octet is turned into, names stay within the message, and short.
+        for at in 0..EXAMPLE.len() {
+            for octet in [0, 1, 0x7f, 0x80, 0xd8, 0xff] {
+                let mut wrong = EXAMPLE.to_vec();
+                wrong[at] = octet;
+                let told = challenge(&wrong).unwrap_or_default();
+                let names = [told.target, told.computer, told.domain, told.dns_forest];
+                let longest = names.iter().flatten().map(String::len).max();
+                assert!(
+                    longest.unwrap_or_default() < 8 * EXAMPLE.len(),
+                    "{at} {octet}"
+                );
+            }
+        }
         let mut driving = EXAMPLE.to_vec();
         driving[56] = 0x1b;
         assert_eq!(

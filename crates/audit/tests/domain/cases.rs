@@ -33,6 +33,7 @@ enum Did {
 
 use Did::{Clear, ClosedAtSix, Good, Silent, Strange, Uneven, Unseen};
 
+// [NAT-US-01] DANE, MTA-STS, reports; STARTTLS and trust are the services'
 const CASES: &[(&str, &str, Did, Status)] = &[
     ("MX-001", "good.example", Good, Pass),
     ("MX-001", "no.example", Unseen, Pass),

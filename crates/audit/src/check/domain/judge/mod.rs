@@ -26,6 +26,7 @@ pub const IDS: [&str; 30] = [
     "MX-001",
     "DNSSEC-001",
     "DNSSEC-002",
+    // [NAT-US-01] with STS-001, RPT-001, and STLS-001 and CERT-CHAIN of the services
     "DANE-001",
     "DANE-002",
     "DANE-003",
