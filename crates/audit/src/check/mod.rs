@@ -30,6 +30,7 @@ pub mod list;
 pub mod news;
 mod probes;
 pub mod profile;
+mod rank;
 mod reply;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -77,7 +77,7 @@ mod tests {
     fn every_profile_says_everything() {
         let keys = [
             "tls13", "tls12", "old", "old-mx", "anon-mx", "krsa", "dhe", "cbc", "ccm8", "pq",
-            "mx-trust", "mx-chain",
+            "order", "mx-trust", "mx-chain",
         ];
         assert!(names().contains(&DEFAULT));
         for name in names() {

@@ -5,6 +5,7 @@
 //! | `dialogue` | reachability, greeting, STARTTLS, what is offered and taken in clear |
 //! | `injection` | what became of commands slipped in |
 //! | `tls` | versions, suites, key exchange, extensions |
+//! | `order` | which suite is taken where there are better and worse ones |
 //! | `certificate` | the certificate and its chain |
 //! | `sessions` | tickets, early data, second handshakes, what survives the upgrade |
 //! | `provoked` | known holes, where consent was given to look for them |
@@ -14,6 +15,7 @@ mod certificate;
 mod dialogue;
 mod host;
 mod injection;
+mod order;
 mod path;
 mod provoked;
 mod sessions;
@@ -38,6 +40,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     dialogue::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
+    order::judge(&mut bench);
     sessions::judge(&mut bench);
     provoked::judge(&mut bench);
     certificate::judge(&mut bench);
