@@ -85,6 +85,7 @@ def postfix(world):
     """An exchanger that may speak TLS, one that speaks none, a submission service that takes clear text."""
     more = {
         "mx": "-o smtpd_tls_security_level=may",
+        "ordered": "-o smtpd_tls_security_level=may -o tls_preempt_cipherlist=yes",
         "bare": "-o smtpd_tls_security_level=none",
         "lax": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no",
         "slow": "-o smtpd_tls_security_level=may -o smtpd_client_connection_rate_limit=4 -o smtpd_client_event_limit_exceptions=",
@@ -97,7 +98,10 @@ def postfix(world):
                INJ_006="pass", AUTH_001="pass", AUTH_002="pass", TLS_12="pass", TLS_13="pass", TLS_SSL2="pass", TLS_SSL3="pass",
                CIPH_NULL="pass", CIPH_RC4="pass", CIPH_kRSA="pass", CERT_CHAIN="pass", CERT_NAME="pass", ENF_002="info")
         # Anonymous suites are offered to senders that verify nothing, on purpose.
-        expect(found, CIPH_ANON="info", KEX_PQ="fail")
+        expect(found, CIPH_ANON="info", KEX_PQ="fail", CIPH_ORDER="fail")
+        # OpenSSL's own order has CCM with a short tag above CBC: that is one by NCSC's ranks alone.
+        expect(verdicts(world, f"smtp://{at('ordered')}", *ca, "--tier", "deep"), CIPH_ORDER="info")
+        expect(verdicts(world, f"smtp://{at('ordered')}", *ca, "--tier", "deep", "--profile", "ncsc-2025"), CIPH_ORDER="fail")
         expect(verdicts(world, f"smtp://{at('mx')}", *ca, "--profile", "strict"), CIPH_ANON="fail")
         found = verdicts(world, f"smtp://{at('bare')}", "--role", "mx")
         expect(found, NET_001="pass", STLS_001="fail", STLS_002="not applicable")

@@ -11,6 +11,7 @@ use gatepost_wire::tls::names::suite_label;
 use super::Bench;
 use crate::check::facts::{HelloAnswer, Seen};
 use crate::check::rank::Rank;
+use crate::finding::Severity;
 
 const ID: &str = "CIPH-ORDER";
 
@@ -24,7 +25,13 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         return;
     };
     let severity = bench.profile.severity("order");
-    if let Some((worse, better)) = wrong(bench) {
+    // RFC 9325 sets the good above the rest; the ranks of the rest are the guidelines'.
+    let below = bench.profile.severity("order-below");
+    let wrong = match descent(&first(bench)) {
+        Some(pair) => Some((pair, severity)),
+        None => among_worse(bench).map(|pair| (pair, below)),
+    };
+    if let Some(((worse, better), severity)) = wrong {
         let (worse, better) = (suite_label(worse), suite_label(better));
         let evidence = format!("{worse} was taken where {better} was offered, too");
         bench.fail_as(ID, severity, evidence);
@@ -38,7 +45,8 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
         bench.not_applicable(ID, "nothing older than TLS 1.3 is spoken");
         return;
     };
-    if let Some(open) = open(bench) {
+    let is_told = *best == Rank::Sound && best != worst && below == Severity::Info;
+    if let (Some(open), false) = (open(bench), is_told) {
         bench.answer(ID, open);
     } else if !["weak", "legacy"]
         .iter()
@@ -81,10 +89,15 @@ fn series(bench: &Bench<'_>, name: impl Fn(usize) -> String) -> Vec<u16> {
     answers.filter_map(Seen::known).filter_map(suite).collect()
 }
 
-/// A worse suite that was taken, and a better one that was there to be taken.
-fn wrong(bench: &Bench<'_>) -> Option<(u16, u16)> {
-    let take = |name: &str| bench.facts.hellos.get(name).and_then(Seen::known);
+/// What was taken with worse suites before the good ones, and with the good ones alone.
+fn first(bench: &Bench<'_>) -> Vec<u16> {
+    let take = |name| bench.facts.hellos.get(name).and_then(Seen::known);
     let both = ["order", "tls1.2"].map(|name| take(name).and_then(suite));
+    both.into_iter().flatten().collect()
+}
+
+/// A suite that was taken, and a better one that was there to be taken, both below the good ones.
+fn among_worse(bench: &Bench<'_>) -> Option<(u16, u16)> {
     let chain = |round| match round {
         1 => "legacy".to_owned(),
         _ => format!("legacy-{round}"),
@@ -94,8 +107,7 @@ fn wrong(bench: &Bench<'_>) -> Option<(u16, u16)> {
         let is_there = bench.facts.hellos.contains_key(&name(1));
         is_there.then(|| series(bench, name))
     });
-    let both: Vec<u16> = both.into_iter().flatten().collect();
-    let mut all = [both, series(bench, chain)].into_iter().chain(lanes);
+    let mut all = [series(bench, chain)].into_iter().chain(lanes);
     all.find_map(|taken| descent(&taken))
 }
 
