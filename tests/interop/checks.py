@@ -86,6 +86,7 @@ def postfix(world):
     """An exchanger that may speak TLS, one that speaks none, a submission service that takes clear text."""
     more = {
         "mx": "-o smtpd_tls_security_level=may",
+        "ordered": "-o smtpd_tls_security_level=may -o tls_preempt_cipherlist=yes",
         "bare": "-o smtpd_tls_security_level=none",
         "lax": "-o smtpd_tls_security_level=may -o smtpd_tls_auth_only=no -o smtpd_tls_ask_ccert=yes",
         "slow": "-o smtpd_tls_security_level=may -o smtpd_client_connection_rate_limit=4 -o smtpd_client_event_limit_exceptions=",
@@ -99,7 +100,10 @@ def postfix(world):
                CIPH_NULL="pass", CIPH_RC4="pass", CIPH_kRSA="pass", CERT_CHAIN="pass", CERT_NAME="pass", ENF_002="info")
         expect(found, SNI_001="pass", CAUTH_001="pass", AUTH_004="pass", CERT_CT="info")
         # Anonymous suites are offered to senders that verify nothing, on purpose.
-        expect(found, CIPH_ANON="info", KEX_PQ="fail")
+        expect(found, CIPH_ANON="info", KEX_PQ="fail", CIPH_ORDER="fail")
+        # OpenSSL's own order has CCM with a short tag above CBC: that is one by NCSC's ranks alone.
+        expect(verdicts(world, f"smtp://{at('ordered')}", *ca, "--tier", "deep"), CIPH_ORDER="info")
+        expect(verdicts(world, f"smtp://{at('ordered')}", *ca, "--tier", "deep", "--profile", "ncsc-2025"), CIPH_ORDER="fail")
         expect(verdicts(world, f"smtp://{at('mx')}", *ca, "--profile", "strict"), CIPH_ANON="fail")
         found = verdicts(world, f"smtp://{at('bare')}", "--role", "mx")
         expect(found, NET_001="pass", STLS_001="fail", STLS_002="not applicable")

@@ -295,6 +295,91 @@ fn a_class_of_suites_is_absent_only_when_the_last_hello_was_refused() {
     assert_eq!(status(&result, "CIPH-ANON").unwrap().0, Status::Info);
 }
 
+/// How the order of suites is judged after these hellos of a service that has TLS 1.2.
+fn order(hellos: &[(&str, Seen<HelloAnswer>)], profile: &str) -> Option<(Status, Severity)> {
+    let mut facts = sound(Protocol::Smtp, Role::Submission);
+    for (name, seen) in [("weak", refused(40)), ("legacy", refused(40))] {
+        facts.hellos.insert(name.to_owned(), seen);
+    }
+    let hellos = hellos.iter().cloned();
+    let named = hellos.map(|(name, seen)| (name.to_owned(), seen));
+    facts.hellos.extend(named);
+    let judged = judged(&facts, profile);
+    let bad = judged.checks.iter().find(|it| it.rule.id == "CIPH-ORDER");
+    if let Some(check) = bad.filter(|it| it.status == Status::Fail) {
+        assert!(check.evidence.contains(" where TLS_"), "{}", check.evidence);
+    }
+    status(&judged, "CIPH-ORDER")
+}
+
+// [NAT-NL-01] [TLS-CIPH-05]
+#[test]
+fn better_suites_are_taken_before_worse_ones() {
+    let (good, cbc, static_rsa, sha2) = (0xc030, 0xc013, 0x002f, 0xc028);
+    let told = |hellos: &[(&str, Seen<HelloAnswer>)]| order(hellos, DEFAULT);
+    let taken = |name, suite| (name, taken(suite));
+    let low = |status| Some((status, Severity::Low));
+    let info = Some((Status::Info, Severity::Info));
+    let right = [taken("order", good), taken("tls1.2", good)];
+    assert_eq!(told(&[]), None, "not asked");
+    assert_eq!(told(&[taken("tls1.2", good)]), None, "older facts");
+    // Nothing worse is there.
+    assert_eq!(told(&right), info);
+    // Something worse is there, and was not taken.
+    let [order_right, tls12] = right.clone();
+    let chain = [taken("legacy", static_rsa), ("legacy-2", refused(40))];
+    let all = [&right[..], &chain].concat();
+    assert_eq!(told(&all), low(Status::Pass));
+    // It was taken.
+    let wrong = [taken("order", static_rsa), tls12.clone()];
+    let all = [&wrong[..], &chain].concat();
+    assert_eq!(told(&all), low(Status::Fail));
+    assert_eq!(order(&all, "strict").unwrap().1, Severity::Medium);
+    assert_eq!(order(&all, "mozilla-6-intermediate"), info);
+    // The better of the worse ones comes last, in a chain and in a lane: a fault by the guidelines that rank them.
+    let ranked = |hellos: &[(&str, Seen<HelloAnswer>)]| order(hellos, "ncsc-2025");
+    let late = [taken("legacy", cbc), taken("legacy-2", 0x009e)];
+    assert_eq!(ranked(&[&right[..], &late].concat()), low(Status::Fail));
+    assert_eq!(told(&[&right[..], &late].concat()), info);
+    let early = [taken("legacy", 0x009e), taken("legacy-2", cbc)];
+    assert_eq!(ranked(&[&right[..], &early].concat()), low(Status::Pass));
+    let single = [taken("suites-0-1", cbc), taken("suites-0-2", sha2)];
+    assert_eq!(ranked(&[&right[..], &single].concat()), low(Status::Fail));
+    // Two lanes say nothing about each other.
+    let lanes = [taken("suites-0-1", cbc), taken("suites-1-1", sha2)];
+    assert_eq!(ranked(&[&right[..], &lanes].concat()), low(Status::Pass));
+    // No good suite at all.
+    let none = [taken("order", static_rsa), ("tls1.2", refused(40))];
+    assert_eq!(told(&none), info);
+    // Nothing older than TLS 1.3.
+    let newer = [("order", refused(70)), ("tls1.2", refused(70))];
+    assert_eq!(told(&newer), low(Status::NotApplicable));
+    // What could not be told is neither.
+    let open = || Seen::unknown("421 too many");
+    let unsure = low(Status::Inconclusive);
+    assert_eq!(told(&[("order", open()), tls12.clone()]), unsure);
+    assert_eq!(told(&[&right[..], &[("weak", open())]].concat()), unsure);
+    let cut = [taken("legacy", cbc), ("legacy-2", open())];
+    assert_eq!(ranked(&[&right[..], &cut].concat()), unsure);
+    assert_eq!(
+        told(&[&right[..], &cut].concat()),
+        low(Status::Pass),
+        "a good one came first"
+    );
+    assert_eq!(
+        told(&[
+            ("order", refused(40)),
+            taken("tls1.2", good),
+            chain[0].clone()
+        ]),
+        unsure
+    );
+    assert_eq!(told(&[order_right, ("tls1.2", open())]), unsure);
+    // What is known to be wrong is wrong, whatever else could not be told.
+    let all = [&wrong[..], &[("weak", open())]].concat();
+    assert_eq!(told(&all), low(Status::Fail));
+}
+
 #[test]
 fn one_alert_about_versions_settles_all_older_ones() {
     let mut facts = sound(Protocol::Imap, Role::Access);

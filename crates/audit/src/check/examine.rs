@@ -24,6 +24,7 @@ use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
 use super::probes::sessions::{Why, tickets};
 use super::probes::{Errand, control, hello, manners};
+use super::rank::Rank;
 use super::target::{Protocol, Start, Target};
 
 /// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
@@ -478,15 +479,29 @@ pub fn class_of(suite: &Suite) -> &'static str {
     }
 }
 
-/// TLS 1.2 as it should be; then the other kind of certificate.
+/// TLS 1.2 as it should be, with worse suites before the good ones; where a worse one is taken, without them. Then the other kind of
+/// certificate.
 async fn modern_and_other(errand: Arc<Errand>) -> Vec<Found> {
-    let offer = hello::modern(&errand.target, random(&errand));
-    let answer = hello::ask(&errand, &offer).await;
+    let offer = hello::worst_first(&errand.target, random(&errand));
+    let mut answer = hello::ask(&errand, &offer).await;
+    let mut order = answer.clone();
+    if is_settled(&answer) {
+        // The answer stands twice, its certificates once.
+        if let Seen::Known(answer) = &mut order {
+            answer.chain.clear();
+        }
+    } else {
+        let offer = hello::modern(&errand.target, random(&errand));
+        answer = hello::ask(&errand, &offer).await;
+    }
     let chosen = answer
         .known()
         .and_then(|it| it.suite)
         .and_then(suites::suite);
-    let mut found = vec![Found::Hello("tls1.2".to_owned(), answer)];
+    let mut found = vec![
+        Found::Hello("order".to_owned(), order),
+        Found::Hello("tls1.2".to_owned(), answer),
+    ];
     if let Some(suite) = chosen {
         let is_ecdsa = suite.authentication == "ECDSA";
         let other = hello::other_certificate(&errand.target, random(&errand), is_ecdsa);
@@ -494,6 +509,14 @@ async fn modern_and_other(errand: Arc<Errand>) -> Vec<Found> {
         found.push(Found::Hello("other-certificate".to_owned(), answer));
     }
     found
+}
+
+/// Whether good suites alone would be answered as good and worse ones were: one of the good ones, or "no version of yours".
+fn is_settled(answer: &Seen<HelloAnswer>) -> bool {
+    answer.known().is_some_and(|it| {
+        let rank = it.suite.and_then(Rank::of_number);
+        rank == Some(Rank::Sound) || it.alert == Some(70)
+    })
 }
 
 /// The newest old version; older ones by themselves only where that was taken: a server that refuses TLS 1.1 by its version (alert 70)

@@ -32,6 +32,7 @@ pub mod news;
 mod ntlm;
 mod probes;
 pub mod profile;
+mod rank;
 mod reply;
 #[cfg(test)]
 pub(crate) mod samples;

@@ -76,8 +76,20 @@ mod tests {
     #[test]
     fn every_profile_says_everything() {
         let keys = [
-            "tls13", "tls12", "old", "old-mx", "anon-mx", "krsa", "dhe", "cbc", "ccm8", "pq",
-            "mx-trust", "mx-chain",
+            "tls13",
+            "tls12",
+            "old",
+            "old-mx",
+            "anon-mx",
+            "krsa",
+            "dhe",
+            "cbc",
+            "ccm8",
+            "pq",
+            "order",
+            "order-below",
+            "mx-trust",
+            "mx-chain",
         ];
         assert!(names().contains(&DEFAULT));
         for name in names() {

@@ -1,10 +1,12 @@
 //! The table: id, domain, what its services did, how the check ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gatepost_audit::check::document::Check;
+use gatepost_audit::check::domain::facts::{ServerFacts, Standing, Told};
 use gatepost_audit::check::domain::{self, DomainFacts};
 use gatepost_audit::check::facts::{Facts, Handshake, Reach, Seen, StartTls, TrustFact};
 use gatepost_audit::check::target::Target;
@@ -183,6 +185,93 @@ pub(crate) async fn run(world: &World) {
     history(&known["good.example"], &known["broken.example"]);
     kept(&known["good.example"]);
     severities(world, &known);
+    name_servers(world, &known["good.example"]);
+}
+
+/// [NAT-NL-01] Two name servers of each zone have IPv6, and answer there.
+fn name_servers(world: &World, good: &DomainFacts) {
+    let six = |last: u16| IpAddr::V6(std::net::Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last));
+    let zone = |servers: &[(Standing, Option<Seen<bool>>)]| {
+        let mut facts = ServerFacts {
+            zone: "mail.example".into(),
+            ..ServerFacts::default()
+        };
+        facts.told.standing = Standing::Secure;
+        for (number, (standing, answer)) in (1..).zip(servers) {
+            let name = format!("ns{number}.mail.example");
+            let mut told = Told {
+                standing: standing.clone(),
+                ..Told::default()
+            };
+            if let Some(answer) = answer {
+                told.records.push(six(number));
+                facts.answers.insert(six(number), answer.clone());
+            }
+            facts.told.records.push(name.clone());
+            facts.six.insert(name, told);
+        }
+        facts
+    };
+    let told = |servers: &[(Standing, Option<Seen<bool>>)], did| {
+        // The domain's own name servers say nothing here: one alone, and not asked.
+        let mut facts = good.clone();
+        facts.servers = ServerFacts::default();
+        facts.exchange_servers = vec![zone(servers)];
+        judged(world, &facts, did, "V6-001")
+    };
+    let with = |answer| (Standing::Secure, Some(answer));
+    let (yes, no) = (|| with(Seen::Known(true)), || with(Seen::Known(false)));
+    let none = || (Standing::Secure, None);
+    let lost = || (Standing::Unknown("SERVFAIL".into()), None);
+    let cases = [
+        (
+            vec![yes(), yes(), none()],
+            Pass,
+            "2 name servers of mail.example",
+        ),
+        (vec![yes()], Pass, "answers"),
+        (
+            vec![with(Seen::Unasked), with(Seen::Unasked)],
+            Pass,
+            "2 name servers",
+        ),
+        (
+            vec![yes(), none()],
+            Warn,
+            "one name server of mail.example alone",
+        ),
+        (vec![none(), none()], Warn, "no name server of mail.example"),
+        (
+            vec![yes(), lost()],
+            Inconclusive,
+            "AAAA of ns2.mail.example",
+        ),
+        (
+            vec![yes(), no()],
+            Fail,
+            "ns2.mail.example (2001:db8::2) does not answer",
+        ),
+        (
+            vec![yes(), with(Seen::unknown("no way"))],
+            Inconclusive,
+            "no way",
+        ),
+    ];
+    for (servers, wanted, words) in cases {
+        let check = told(&servers, Good);
+        assert_eq!(check.status, wanted, "{}", check.evidence);
+        assert!(check.evidence.contains(words), "{}", check.evidence);
+    }
+    let mail_host_answers = told(&[no(), no()], Good);
+    assert_eq!(mail_host_answers.status, Fail);
+    // Nothing shows that IPv6 works where this runs: silence is nobody's fault.
+    let nothing_works = told(&[no(), no()], Silent);
+    assert_eq!(nothing_works.status, Inconclusive);
+    assert!(nothing_works.evidence.contains("ns1.mail.example"));
+    // Kept before there were such questions.
+    let mut older = good.clone();
+    older.servers = ServerFacts::default();
+    assert_eq!(judged(world, &older, Good, "V6-001").status, Pass);
 }
 
 /// Every id has its three cases.

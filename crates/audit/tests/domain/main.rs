@@ -7,12 +7,13 @@ mod cases;
 mod web;
 mod zones;
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_audit::check::domain::{self, DomainFacts, Means, examine};
-use gatepost_net::client::dial::Dialer;
+use gatepost_audit::check::facts::Seen;
+use gatepost_net::client::dial::{Dialer, Socks};
 use gatepost_net::dns::Network;
 use gatepost_testkit::dns_lab::{DnsLab, NoLab};
 use gatepost_testkit::pki::{Authority, Issued};
@@ -51,6 +52,7 @@ impl World {
         roots.add(root.certificate.clone()).unwrap();
         means.roots = Arc::new(roots);
         means.https_port = address.port();
+        means.name_servers = Some(name_server());
         Some(Self {
             leaf,
             other,
@@ -74,6 +76,21 @@ fn means(lab: &DnsLab, resolver: SocketAddr) -> Means {
     let mut means = Means::new(network, anchors, Dialer::default(), Arc::new(Roots::none()));
     means.patience = Duration::from_secs(20);
     means
+}
+
+/// The port of a name server that answers by IPv6 on this machine.
+fn name_server() -> u16 {
+    let socket = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        let mut datagram = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut datagram) {
+            // A reply: nothing but the question.
+            datagram[2] |= 0x80;
+            let _ = socket.send_to(&datagram[..length], from);
+        }
+    });
+    port
 }
 
 /// A resolver between: it hands on what the lab says, and fails for some names.
@@ -112,6 +129,55 @@ fn forward(to: SocketAddr) -> SocketAddr {
 async fn every_id_has_a_case_that_passes_one_with_a_finding_and_one_that_cannot_be_told() {
     let Some(world) = World::new() else { return };
     cases::run(&world).await;
+}
+
+/// [NAT-NL-01] What is asked of name servers themselves, and what is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn name_servers_are_asked_by_ipv6_where_there_is_a_way_and_where_they_may_be() {
+    let Some(world) = World::new() else { return };
+    let local = IpAddr::V6(Ipv6Addr::LOCALHOST);
+    let ask = async |change: &dyn Fn(&mut Means), domain: &str| {
+        let mut means = world.means.clone();
+        change(&mut means);
+        examine(domain, &means).await
+    };
+    let answer = async |change: &dyn Fn(&mut Means)| {
+        let facts = ask(change, "good.example").await;
+        facts.servers.answers.get(&local).cloned()
+    };
+    assert_eq!(answer(&|_| ()).await, Some(Seen::Known(true)));
+    // It listens at another port: silence, and the patience for it is bounded.
+    let deaf = UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).unwrap();
+    let port = deaf.local_addr().unwrap().port();
+    let silent = answer(&move |it| it.name_servers = Some(port)).await;
+    assert_eq!(silent, Some(Seen::Known(false)));
+    let mut datagram = [0; 512];
+    let (length, _) = deaf.recv_from(&mut datagram).unwrap();
+    assert!(datagram[..length].windows(8).any(|it| it == b"\x07example"));
+    // Not in the lightest tier, not beside a proxy, not with addresses of ours that are all IPv4.
+    assert_eq!(answer(&|it| it.name_servers = None).await, None);
+    let proxy = answer(&|it| {
+        it.dialer.socks = Some(Socks {
+            host: "127.0.0.1".into(),
+            port: 9,
+            login: None,
+        });
+    });
+    assert!(matches!(proxy.await, Some(Seen::Unknown { .. })));
+    let four = answer(&|it| it.dialer.sources = vec![Ipv4Addr::LOCALHOST.into()]);
+    assert!(matches!(four.await, Some(Seen::Unknown { .. })));
+    // Hosts in another zone bring their name servers; hosts in the same zone do not.
+    let outside = ask(&|_| (), "outside.example").await;
+    let zones: Vec<&str> = outside
+        .exchange_servers
+        .iter()
+        .map(|it| it.zone.as_str())
+        .collect();
+    assert_eq!(
+        (outside.servers.zone.as_str(), &zones[..]),
+        ("example", &["expired"][..])
+    );
+    assert_eq!(ask(&|_| (), "good.example").await.exchange_servers, []);
 }
 
 /// Nobody answers at all: bounded, and nothing is taken for absent.

@@ -121,7 +121,7 @@ fn good(key: &str) -> String {
 
 fn wrong() -> String {
     format!(
-        "ns AAAA 2001:db8::53\n\
+        "ns AAAA ::1\n\
          critical CAA 128 future \"x\"\n\
          none TXT \"nothing\"\n\
          no MX 0 .\n\

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gatepost_audit::check::document::JudgedDomain;
 use gatepost_audit::check::domain::{self, DomainFacts, Means};
+use gatepost_audit::check::examine::Tier;
 use gatepost_audit::check::facts::{Facts, Reach};
 use gatepost_audit::check::target::Target;
 use gatepost_net::dns::Network;
@@ -25,7 +26,11 @@ pub(super) struct Domains {
 
 impl Domains {
     /// None asked yet.
-    pub(super) fn new(settings: &Settings, selectors: Vec<String>) -> Result<Self, Failure> {
+    pub(super) fn new(
+        settings: &Settings,
+        selectors: Vec<String>,
+        tier: Tier,
+    ) -> Result<Self, Failure> {
         let network = match settings.dns {
             Some(address) => Network::new(vec![address]),
             None => Network::system(),
@@ -34,6 +39,10 @@ impl Domains {
         let dialer = network::dialer(settings)?;
         let mut means = Means::new(network, lookup::anchors()?, dialer, roots);
         means.selectors = selectors;
+        // The lightest tier makes the connections an honest sender makes, and asks no name server by itself.
+        if tier == Tier::Light {
+            means.name_servers = None;
+        }
         if let Some(timeout) = settings.timeout {
             means.patience = timeout;
         }

@@ -74,7 +74,7 @@ impl Scout {
             settings: Settings::read(given)?,
             order: order.clone(),
             means: Arc::new(means(given, settings, order)?),
-            domains: Domains::new(settings, selectors(given))?,
+            domains: Domains::new(settings, selectors(given), order.tier)?,
         })
     }
 }

@@ -82,7 +82,7 @@ async fn see(
     order: &Order,
     means: &Arc<Means>,
 ) -> Result<Sight, Failure> {
-    let mut domains = domains::Domains::new(settings, selectors(given))?;
+    let mut domains = domains::Domains::new(settings, selectors(given), order.tier)?;
     let mut targets = Vec::new();
     for text in given.get_many::<String>("target").into_iter().flatten() {
         targets.extend(services(text, &mut domains, settings, order).await?);

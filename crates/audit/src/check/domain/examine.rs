@@ -15,10 +15,10 @@ use gatepost_trust::mta_sts;
 use super::ask::Asker;
 use super::facts::{
     CaaFacts, DkimFacts, DmarcLookup, DomainFacts, Fetch, Fetched, HostFacts, PtrFacts,
-    ReportFacts, ServerFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,
+    ReportFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,
 };
 use super::fetch::fetch;
-use super::{Means, autoconfig, spf, sts, tags, targets};
+use super::{Means, autoconfig, servers, spf, sts, tags, targets};
 
 /// All services, best first.
 pub(super) const SERVICES: [Service; 7] = [
@@ -62,15 +62,15 @@ pub async fn examine(domain: &str, means: &Means) -> DomainFacts {
             Box::pin(policies(&asker, &name)),
             Box::pin(senders(&asker, &name)),
             Box::pin(services(&asker, &name)),
-            Box::pin(servers(&asker, name.clone())),
+            Box::pin(servers::examine(&asker, &name, &hosts)),
         )
     })
     .await;
-    facts.hosts = hosts.into_iter().zip(mail).collect();
+    facts.hosts = hosts.iter().cloned().zip(mail).collect();
     (facts.sts, facts.reports, facts.caa) = policies;
     (facts.spf, facts.dkim, facts.dmarc) = senders;
     (facts.services, facts.autoconfig) = found;
-    facts.servers = servers;
+    (facts.servers, facts.exchange_servers) = servers;
     more_hosts(&asker, &mut facts).await;
     facts
 }
@@ -225,29 +225,6 @@ async fn authorities(asker: &Asker<'_>, name: Name) -> CaaFacts {
             Some(above) if !above.is_root() => at = above,
             _ => return CaaFacts { at: None, told },
         }
-    }
-}
-
-/// The name servers of the zone the domain stands in, and whether they have IPv6.
-async fn servers(asker: &Asker<'_>, domain: Name) -> ServerFacts {
-    let mut at = domain;
-    let told = loop {
-        let told = asker.servers(&at).await;
-        match at.parent() {
-            Some(above) if told.is_absent() && !above.is_root() => at = above,
-            _ => break told,
-        }
-    };
-    let looks = told.records.iter().map(|text| async move {
-        match text.parse() {
-            Ok(name) => asker.addresses(&name, Rtype::AAAA).await,
-            Err(_) => Told::unknown("this is no name that DNS knows"),
-        }
-    });
-    let six = together(looks).await;
-    ServerFacts {
-        six: told.records.iter().cloned().zip(six).collect(),
-        told,
     }
 }
 

@@ -8,6 +8,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::facts::Seen;
+
 /// The schema of kept facts.
 pub const SCHEMA: &str = "gatepost-domain-1";
 
@@ -303,10 +305,16 @@ pub struct ServiceFacts {
 /// The name servers of a zone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ServerFacts {
-    /// NS records of the zone the domain stands in.
+    /// The zone; where nothing is known of it, the name that was asked for.
+    #[serde(default)]
+    pub zone: String,
+    /// NS records of the zone.
     pub told: Told<String>,
-    /// AAAA records of each.
+    /// AAAA records of each, the first eight.
     pub six: BTreeMap<String, Told<IpAddr>>,
+    /// Whether an answer came from there, for those addresses that were asked.
+    #[serde(default)]
+    pub answers: BTreeMap<IpAddr, Seen<bool>>,
 }
 
 /// Everything about one domain.
@@ -321,6 +329,9 @@ pub struct DomainFacts {
     /// The name servers of the domain's zone, and their IPv6 addresses.
     #[serde(default)]
     pub servers: ServerFacts,
+    /// The name servers of the zones of MX hosts, where those are other zones.
+    #[serde(default)]
+    pub exchange_servers: Vec<ServerFacts>,
     /// MX hosts and hosts of services, by name.
     pub hosts: BTreeMap<String, HostFacts>,
     /// MTA-STS.

@@ -21,6 +21,7 @@ mod examine;
 pub mod facts;
 mod fetch;
 mod judge;
+mod servers;
 pub mod spf;
 mod sts;
 mod tags;
@@ -63,6 +64,8 @@ pub struct Means {
     pub at_once: usize,
     /// The port of HTTPS: 443, or another where it is forwarded.
     pub https_port: u16,
+    /// The port at which name servers are asked whether they answer by IPv6: 53; none: they are not asked.
+    pub name_servers: Option<u16>,
     /// Selectors of DKIM keys to look at.
     pub selectors: Vec<String>,
 }
@@ -86,6 +89,7 @@ impl Means {
             patience: PATIENCE,
             at_once: AT_ONCE,
             https_port: 443,
+            name_servers: Some(53),
             selectors: Vec::new(),
         }
     }

@@ -8,6 +8,7 @@
 //! | `names` | what those are shown that send no name, or an unknown one |
 //! | `ntlm` | what NTLM tells of the network behind the server |
 //! | `tls` | versions, suites, key exchange, extensions |
+//! | `order` | which suite is taken where there are better and worse ones |
 //! | `certificate` | the certificate and its chain |
 //! | `sessions` | tickets, early data, second handshakes, what survives the upgrade |
 //! | `provoked` | known holes, where consent was given to look for them |
@@ -20,6 +21,7 @@ mod host;
 mod injection;
 mod names;
 mod ntlm;
+mod order;
 mod path;
 mod provoked;
 mod sessions;
@@ -45,6 +47,7 @@ pub fn judge(facts: &Facts, profile: &Profile) -> Judged {
     ntlm::judge(&mut bench);
     injection::judge(&mut bench);
     tls::judge(&mut bench);
+    order::judge(&mut bench);
     sessions::judge(&mut bench);
     provoked::judge(&mut bench);
     certificate::judge(&mut bench);

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::Errand;
 use crate::check::facts::{HelloAnswer, Seen};
+use crate::check::rank::Rank;
 use crate::check::talk::Talk;
 use crate::check::target::{Protocol, Target};
 
@@ -63,6 +64,27 @@ pub(crate) fn modern(target: &Target, random: [u8; 32]) -> Offer {
     hello
 }
 
+/// The same as [`modern`], with worse suites before the good ones: who takes a good one has an order of its own (RFC 9325 4.2.1).
+pub(crate) fn worst_first(target: &Target, random: [u8; 32]) -> Offer {
+    let mut hello = modern(target, random);
+    hello.suites = of(|it| is_modern(it) || (!it.is_tls13() && is_usual(it) && is_plausible(it)));
+    sort_worst_first(&mut hello.suites);
+    hello
+}
+
+/// Whether servers that speak TLS 1.2 have it, should nobody have told them better.
+fn is_usual(suite: &Suite) -> bool {
+    let cipher = suite.cipher;
+    let is_old = cipher == "3DES_EDE_CBC" || (cipher == "RC4_128" && suite.mac == "SHA");
+    // Who offers suites without a certificate wants none, and Postfix puts them first for its own kind on purpose: that is CIPH-ANON's.
+    !suite.is_anonymous() && (cipher.starts_with("AES_") || is_old)
+}
+
+/// So that a server that follows the client's order shows it.
+fn sort_worst_first(list: &mut [u16]) {
+    list.sort_by_key(|it| std::cmp::Reverse(Rank::of_number(*it)));
+}
+
 /// The same as [`modern`], with compression and from somebody who claims to have been turned back from TLS 1.3 (RFC 7507).
 pub(crate) fn fallback(target: &Target, random: [u8; 32]) -> Offer {
     let mut hello = modern(target, random);
@@ -100,8 +122,9 @@ pub(crate) fn of_class(
     without: &[u16],
 ) -> Option<Offer> {
     let mut hello = offer(target, TLS12, random);
-    let list =
+    let mut list =
         of(|it| wanted(it) && is_plausible(it) && !it.is_tls13() && !without.contains(&it.number));
+    sort_worst_first(&mut list);
     hello.suites = list;
     (!hello.suites.is_empty()).then_some(hello)
 }
@@ -109,7 +132,9 @@ pub(crate) fn of_class(
 /// Every suite before TLS 1.3 whose turn it is in one of several lanes.
 pub(crate) fn lane(number: usize, lanes: usize) -> Vec<u16> {
     let all = of(|it| !it.is_tls13());
-    all.into_iter().skip(number).step_by(lanes).collect()
+    let mut list: Vec<u16> = all.into_iter().skip(number).step_by(lanes).collect();
+    sort_worst_first(&mut list);
+    list
 }
 
 /// Exactly these suites.
@@ -401,6 +426,30 @@ mod tests {
             let told = note(&mut answer, Piece::Alert { level, description });
             assert_eq!(matches!(told, Told::All), ends, "{level} {description}");
             assert_eq!(answer.alert, ends.then_some(description));
+        }
+    }
+
+    #[test]
+    fn worse_suites_stand_before_every_good_one() {
+        let target = crate::check::samples::target("mx.test", 25);
+        let list = worst_first(&target, [0; 32]).suites;
+        let ranks: Vec<_> = list.iter().map(|it| Rank::of_number(*it)).collect();
+        assert!(ranks.is_sorted_by(|a, b| a >= b), "{ranks:?}");
+        assert!(list.len() <= MOST_SUITES, "{}", list.len());
+        // What is refused here would be refused without the worse ones, too.
+        assert!(of(is_modern).iter().all(|it| list.contains(it)));
+        assert!(
+            !list.contains(&0x0034),
+            "no certificate is not worse, but another wish"
+        );
+        for common in [0x002f, 0x000a, 0xc013, 0xc028, 0x009e] {
+            assert!(list.contains(&common), "{common:04x}");
+        }
+        let legacy = of_class(&target, [0; 32], is_legacy, &[]).unwrap().suites;
+        let lane = lane(0, 8);
+        for list in [legacy, lane] {
+            let ranks = list.iter().map(|it| Rank::of_number(*it));
+            assert!(ranks.is_sorted_by(|a, b| a >= b));
         }
     }
 

@@ -4,7 +4,8 @@ use super::Case;
 use super::live::{Live, live};
 use super::tally::Tally;
 use crate::check::document::Check;
-use crate::check::domain::facts::CaaFacts;
+use crate::check::domain::facts::{CaaFacts, ServerFacts, Standing};
+use crate::check::facts::{Reach, Seen};
 use crate::finding::Severity;
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
@@ -210,27 +211,74 @@ fn ipv6(case: &Case<'_>, tally: &mut Tally) {
     tally.otherwise("there are no mail hosts");
 }
 
-/// Whether a resolver that has IPv6 alone finds the domain.
+/// Whether a resolver that has IPv6 alone finds the domain and its mail hosts.
 fn name_servers(case: &Case<'_>, tally: &mut Tally) {
-    let servers = &case.facts.servers;
-    let with = servers.six.values().filter(|told| !told.records.is_empty());
-    if servers.told.records.is_empty() || with.count() > 0 {
+    let facts = case.facts;
+    let zones = || [&facts.servers].into_iter().chain(&facts.exchange_servers);
+    let answers = zones().flat_map(|it| it.answers.values());
+    let connected = case
+        .services
+        .iter()
+        .any(|it| it.target.address.is_ipv6() && matches!(it.reach, Reach::Connected { .. }));
+    let works = connected || answers.into_iter().any(|it| *it == Seen::Known(true));
+    for zone in zones() {
+        let name = match zone.zone.as_str() {
+            "" => &facts.domain,
+            name => name,
+        };
+        enough(name, zone, tally);
+        for (server, told) in &zone.six {
+            for address in &told.records {
+                if let Some(seen) = zone.answers.get(address) {
+                    answer(&format!("{server} ({address})"), seen, works, tally);
+                }
+            }
+        }
+    }
+}
+
+/// Two name servers with IPv6, so that one may be away (RFC 2182 5).
+fn enough(zone: &str, servers: &ServerFacts, tally: &mut Tally) {
+    let all = &servers.told;
+    if all.standing == Standing::Unasked || tally.stuck(&format!("NS of {zone}"), all) {
         return;
     }
-    match servers.six.iter().find(|(_, told)| !told.is_known()) {
-        Some((name, told)) => {
-            tally.stuck(&format!("AAAA of {name}"), told);
+    let lacking = servers.six.iter().find(|(_, told)| told.is_absent());
+    let with = servers.six.values().filter(|it| !it.records.is_empty());
+    let with = with.count();
+    let unknown = servers.six.iter().find(|(_, told)| !told.is_known());
+    if with >= servers.six.len().min(2) {
+        if with > 0 {
+            tally.pass(format!("{with} name servers of {zone} have IPv6 addresses"));
         }
-        None => tally.warn(
+    } else if let Some((name, told)) = unknown {
+        tally.stuck(&format!("AAAA of {name}"), told);
+    } else {
+        let evidence = match with {
+            0 => format!("no name server of {zone} has an IPv6 address"),
+            _ => format!("one name server of {zone} alone has an IPv6 address"),
+        };
+        let name = lacking.map_or("", |it| it.0.as_str());
+        let fix = format!("{name}. AAAA with the name server's address");
+        tally.warn(Severity::Low, evidence, fix);
+    }
+}
+
+/// What came from a name server by IPv6. Silence is its fault only where IPv6 works at all.
+fn answer(server: &str, seen: &Seen<bool>, works: bool, tally: &mut Tally) {
+    match seen {
+        Seen::Known(true) => tally.pass(format!("name server {server} answers")),
+        Seen::Known(false) if works => tally.fail(
             Severity::Low,
+            format!("name server {server} does not answer by IPv6"),
             format!(
-                "no name server of {} has an IPv6 address",
-                case.facts.domain
-            ),
-            format!(
-                "{}. AAAA with the name server's address",
-                servers.told.records.first().map_or("", String::as_str)
+                "let {server} listen on IPv6, too, and let port 53 through, or take the AAAA record out"
             ),
         ),
+        Seen::Known(false) => tally.unknown(format!(
+            "name server {server}: no answer, and nothing else showed that IPv6 works here"
+        )),
+        Seen::Unknown { why, .. } => tally.unknown(format!("name server {server}: {why}")),
+        Seen::Unasked => {}
     }
 }
