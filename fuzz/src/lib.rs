@@ -46,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     targets::policy::TEXTS,
     targets::domain::SPF,
     targets::domain::AUTOCONFIG,
+    targets::ntlm::NTLM,
     targets::watch::FILE,
     targets::watch::DIALOGUE,
     targets::config::POSTFIX,

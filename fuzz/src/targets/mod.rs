@@ -11,6 +11,7 @@ pub mod domain;
 pub mod hello;
 pub mod imap;
 pub mod inbox;
+pub mod ntlm;
 pub mod peer;
 pub mod policy;
 pub mod pop3;

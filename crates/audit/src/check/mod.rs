@@ -29,7 +29,7 @@ pub mod kept;
 pub mod life;
 pub mod list;
 pub mod news;
-mod ntlm;
+pub mod ntlm;
 mod probes;
 pub mod profile;
 mod rank;

@@ -26,8 +26,8 @@ pub(crate) fn negotiate() -> Vec<u8> {
     .concat()
 }
 
-/// Reads a challenge ([MS-NLMP] 2.2.1.2).
-pub(crate) fn challenge(message: &[u8]) -> Option<Challenge> {
+/// Reads a challenge ([MS-NLMP] 2.2.1.2); none: it is not a whole one.
+pub fn challenge(message: &[u8]) -> Option<Challenge> {
     let is_challenge = message.starts_with(SIGNATURE) && number(message, 8)? == 2;
     // Eight octets of challenge stand behind the flags.
     if !is_challenge || message.len() < 32 {
