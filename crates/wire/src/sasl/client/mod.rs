@@ -203,15 +203,8 @@ impl Exchange {
         may: MaySendCredentials<'_>,
         nonce: String,
     ) -> Result<Self, Failure> {
-        let state = match (mechanism, &credentials.proof) {
-            (
-                Mechanism::ScramSha256
-                | Mechanism::ScramSha256Plus
-                | Mechanism::ScramSha1
-                | Mechanism::ScramSha1Plus,
-                Proof::Password(password),
-            ) => {
-                let hash = mechanism.hash().unwrap_or(ScramHash::Sha256);
+        let state = match (mechanism, mechanism.hash(), &credentials.proof) {
+            (_, Some(hash), Proof::Password(password)) => {
                 let allowed = &credentials.allowed;
                 let bindings = may.bindings().filter(|_| {
                     allowed
@@ -227,20 +220,20 @@ impl Exchange {
                     nonce,
                 )?
             }
-            (Mechanism::Plain, Proof::Password(password)) => {
+            (Mechanism::Plain, _, Proof::Password(password)) => {
                 let (user, password) = prepare(&credentials.user, password)?;
                 State::First(Secret::new(
                     format!("\0{user}\0{}", password.expose()).into_bytes(),
                 ))
             }
-            (Mechanism::Login, Proof::Password(password)) => {
+            (Mechanism::Login, _, Proof::Password(password)) => {
                 let (user, password) = prepare(&credentials.user, password)?;
                 State::LoginName(Secret::new(user), password)
             }
-            (Mechanism::OAuthBearer | Mechanism::XOAuth2, Proof::Token(token)) => {
+            (Mechanism::OAuthBearer | Mechanism::XOAuth2, _, Proof::Token(token)) => {
                 State::First(bearer(mechanism, &credentials.user, token)?)
             }
-            (Mechanism::External, Proof::Certificate) => {
+            (Mechanism::External, _, Proof::Certificate) => {
                 if credentials.user.contains('\0') {
                     return Err(Failure::UnusableCredentials);
                 }
