@@ -88,6 +88,17 @@ impl Machine {
         command
     }
 
+    /// A command that runs `program` on every core this process was given: for what is measured as a user runs it, beside what it talks to.
+    pub(crate) fn free_command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let cores: Vec<String> = self.cores.iter().map(ToString::to_string).collect();
+        if cores.is_empty() {
+            return Command::new(program);
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", &cores.join(",")]).arg(program);
+        command
+    }
+
     /// Whether a durable write means anything on the file system under the work folder.
     pub(crate) fn disk_is_memory(&self) -> bool {
         matches!(self.filesystem.as_str(), "tmpfs" | "ramfs")

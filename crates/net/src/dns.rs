@@ -5,6 +5,8 @@
 //!   and waited past.
 //! - Resolvers are asked in turn, each for some seconds, all of them twice. One that says SERVFAIL or REFUSED is asked no more if
 //!   another is there to ask; its word stands if none says better.
+//! - So many questions are under way at once as the resolvers answer (`window`): one that is asked more than it can hold drops
+//!   questions, and silence must not be its asker's fault.
 //! - An answer counts as local only if it came from a loopback address.
 //!
 //! ```
@@ -27,8 +29,10 @@
 
 mod configuration;
 mod names;
+mod window;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_trust::dns::{Exchanged, Query, Transport, Unanswered, is_truncated};
@@ -38,6 +42,7 @@ use tokio::time::timeout;
 
 pub use configuration::Resolvers;
 pub use names::Names;
+use window::{WIDEST, Window};
 
 /// How long one resolver has, first and second time.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
@@ -45,12 +50,15 @@ const PATIENCE: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)]
 const TCP_PATIENCE: Duration = Duration::from_secs(5);
 /// The most forged or late datagrams looked at for one question.
 const MAX_STRAYS: usize = 64;
+/// How long to wait when the system has no socket to give.
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// Recursive resolvers, asked over the network.
+/// Recursive resolvers, asked over the network. Clones share what is known of how much the resolvers can hold.
 #[derive(Debug, Clone)]
 pub struct Network {
     resolvers: Vec<SocketAddr>,
     patience: [Duration; 2],
+    window: Arc<Window>,
 }
 
 impl Network {
@@ -59,6 +67,7 @@ impl Network {
         Self {
             resolvers,
             patience: PATIENCE,
+            window: Arc::new(Window::new(WIDEST)),
         }
     }
 
@@ -80,17 +89,19 @@ impl Network {
         query: &Query,
         patience: Duration,
     ) -> Option<Vec<u8>> {
-        let reply = timeout(patience, over_udp(resolver, query))
-            .await
-            .ok()?
-            .ok()?;
+        let place = self.window.enter().await?;
+        let Ok(reply) = timeout(patience, over_udp(resolver, query)).await else {
+            place.lost();
+            return None;
+        };
+        let reply = reply.ok()?;
         if !is_truncated(&reply) {
+            place.answered();
             return Some(reply);
         }
-        timeout(TCP_PATIENCE, over_tcp(resolver, query))
-            .await
-            .ok()?
-            .ok()
+        let reply = timeout(TCP_PATIENCE, over_tcp(resolver, query)).await;
+        place.answered();
+        reply.ok()?.ok()
     }
 }
 
@@ -130,7 +141,7 @@ async fn over_udp(resolver: SocketAddr, query: &Query) -> std::io::Result<Vec<u8
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let socket = socket(any).await?;
     socket.connect(resolver).await?;
     let id = draw_id()?;
     socket.send(&query.encode(id)).await?;
@@ -143,6 +154,29 @@ async fn over_udp(resolver: SocketAddr, query: &Query) -> std::io::Result<Vec<u8
         }
     }
     Err(std::io::ErrorKind::InvalidData.into())
+}
+
+/// A socket with a port nobody can foresee. While the system has none to give, those that are under way end.
+async fn socket(any: IpAddr) -> std::io::Result<UdpSocket> {
+    loop {
+        match UdpSocket::bind((any, 0)).await {
+            Err(error) if is_used_up(&error) => tokio::time::sleep(PAUSE).await,
+            done => return done,
+        }
+    }
+}
+
+/// Whether there are no more descriptors, buffers or ports at the moment.
+fn is_used_up(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let used_up = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRINUSE,
+    ];
+    Errno::from_io_error(error).is_some_and(|it| used_up.contains(&it))
 }
 
 async fn over_tcp(resolver: SocketAddr, query: &Query) -> std::io::Result<Vec<u8>> {

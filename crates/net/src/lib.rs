@@ -2,6 +2,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`descriptors`] | how many connections the system allows |
 //! | [`dns`] | the way to a recursive resolver |
 //! | [`driver`] | runs a server's [`gatepost_wire::session::Machine`] on a connection |
 //! | [`client`] | dials, and drives a client's session, out of which its owner pulls questions |
@@ -13,6 +14,7 @@
 
 pub mod client;
 mod connection;
+pub mod descriptors;
 pub mod dns;
 pub mod driver;
 mod engine;

@@ -29,7 +29,18 @@ impl Delay {
     /// # Panics
     /// When there is no port.
     pub fn start(server: SocketAddr, one_way: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Self::on(
+            TcpListener::bind("127.0.0.1:0").expect("a port"),
+            server,
+            one_way,
+        )
+    }
+
+    /// The same for a port that is there, such as one of every loopback address.
+    ///
+    /// # Panics
+    /// When the port has no address.
+    pub fn on(listener: TcpListener, server: SocketAddr, one_way: Duration) -> Self {
         let address = listener.local_addr().expect("its address");
         let (connections, stop) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
         let (count, stopped) = (Arc::clone(&connections), Arc::clone(&stop));

@@ -27,6 +27,9 @@ pub use zones::{Denial, Ds, Fault, Signing, Zone, standard};
 /// How long a server has to answer its first question.
 const START: Duration = Duration::from_secs(30);
 
+/// The zone of the names of loopback addresses, which resolvers answer for themselves where nothing is said.
+const LOOPBACK_NAMES: &str = "127.in-addr.arpa.";
+
 /// The programs needed, with the Debian package of each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("ldns-keygen", "ldnsutils"),
@@ -245,6 +248,10 @@ fn unbound_conf(lab: &DnsLab, zones: &[Zone], address: SocketAddr, validates: bo
     );
     if validates {
         let _ = writeln!(text, " trust-anchor: \"{}\"", lab.anchor);
+    }
+    // Loopback addresses have no names but in the lab's own zone.
+    if zones.iter().any(|zone| zone.name == LOOPBACK_NAMES) {
+        let _ = writeln!(text, " local-zone: \"{LOOPBACK_NAMES}\" nodefault");
     }
     text.push_str("remote-control:\n control-enable: no\n");
     for zone in zones {

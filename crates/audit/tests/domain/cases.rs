@@ -182,6 +182,7 @@ pub(crate) async fn run(world: &World) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     complete();
     what_fails_is_never_absent(&known["lost.example"]);
+    what_has_no_address_was_not_seen(world, &known["good.example"]);
     history(&known["good.example"], &known["broken.example"]);
     kept(&known["good.example"]);
     severities(world, &known);
@@ -300,6 +301,34 @@ fn what_fails_is_never_absent(facts: &DomainFacts) {
             check.status,
             check.evidence
         );
+    }
+}
+
+/// Where addresses are not told, in one family or both, nothing that rests on what listens there is passed, or does not arise.
+fn what_has_no_address_was_not_seen(world: &World, good: &DomainFacts) {
+    let lost = || Told::unknown("no resolver answered");
+    let mut half = good.clone();
+    for host in half.hosts.values_mut() {
+        host.aaaa = lost();
+    }
+    let mut none = half.clone();
+    for host in none.hosts.values_mut() {
+        host.a = lost();
+    }
+    for facts in [half, none] {
+        for id in [
+            "MX-001",
+            "DANE-002",
+            "STS-005",
+            "STRIP-002",
+            "NET-002",
+            "PTR-001",
+            "V6-001",
+        ] {
+            let check = judged(world, &facts, Good, id);
+            assert_eq!(check.status, Inconclusive, "{id}: {}", check.evidence);
+            assert!(check.evidence.contains("no resolver"), "{id}");
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use gatepost_audit::check::list::{Ended, Plan, World, run as work};
 use gatepost_audit::check::target::Target;
 use gatepost_audit::finding::Severity;
 use gatepost_audit::report::summary_page::summary_page;
+use gatepost_net::descriptors;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -182,7 +183,33 @@ pub(super) fn verdict(summary: &Summary, fail_on: Severity) -> Result<(), Failur
     Ok(())
 }
 
+/// File descriptors that are no connection to somebody's server: questions to DNS, the output, the database.
+const OTHER_FILES: u64 = 640;
+
+/// How the list is worked through: as it was asked for, as far as the system has files for it.
 pub(super) fn plan(given: &ArgMatches, order: &Order) -> Plan {
+    let plan = as_asked(given, order);
+    // A line may have one connection to a web host, and is not looked up and examined at the same time.
+    let room = descriptors::raise_limit().map_or(u64::MAX, |it| it.saturating_sub(OTHER_FILES) / 2);
+    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    let few = Plan {
+        lines: plan.lines.min(room),
+        manners: Manners {
+            connections: plan.manners.connections.min(room),
+            ..plan.manners
+        },
+        ..plan
+    };
+    if few != plan {
+        eprintln!(
+            "the system allows few open files: {} lines are under way, and {} connections, at once; more with a higher limit (ulimit -Hn)",
+            few.lines, few.manners.connections
+        );
+    }
+    few
+}
+
+fn as_asked(given: &ArgMatches, order: &Order) -> Plan {
     let number = |name: &str| given.get_one::<u32>(name).copied().unwrap_or(1);
     let size = |name: &str| usize::try_from(number(name)).unwrap_or(1);
     let asked = given.get_one::<u32>("connections").copied();

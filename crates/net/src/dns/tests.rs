@@ -119,3 +119,42 @@ fn ids_differ() {
     let ids: std::collections::HashSet<u16> = (0..64).map(|_| draw_id().unwrap()).collect();
     assert!(ids.len() > 32);
 }
+
+/// A resolver that has room for so many questions, needs a while for each, and drops what is beyond without a word.
+async fn small_resolver(room: usize, needs: Duration) -> SocketAddr {
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(async move {
+        let places = Arc::new(tokio::sync::Semaphore::new(room));
+        let mut datagram = [0; 4096];
+        while let Ok((length, peer)) = socket.recv_from(&mut datagram).await {
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                continue;
+            };
+            let (socket, reply) = (
+                Arc::clone(&socket),
+                reply_to(&datagram[..length], 0x81, 0x80),
+            );
+            tokio::spawn(async move {
+                tokio::time::sleep(needs).await;
+                drop(place);
+                socket.send_to(&reply, peer).await.unwrap();
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_resolver_is_asked_no_more_than_it_can_hold() {
+    let address = small_resolver(40, Duration::from_millis(5)).await;
+    let network = Network::new(vec![address]).with_patience([Duration::from_millis(500); 2]);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..4_000 {
+        let network = network.clone();
+        asking.spawn(async move { network.exchange(&query()).await.is_ok() });
+    }
+    let answered = asking.join_all().await.into_iter().filter(|it| *it).count();
+    // All at once it would answer 40, and 40 of those that ask again.
+    assert!(answered > 3_800, "{answered} of 4000");
+}

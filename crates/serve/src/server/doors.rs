@@ -5,8 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use gatepost_net::listen;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use gatepost_net::{descriptors, listen};
 use tokio::net::TcpListener;
 
 use super::error::StartError;
@@ -170,16 +169,7 @@ const OTHER_FILES: u64 = 256;
 /// Raises the process's limit on file descriptors to what the system allows, and returns how many connections may be taken:
 /// strangers never get the descriptors that mail is stored with.
 pub(super) fn affordable_connections(settings: &Settings, log: &Log) -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    let granted = if setrlimit(Resource::Nofile, raised).is_ok() {
-        limit.maximum
-    } else {
-        limit.current
-    };
+    let granted = descriptors::raise_limit();
     let affordable = granted.map_or(u64::MAX, |files| {
         files.saturating_sub(OTHER_FILES.min(files / 2)).max(1)
     });

@@ -25,6 +25,7 @@ use std::io;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use self::cache::Cache;
@@ -65,6 +66,8 @@ pub trait World: Send + Sync + 'static {
 pub struct Plan {
     /// Lines under way at once; most of them wait for their turn.
     pub lines: usize,
+    /// Lines looked up at once. With many more the questions of each would wait longer for one another than an answer may take.
+    pub look_ups: usize,
     /// How many connections one examination makes at most: what a turn costs.
     pub cost: u32,
     /// How those who are asked are treated.
@@ -79,6 +82,7 @@ impl Default for Plan {
     fn default() -> Self {
         Self {
             lines: 1024,
+            look_ups: 256,
             cost: 1,
             manners: Manners::default(),
             fail_on: Severity::High,
@@ -146,6 +150,7 @@ struct Shop<W: World> {
     world: W,
     plan: Plan,
     turnstile: Turnstile,
+    look_ups: Semaphore,
     domains: Cache<String, Result<W::Looked, String>>,
     services: Cache<Target, Arc<Facts>>,
 }
@@ -155,6 +160,7 @@ pub async fn run<W: World>(world: W, plan: Plan, ledger: &mut impl Ledger) -> Re
     let shop = Arc::new(Shop {
         world,
         turnstile: Turnstile::new(plan.manners),
+        look_ups: Semaphore::new(plan.look_ups.max(1)),
         domains: Cache::new(plan.kept / 4),
         services: Cache::new(plan.kept),
         plan,
@@ -207,9 +213,14 @@ async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Finished 
     let size = |looked: &Result<W::Looked, String>| {
         1024 + text.len() + looked.as_ref().map_or(0, |it| shop.world.weight(it))
     };
+    let look_up = || async {
+        // It is never closed.
+        let _place = shop.look_ups.acquire().await;
+        shop.world.look_up(&text).await
+    };
     let (looked, _) = shop
         .domains
-        .get_or_learn(text.clone(), size, || shop.world.look_up(&text))
+        .get_or_learn(text.clone(), size, look_up)
         .await;
     let looked = match looked {
         Ok(looked) => looked,

@@ -17,6 +17,9 @@ use crate::finding::Status;
 struct Small {
     examined: Arc<Mutex<Vec<String>>>,
     looked_up: Arc<AtomicU64>,
+    /// Lines that are being looked up, and the most there were.
+    looking: Arc<AtomicU64>,
+    most: Arc<AtomicU64>,
 }
 
 impl World for Small {
@@ -24,7 +27,10 @@ impl World for Small {
 
     async fn look_up(&self, line: &str) -> Result<Vec<String>, String> {
         self.looked_up.fetch_add(1, Ordering::SeqCst);
+        let now = self.looking.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
         tokio::task::yield_now().await;
+        self.looking.fetch_sub(1, Ordering::SeqCst);
         assert_ne!(line, "bomb");
         if line == "nobody" {
             return Err("nobody has no address".to_owned());
@@ -89,6 +95,19 @@ async fn work(
     text: &str,
     progress: &mut Progress,
 ) -> (Result<(), Ended>, Vec<Value>) {
+    let plan = Plan {
+        lines: 3,
+        ..Plan::default()
+    };
+    work_as(plan, world, text, progress).await
+}
+
+async fn work_as(
+    plan: Plan,
+    world: &Small,
+    text: &str,
+    progress: &mut Progress,
+) -> (Result<(), Ended>, Vec<Value>) {
     let (sender, lines) = mpsc::channel(4);
     let text = text.to_owned();
     let feeding = tokio::spawn(async move {
@@ -99,10 +118,6 @@ async fn work(
         }
     });
     let mut kept = Kept::default();
-    let plan = Plan {
-        lines: 3,
-        ..Plan::default()
-    };
     let ended = tokio::time::timeout(
         Duration::from_secs(60),
         run(
@@ -158,6 +173,21 @@ async fn every_line_is_a_document_and_nobody_is_asked_twice() {
         (progress.read, progress.done, progress.beyond.len()),
         (7, 7, 0)
     );
+}
+
+#[tokio::test]
+async fn fewer_lines_are_looked_up_at_once_than_are_under_way() {
+    let (world, mut progress) = (Small::default(), Progress::new());
+    let plan = Plan {
+        lines: 40,
+        look_ups: 2,
+        ..Plan::default()
+    };
+    let names: Vec<String> = (0..200).map(|it| format!("h{it}")).collect();
+    let (ended, documents) = work_as(plan, &world, &names.join("\n"), &mut progress).await;
+    ended.unwrap();
+    assert_eq!(documents.len(), 200);
+    assert_eq!(world.most.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

@@ -264,11 +264,11 @@ fn held_against(
         tally.moot(format!("{}: no record counts", found.owner));
         return;
     }
-    let addresses = case
-        .facts
-        .host(host)
-        .map(|it| it.addresses().collect::<Vec<_>>());
-    for address in addresses.unwrap_or_default() {
+    let Some(known) = case.facts.host(host) else {
+        return;
+    };
+    tally.stuck_addresses(host, known);
+    for address in known.addresses() {
         let seen = case.seen(host, 25).find(|it| it.target.address == address);
         match seen {
             None => tally.missing(format!("{host} ({address}) was not looked at"), 1),

@@ -133,7 +133,5 @@ fn one_host(facts: &DomainFacts, host: &str, any: bool, tally: &mut Tally) {
 
 /// Whether nothing is known about the addresses, and none were found. A family that fails beside one that answers is told, too.
 fn host_is_stuck(host: &str, known: &HostFacts, tally: &mut Tally) -> bool {
-    let a = tally.stuck(&format!("the addresses of {host} (A)"), &known.a);
-    let aaaa = tally.stuck(&format!("the addresses of {host} (AAAA)"), &known.aaaa);
-    (a || aaaa) && known.addresses().next().is_none()
+    tally.stuck_addresses(host, known) && known.addresses().next().is_none()
 }

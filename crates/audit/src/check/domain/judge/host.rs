@@ -21,6 +21,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
         if host != facts.domain {
             authorities(&host, &known.caa, &mut caa);
         }
+        names.stuck_addresses(&host, known);
         for address in known.addresses() {
             pointer(case, &host, address, &mut names);
         }

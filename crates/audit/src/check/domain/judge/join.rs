@@ -22,6 +22,11 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
     for ((host, port), group) in grouped(case) {
         addresses(&host, port, &group, &mut same);
     }
+    for host in case.facts.exchanges() {
+        if let Some(known) = case.facts.host(&host) {
+            same.stuck_addresses(&host, known);
+        }
+    }
     same.otherwise("no service was looked at");
     [kept, same].into_iter().filter_map(Tally::finish).collect()
 }
@@ -58,7 +63,9 @@ fn promises(case: &Case<'_>, tally: &mut Tally) {
             _ => continue,
         };
         let services: Vec<&Facts> = case.seen(&host, 25).collect();
-        if services.is_empty() {
+        let known = case.facts.host(&host);
+        let stuck = known.is_some_and(|it| tally.stuck_addresses(&host, it));
+        if services.is_empty() && !stuck {
             tally.missing(format!("{host} was not looked at"), 1);
         }
         for service in services {

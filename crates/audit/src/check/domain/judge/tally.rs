@@ -3,7 +3,7 @@
 //! A finding outweighs what could not be told, and that outweighs what is good: nothing is passed because a part of it was not seen.
 
 use crate::check::document::Check;
-use crate::check::domain::facts::Told;
+use crate::check::domain::facts::{HostFacts, Told};
 use crate::finding::{Severity, Status};
 use crate::rules;
 
@@ -105,6 +105,17 @@ impl Tally {
             (None, None) => return false,
         }
         true
+    }
+
+    /// Notes each family of a host's addresses that is not known: whatever listens there was not looked at. True when there is one.
+    pub(in crate::check::domain) fn stuck_addresses(
+        &mut self,
+        host: &str,
+        known: &HostFacts,
+    ) -> bool {
+        let four = self.stuck(&format!("the addresses of {host} (A)"), &known.a);
+        let six = self.stuck(&format!("the addresses of {host} (AAAA)"), &known.aaaa);
+        four || six
     }
 
     /// The question does not arise, where nothing was said before.
