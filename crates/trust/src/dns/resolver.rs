@@ -24,6 +24,7 @@ use super::lookup::Lookup;
 use super::message::{Query, Record, Reply, Rtype};
 use super::name::Name;
 use super::record::Data;
+use super::signature::Known;
 use super::status::{Answer, Bogus, Denial, Indeterminate, Status};
 use super::work::Work;
 use super::zone::{Rrset, denial_sets};
@@ -77,6 +78,7 @@ pub struct Resolver<T> {
     checking_disabled: bool,
     answers: Cache<(Name, Rtype), Arc<Answer<Data>>>,
     chain: Chain,
+    known: Arc<Known>,
 }
 
 /// A piece of an answer.
@@ -110,10 +112,10 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(now: SystemTime) -> Self {
+    fn new(now: SystemTime, known: Arc<Known>) -> Self {
         Self {
             now,
-            work: Work::new(),
+            work: Work::new(known),
             ahead: Vec::new(),
         }
     }
@@ -171,6 +173,7 @@ impl<T: Transport> Resolver<T> {
             checking_disabled: false,
             answers: Cache::new(kept),
             chain: Chain::new(kept),
+            known: Arc::new(Known::new(kept)),
         }
     }
 
@@ -444,7 +447,7 @@ impl<T: Transport> Lookup for Resolver<T> {
                 ..Answer::clone(&kept)
             };
         }
-        let mut run = Run::new(now);
+        let mut run = Run::new(now, Arc::clone(&self.known));
         let answer = self
             .resolve(name, rtype, &mut run)
             .await

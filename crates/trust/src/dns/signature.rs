@@ -6,6 +6,7 @@
 use aws_lc_rs::digest;
 use aws_lc_rs::signature::{self, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey};
 
+use super::cache::Bounded;
 use super::message::{CLASS_IN, Record, Rtype};
 use super::name::Name;
 use super::status::Bogus;
@@ -174,7 +175,13 @@ impl Rrsig {
     }
 
     /// Whether `key` made this signature over records of `owner` with this data. Time is not looked at.
-    pub(crate) fn is_valid(&self, owner: &Name, records: &[&Record], key: &Key) -> bool {
+    pub(crate) fn is_valid(
+        &self,
+        owner: &Name,
+        records: &[&Record],
+        key: &Key,
+        known: &Known,
+    ) -> bool {
         let signed_owner = if self.is_expanded(owner) {
             match owner.last(usize::from(self.labels)).wildcard() {
                 Ok(owner) => owner,
@@ -196,7 +203,7 @@ impl Rrsig {
             signed.extend_from_slice(&length.to_be_bytes());
             signed.extend_from_slice(data);
         }
-        verify(self.algorithm, &key.public, &signed, &self.signature)
+        known.is_good(self.algorithm, &key.public, &signed, &self.signature)
     }
 
     /// Whether a wildcard was expanded to `owner` (RFC 4034 3.1.3).
@@ -215,6 +222,41 @@ impl Rrsig {
 
 fn after(left: u32, right: u32) -> bool {
     left != right && left.wrapping_sub(right) < 1 << 31
+}
+
+/// Signatures that were found good. Most answers that say no share theirs: the same NSEC record stands beside every question below a name.
+/// Whether a signature fits its data and its key never changes, so it is computed once; its time is looked at each time.
+#[derive(Debug)]
+pub(crate) struct Known(Bounded<[u8; 32], ()>);
+
+impl Known {
+    /// At most so many.
+    pub(crate) fn new(bound: usize) -> Self {
+        Self(Bounded::new(bound))
+    }
+
+    fn is_good(&self, algorithm: u8, public: &[u8], message: &[u8], made: &[u8]) -> bool {
+        let print = fingerprint(algorithm, [public, made, message]);
+        if print.is_some_and(|print| self.0.find(&print).is_some()) {
+            return true;
+        }
+        let good = verify(algorithm, public, message, made);
+        if let (true, Some(print)) = (good, print) {
+            self.0.keep(print, ());
+        }
+        good
+    }
+}
+
+/// The hash of everything that decides, each part with its length before it: no two questions have the same.
+fn fingerprint(algorithm: u8, parts: [&[u8]; 3]) -> Option<[u8; 32]> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&[algorithm]);
+    for part in parts {
+        context.update(&part.len().to_be_bytes());
+        context.update(part);
+    }
+    context.finish().as_ref().try_into().ok()
 }
 
 fn verify(algorithm: u8, public: &[u8], message: &[u8], made: &[u8]) -> bool {
@@ -318,5 +360,38 @@ mod tests {
             Err(Bogus::SignatureNotYetValid)
         );
         assert_eq!(signature(u32::MAX - 5, 5).seconds_left(0), Ok(5));
+    }
+
+    #[test]
+    fn only_what_was_found_good_is_known() {
+        use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+
+        const ED25519: u8 = 15;
+        let known = Known::new(10);
+        let pair = Ed25519KeyPair::generate().unwrap();
+        let (public, message) = (pair.public_key().as_ref().to_vec(), b"data".to_vec());
+        let made = pair.sign(&message).as_ref().to_vec();
+        let kept = |known: &Known| {
+            let print = fingerprint(ED25519, [&public, &made, &message]).unwrap();
+            known.0.find(&print).is_some()
+        };
+        for round in 0..2 {
+            assert_eq!(kept(&known), round > 0);
+            assert!(known.is_good(ED25519, &public, &message, &made));
+            for part in 0..3 {
+                let mut parts = [public.clone(), message.clone(), made.clone()];
+                *parts[part].last_mut().unwrap() ^= 1;
+                let [public, message, made] = &parts;
+                for _ in 0..2 {
+                    assert!(!known.is_good(ED25519, public, message, made));
+                }
+            }
+            assert!(!known.is_good(14, &public, &message, &made));
+        }
+        // Octets that move from one part to the next are another question.
+        assert_ne!(
+            fingerprint(1, [b"ab", b"c", b""]),
+            fingerprint(1, [b"a", b"bc", b""])
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! How much one lookup may cost (`KeyTrap`, CVE-2023-50387 and CVE-2023-50868): numbers no honest zone comes near.
 
+use std::sync::Arc;
+
+use super::signature::Known;
 use super::status::{Indeterminate, Status};
 
 /// The most queries sent for one lookup: each zone of a deep name, and each CNAME, wants a few.
@@ -15,17 +18,20 @@ pub(crate) struct Work {
     queries: u32,
     signatures: u32,
     failures: u32,
+    /// What other lookups found good costs nothing here; it counts all the same.
+    pub(crate) known: Arc<Known>,
 }
 
 /// The allowance is spent.
 pub(crate) const SPENT: Status = Status::Indeterminate(Indeterminate::TooMuchWork);
 
 impl Work {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(known: Arc<Known>) -> Self {
         Self {
             queries: QUERIES,
             signatures: SIGNATURES,
             failures: FAILURES,
+            known,
         }
     }
 
@@ -53,7 +59,7 @@ mod tests {
 
     #[test]
     fn every_allowance_ends() {
-        let mut work = Work::new();
+        let mut work = Work::new(Arc::new(Known::new(1)));
         let spent =
             |mut take: Box<dyn FnMut() -> bool + '_>| (0..1000).take_while(|_| take()).count();
         assert_eq!(spent(Box::new(|| work.failure().is_ok())), 8);

@@ -109,7 +109,7 @@ impl Zone {
             for key in named.take(MAX_SAME_TAG) {
                 found = true;
                 work.signature()?;
-                if signature.is_valid(set.owner, &set.records, key) {
+                if signature.is_valid(set.owner, &set.records, key, &work.known) {
                     return Ok(verified(set, signature, left));
                 }
                 work.failure()?;
@@ -258,7 +258,9 @@ pub(crate) fn usable_ds(set: &Rrset<'_>) -> Vec<Ds> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::signature::key_tag;
+    use std::sync::Arc;
+
+    use super::super::signature::{Known, key_tag};
     use super::super::work::SPENT;
     use super::*;
 
@@ -307,7 +309,7 @@ mod tests {
         let set = Rrset::find(&section, &owner, Rtype::A).unwrap();
         assert_eq!(set.signatures.len(), MAX_SIGNATURES);
         assert!(zone.keys.iter().all(|key| set.signatures[0].names(key)));
-        let mut work = Work::new();
+        let mut work = Work::new(Arc::new(Known::new(10)));
         assert_eq!(zone.verify(&set, 1000, &mut work), Err(SPENT));
         let looked_at = (0..1000).take_while(|_| work.signature().is_ok()).count();
         assert!(
@@ -318,7 +320,7 @@ mod tests {
         // With fewer signatures, each is tried with a few keys only.
         let section = &section[..2];
         let set = Rrset::find(section, &owner, Rtype::A).unwrap();
-        let mut work = Work::new();
+        let mut work = Work::new(Arc::new(Known::new(10)));
         let refused = Err(Status::Bogus(Bogus::SignatureInvalid));
         assert_eq!(zone.verify(&set, 1000, &mut work), refused);
         let left = (0..1000).take_while(|_| work.signature().is_ok()).count();
