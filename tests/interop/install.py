@@ -6,6 +6,8 @@ Run by itself it says which are missing; its last line is `N passed, N failed` w
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 # Program to look for, and the Debian package it comes in.
 PROGRAMS = {
@@ -23,6 +25,7 @@ PROGRAMS = {
     "postfix": "postfix",
     "dovecot": "dovecot-imapd",
     "knotd": "knot",
+    "kzonecheck": "knot-dnssecutils",
     "gnutls-serv": "gnutls-bin",
     "sslscan": "sslscan",
     "nmap": "nmap",
@@ -34,6 +37,9 @@ PROGRAMS = {
     "tshark": "tshark",
     "psql": "postgresql",
 }
+# Program to look for, and what pip calls the package it comes in; they get an environment of their own.
+BY_PIP = {"sslyze": "sslyze==6.3.1"}
+ENVIRONMENT = Path("/var/tmp/gatepost-interop-python")
 # Perl's TLS, which swaks only recommends; the other protocols.
 WITH = {"swaks": ["libnet-ssleay-perl"], "dovecot": ["dovecot-pop3d", "dovecot-lmtpd", "dovecot-managesieved"]}
 # What asks, and must not: servers get their configuration from the tests.
@@ -42,6 +48,25 @@ ANSWERS = "postfix postfix/main_mailer_type select No configuration\n"
 
 def install_missing():
     """Installs what is missing; what cannot be installed is named by the cases that are skipped."""
+    install_by_apt()
+    install_by_pip()
+
+
+def find_environment():
+    """Lets programs installed by pip be found, behind all others of their name."""
+    os.environ["PATH"] += f"{os.pathsep}{ENVIRONMENT / 'bin'}"
+
+
+def install_by_pip():
+    missing = [package for program, package in BY_PIP.items() if shutil.which(program) is None]
+    if not missing:
+        return
+    for command in ([sys.executable, "-m", "venv", ENVIRONMENT], [ENVIRONMENT / "bin" / "pip", "install", "--quiet", *missing]):
+        if not succeeds(command, os.environ):
+            return
+
+
+def install_by_apt():
     missing = [program for program in PROGRAMS if shutil.which(program) is None]
     if not missing:
         return
@@ -54,20 +79,28 @@ def install_missing():
     if shutil.which("debconf-set-selections"):
         subprocess.run(["debconf-set-selections"], input=ANSWERS.encode(), capture_output=True, check=False)
     for command in (["apt-get", "-q", "update"], ["apt-get", "-q", "-y", "--no-install-recommends", "install", *packages]):
-        try:
-            done = subprocess.run(command, env=environment, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
-        except subprocess.TimeoutExpired:
-            print(f"{' '.join(command[:3])} took too long", flush=True)
+        if not succeeds(command, environment):
             return
-        if done.returncode != 0:
-            print(f"{' '.join(command[:3])} failed: {done.stderr.decode(errors='replace')[-300:]}", flush=True)
-            return
+
+
+def succeeds(command, environment):
+    """Whether a command did what it should; what went wrong is printed."""
+    words = " ".join(str(word) for word in command[:3])
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired) as trouble:
+        print(f"{words}: {trouble}", flush=True)
+        return False
+    if done.returncode != 0:
+        print(f"{words} failed: {done.stderr.decode(errors='replace')[-300:]}", flush=True)
+    return done.returncode == 0
 
 
 def main():
     """One test: the programs are there. Each that is not is left out, and so are the tests that need it."""
+    find_environment()
     install_missing()
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    missing = [program for program in (*PROGRAMS, *BY_PIP) if shutil.which(program) is None]
     if missing:
         print(f"skipped: what needs {', '.join(missing)}")
         print(f"0 passed, 0 failed, {len(missing)} skipped")

@@ -63,6 +63,7 @@ def main():
     if options.list:
         print("\n".join(name for name, _, _ in world.CASES))
         return 0
+    install.find_environment()
     if not options.no_install:
         install.install_missing()
     folder = Path(tempfile.mkdtemp(prefix="gatepost-interop."))

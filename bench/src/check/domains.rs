@@ -66,7 +66,11 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<(), Faul
 
 /// The domain with this number: odd ones are signed.
 fn domain(number: u32) -> String {
-    let zone = if number.is_multiple_of(2) { "plain" } else { "secure" };
+    let zone = if number.is_multiple_of(2) {
+        "plain"
+    } else {
+        "secure"
+    };
     format!("d{number}.{zone}")
 }
 

@@ -64,11 +64,7 @@ pub(super) fn server(
 fn servers(lines: u32) -> Vec<String> {
     let line = |number: u32| {
         let [_, second, third, fourth] = number.to_be_bytes();
-        format!(
-            "smtp://127.{}.{third}.{fourth}:{}",
-            second + 1,
-            OFFSET + 25
-        )
+        format!("smtp://127.{}.{third}.{fourth}:{}", second + 1, OFFSET + 25)
     };
     (1..=lines).map(line).collect()
 }

@@ -25,7 +25,11 @@ pub(crate) fn measure(bench: &Bench<'_>, report: &mut Report) {
     let parts: [(&str, &str, Part); 3] = [
         ("check of one server", one::FOLDER, one::measure),
         ("check of a list of servers", list::FOLDER, list::measure),
-        ("check of a list of domains", domains::FOLDER, domains::measure),
+        (
+            "check of a list of domains",
+            domains::FOLDER,
+            domains::measure,
+        ),
     ];
     for (what, folder, part) in parts {
         if let Err(fault) = part(bench, report) {

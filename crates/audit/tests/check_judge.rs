@@ -470,6 +470,7 @@ fn provocations_pass_fail_or_cannot_be_told_and_relays_only_from_outside() {
         ("heartbeat", "VUL-HB", Severity::Critical),
         ("early-ccs", "VUL-CCS", Severity::High),
         ("padding", "VUL-ROBOT", Severity::Critical),
+        ("oracle", "VUL-PADORACLE", Severity::High),
         ("relay", "RELAY-001", Severity::Critical),
         ("names", "VRFY-001", Severity::Low),
         ("smuggling", "SMUG-001", Severity::High),

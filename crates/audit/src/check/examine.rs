@@ -18,7 +18,7 @@ use super::budget::Budget;
 use super::facts::{Facts, HelloAnswer, Named, Provocation, Reach, Seen, Ticket};
 use super::probes::control::Ground;
 use super::probes::injection::{self, Outcome, Way};
-use super::probes::intrusive::{early_ccs, heartbeat, padding, relay, smuggling};
+use super::probes::intrusive::{early_ccs, heartbeat, oracle, padding, relay, smuggling};
 use super::probes::names::{self, Name};
 use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
@@ -295,7 +295,7 @@ fn ticket(version: &'static str, told: Result<Option<Ticket>, Why>) -> Option<Fo
     let seen = match told {
         Ok(ticket) => Seen::Known(ticket),
         Err(Why::NotSpoken(_)) => return None,
-        Err(Why::Unknown(why)) => Seen::unknown(why),
+        Err(why) => Seen::unknown(why.text()),
     };
     Some(Found::Ticket(version, seen))
 }
@@ -333,6 +333,9 @@ fn provoke(jobs: &mut Jobs, ground: Ground) {
             "padding",
             padding::run(&errand, wait).await,
         )]
+    });
+    jobs.add(move |errand| async move {
+        vec![Found::Provoked("oracle", oracle::run(&errand, wait).await)]
     });
 }
 

@@ -6,12 +6,13 @@ use super::{Bench, tls};
 use crate::check::facts::{Provocation, Seen};
 
 /// Id, and the name of the probe.
-const ROWS: [(&str, &str); 8] = [
+const ROWS: [(&str, &str); 9] = [
     ("REN-002", "renegotiation"),
     ("REN-003", "unbound-renegotiation"),
     ("VUL-HB", "heartbeat"),
     ("VUL-CCS", "early-ccs"),
     ("VUL-ROBOT", "padding"),
+    ("VUL-PADORACLE", "oracle"),
     ("RELAY-001", "relay"),
     ("VRFY-001", "names"),
     ("SMUG-001", "smuggling"),

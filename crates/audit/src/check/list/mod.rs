@@ -218,10 +218,7 @@ async fn one<W: World>(shop: Arc<Shop<W>>, line: u64, text: String) -> Finished 
         let _place = shop.look_ups.acquire().await;
         shop.world.look_up(&text).await
     };
-    let (looked, _) = shop
-        .domains
-        .get_or_learn(text.clone(), size, look_up)
-        .await;
+    let (looked, _) = shop.domains.get_or_learn(text.clone(), size, look_up).await;
     let looked = match looked {
         Ok(looked) => looked,
         Err(why) => return failed(&shop, line, &text, &why),

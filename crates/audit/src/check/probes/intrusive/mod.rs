@@ -5,12 +5,16 @@
 //! |---|---|---|
 //! | [`heartbeat`] | a heartbeat that claims sixteen octets and holds none | sixteen octets of the server's memory come back; they are counted and let go |
 //! | [`early_ccs`] | `ChangeCipherSpec` before there are keys | the handshake fails |
+//! | [`oracle`] | records in CBC that are wrong in one way or another | a few connections end |
 //! | [`padding`] | RSA key exchanges with wrong paddings | a few handshakes fail |
 //! | [`relay`] | a recipient elsewhere, taken back before any content; names asked for | none |
 //! | [`smuggling`] | a mail to the owner's own mailbox, made to be refused, with false ends in it | a test mail in that mailbox, where the server does not count hops |
 
 pub(crate) mod early_ccs;
 pub(crate) mod heartbeat;
+pub(crate) mod oracle;
+#[cfg(test)]
+mod oracle_tests;
 pub(crate) mod padding;
 pub(crate) mod relay;
 pub(crate) mod smuggling;

@@ -49,7 +49,7 @@ pub(crate) async fn run(errand: &Errand, bond: Bond) -> Found {
                     Why::NotSpoken(text) => Seen::Known(Provocation::Absent {
                         why: format!("TLS 1.2 is not spoken: {text}"),
                     }),
-                    Why::Unknown(text) => Seen::unknown(text.clone()),
+                    Why::Refused(text) | Why::Unknown(text) => Seen::unknown(text.clone()),
                 },
                 ticket: Err(why),
             };
@@ -65,7 +65,7 @@ pub(crate) async fn run(errand: &Errand, bond: Bond) -> Found {
             let offer = second(errand, finished.filter(|_| bond == Bond::Proved));
             begin(errand, &mut opened, &offer).await
         }
-        Err(Why::NotSpoken(why) | Why::Unknown(why)) => Seen::unknown(why),
+        Err(why) => Seen::unknown(why.text()),
     };
     Found {
         begun,

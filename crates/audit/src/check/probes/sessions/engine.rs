@@ -10,17 +10,18 @@ use gatepost_net::client::LegFailure;
 use gatepost_trust::verify::{ClientTls, Shares, Versions};
 use gatepost_wire::tls::{Piece, TlsStream};
 use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::cipher::{
     AeadKey, InboundOpaqueMessage, Iv, MessageDecrypter, MessageEncrypter, OutboundChunks,
     OutboundPlainMessage,
 };
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, Error,
-    KeyLog, ProtocolVersion, SupportedCipherSuite,
+    AlertDescription, ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType,
+    DigitallySignedStruct, Error, KeyLog, ProtocolVersion, SignatureScheme, SupportedCipherSuite,
 };
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::Why;
+use super::{Why, cbc};
 use crate::check::probes::Errand;
 use crate::check::talk::{Talk, is_tls};
 
@@ -31,7 +32,7 @@ const MASTER: &str = "CLIENT_RANDOM";
 
 /// How to shake hands.
 #[derive(Clone)]
-pub(super) struct Way {
+pub(in crate::check::probes) struct Way {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     secret: Arc<Secret>,
@@ -61,37 +62,95 @@ impl KeyLog for Secret {
 
 impl Way {
     /// For these versions. Nothing is demanded of the server. Tickets are asked for, and kept as long as this lives.
-    pub(super) fn new(errand: &Errand, versions: Versions) -> Result<Self, Why> {
+    pub(in crate::check::probes) fn new(errand: &Errand, versions: Versions) -> Result<Self, Why> {
         let mut terms = errand.terms();
         terms.versions = versions;
         let attempt = ClientTls::new(terms).attempt(SystemTime::now(), Shares::Classic);
         let attempt =
             attempt.map_err(|_| Why::Unknown("the engine cannot be set up".to_owned()))?;
+        Ok(Self::of(ClientConfig::clone(&attempt.config), attempt.name))
+    }
+
+    /// For TLS 1.2 with the suites of [`cbc`] alone.
+    pub(in crate::check::probes) fn with_cbc(errand: &Errand) -> Result<Self, Why> {
+        let Self { config, name, .. } = Self::new(errand, Versions::Only12)?;
+        let mut alone = ClientConfig::builder_with_provider(cbc::provider())
+            .with_protocol_versions(&[&rustls::version::TLS12])
+            .map_err(|error| Why::Unknown(error.to_string()))?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anybody))
+            .with_no_client_auth();
+        alone.alpn_protocols.clone_from(&config.alpn_protocols);
+        alone.enable_sni = config.enable_sni;
+        Ok(Self::of(alone, name))
+    }
+
+    fn of(mut config: ClientConfig, name: ServerName<'static>) -> Self {
         let secret = Arc::new(Secret::default());
-        let mut config = ClientConfig::clone(&attempt.config);
         // Whether that is there is another check's.
         config.require_ems = false;
         config.enable_secret_extraction = true;
         config.key_log = Arc::clone(&secret) as Arc<dyn KeyLog>;
         config.resumption = Resumption::in_memory_sessions(4);
-        Ok(Self {
+        Self {
             config: Arc::new(config),
-            name: attempt.name,
+            name,
             secret,
-        })
+        }
+    }
+}
+
+/// Takes whatever certificate is shown: who it is, is another check's, and nothing is confided to the connection.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        cbc::provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 /// A connection whose handshake is done.
-pub(super) struct Shaken {
-    pub(super) talk: Talk,
-    pub(super) tls: ClientConnection,
+pub(in crate::check::probes) struct Shaken {
+    pub(in crate::check::probes) talk: Talk,
+    pub(in crate::check::probes) tls: ClientConnection,
     /// Octets behind the handshake that the engine has not seen.
-    pub(super) rest: Vec<u8>,
+    pub(in crate::check::probes) rest: Vec<u8>,
     /// Messages of the handshake in clear, of both sides, up to our change of keys.
-    pub(super) messages: Vec<u8>,
+    pub(in crate::check::probes) messages: Vec<u8>,
     /// The lifetime of a ticket that came in clear (TLS 1.2).
-    pub(super) lifetime: Option<u32>,
+    pub(in crate::check::probes) lifetime: Option<u32>,
     master: Vec<u8>,
 }
 
@@ -142,7 +201,7 @@ fn split(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Takes the next record out of `rest`, reading more as it must.
-pub(super) async fn next_record(
+pub(in crate::check::probes) async fn next_record(
     talk: &mut Talk,
     rest: &mut Vec<u8>,
     until: Instant,
@@ -161,7 +220,7 @@ pub(super) async fn next_record(
 }
 
 /// Shakes hands on a new connection.
-pub(super) async fn shake(errand: &Errand, way: &Way) -> Result<Shaken, Why> {
+pub(in crate::check::probes) async fn shake(errand: &Errand, way: &Way) -> Result<Shaken, Why> {
     let mut talk = errand.begin_tls().await?;
     let mut tls = ClientConnection::new(Arc::clone(&way.config), way.name.clone())
         .map_err(|error| Why::Unknown(error.to_string()))?;
@@ -200,7 +259,7 @@ pub(super) async fn shake(errand: &Errand, way: &Way) -> Result<Shaken, Why> {
 }
 
 /// What the engine has to say.
-pub(super) fn output(tls: &mut ClientConnection) -> Vec<u8> {
+pub(in crate::check::probes) fn output(tls: &mut ClientConnection) -> Vec<u8> {
     let mut out = Vec::new();
     // Writing to a Vec cannot fail; zero octets are the end.
     while tls.wants_write() && tls.write_tls(&mut out).is_ok_and(|it| it > 0) {}
@@ -208,7 +267,10 @@ pub(super) fn output(tls: &mut ClientConnection) -> Vec<u8> {
 }
 
 /// Gives the engine one record.
-pub(super) fn take(tls: &mut ClientConnection, mut record: &[u8]) -> Result<(), Error> {
+pub(in crate::check::probes) fn take(
+    tls: &mut ClientConnection,
+    mut record: &[u8],
+) -> Result<(), Error> {
     while !record.is_empty() {
         if tls.read_tls(&mut record).is_err() {
             return Err(Error::General("too much at once".to_owned()));
@@ -224,12 +286,13 @@ fn why(error: &Error) -> Why {
         Error::AlertReceived(AlertDescription::ProtocolVersion) | Error::PeerIncompatible(_) => {
             Why::NotSpoken(error.to_string())
         }
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => Why::Refused(error.to_string()),
         other => Why::Unknown(other.to_string()),
     }
 }
 
 /// The keys of a connection, and whose turn it is.
-pub(super) struct Keys {
+pub(in crate::check::probes) struct Keys {
     sealer: Box<dyn MessageEncrypter>,
     opener: Box<dyn MessageDecrypter>,
     sent: u64,
@@ -237,15 +300,15 @@ pub(super) struct Keys {
 }
 
 /// A connection that is read and written record by record.
-pub(super) struct Opened {
-    pub(super) talk: Talk,
+pub(in crate::check::probes) struct Opened {
+    pub(in crate::check::probes) talk: Talk,
     keys: Keys,
     rest: Vec<u8>,
 }
 
 impl Shaken {
     /// What our Finished said (RFC 5246 7.4.9): what a second handshake must repeat. None in TLS 1.3.
-    pub(super) fn finished(&self) -> Option<[u8; 12]> {
+    pub(in crate::check::probes) fn finished(&self) -> Option<[u8; 12]> {
         let Some(SupportedCipherSuite::Tls12(suite)) = self.tls.negotiated_cipher_suite() else {
             return None;
         };
@@ -258,8 +321,27 @@ impl Shaken {
         Some(out)
     }
 
+    /// So many octets of the block keys are cut from (RFC 5246 6.3). None in TLS 1.3.
+    pub(in crate::check::probes) fn key_block(&self, length: usize) -> Option<Vec<u8>> {
+        let Some(SupportedCipherSuite::Tls12(suite)) = self.tls.negotiated_cipher_suite() else {
+            return None;
+        };
+        // Type, length and version stand before the random of either hello.
+        let client = self.messages.get(6..38)?;
+        let &[_, a, b, c] = self.messages.first_chunk::<4>()?;
+        let hello = usize::try_from(u32::from_be_bytes([0, a, b, c])).ok()?;
+        let server = self.messages.get(4 + hello..)?.get(6..38)?;
+        let seed = [server, client].concat();
+        let mut block = vec![0; length];
+        let label = b"key expansion";
+        suite
+            .prf_provider
+            .for_secret(&mut block, &self.master, label, &seed);
+        Some(block)
+    }
+
     /// Takes the keys out of the engine.
-    pub(super) fn open(self) -> Result<Opened, Why> {
+    pub(in crate::check::probes) fn open(self) -> Result<Opened, Why> {
         let suite = self.tls.negotiated_cipher_suite();
         let secrets = self.tls.dangerous_extract_secrets();
         let none = || Why::Unknown("the engine keeps its keys".to_owned());
@@ -312,7 +394,7 @@ fn pair(secrets: ConnectionTrafficSecrets) -> Option<(AeadKey, Iv)> {
 
 impl Opened {
     /// A record of ours, encrypted. None when the engine does not want to any more.
-    pub(super) fn seal(&mut self, kind: u8, payload: &[u8]) -> Option<Vec<u8>> {
+    pub(in crate::check::probes) fn seal(&mut self, kind: u8, payload: &[u8]) -> Option<Vec<u8>> {
         let message = OutboundPlainMessage {
             typ: ContentType::from(kind),
             version: ProtocolVersion::TLSv1_2,
@@ -324,7 +406,10 @@ impl Opened {
     }
 
     /// The next record of the server, decrypted: its kind and content.
-    pub(super) async fn next(&mut self, until: Instant) -> Result<(u8, Vec<u8>), LegFailure> {
+    pub(in crate::check::probes) async fn next(
+        &mut self,
+        until: Instant,
+    ) -> Result<(u8, Vec<u8>), LegFailure> {
         loop {
             let mut record = next_record(&mut self.talk, &mut self.rest, until).await?;
             let kind = record.first().copied().unwrap_or_default();

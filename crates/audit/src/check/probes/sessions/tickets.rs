@@ -59,11 +59,11 @@ pub(crate) async fn resumed(errand: &Errand) -> Seen<bool> {
         let second = shake(errand, &way).await?;
         let kind = second.tls.handshake_kind();
         hear(errand, second).await?;
-        Ok(kind == Some(HandshakeKind::Resumed))
+        Ok::<_, Why>(kind == Some(HandshakeKind::Resumed))
     };
     match attempt.await {
         Ok(resumed) => Seen::Known(resumed),
-        Err(Why::NotSpoken(why) | Why::Unknown(why)) => Seen::unknown(why),
+        Err(why) => Seen::unknown(why.text()),
     }
 }
 
