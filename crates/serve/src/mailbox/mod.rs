@@ -95,10 +95,14 @@ pub struct Summary {
     pub messages_in: u32,
     /// Messages handed out (IMAP: whose content was).
     pub messages_out: u32,
-    /// Limits of the server that were hit: a word each.
-    pub limits: Vec<&'static str>,
-    /// What else happened on the connection. At most one of each kind.
-    pub events: Vec<Event>,
+    noted: Option<Box<Noted>>,
+}
+
+/// What seldom happens: most sessions have none of it, and a session that waits for mail is only as large as it must be.
+#[derive(Debug, Clone, Default)]
+struct Noted {
+    limits: Vec<&'static str>,
+    events: Vec<Event>,
 }
 
 /// A backend that keeps a record of what its session did.
@@ -212,16 +216,28 @@ impl std::fmt::Debug for Faults {
 }
 
 impl Summary {
+    /// Limits of the server that were hit: a word each.
+    pub fn limits(&self) -> &[&'static str] {
+        self.noted.as_ref().map_or(&[], |it| &it.limits)
+    }
+
+    /// What else happened on the connection. At most one of each kind.
+    pub fn events(&self) -> &[Event] {
+        self.noted.as_ref().map_or(&[], |it| &it.events)
+    }
+
     pub(crate) fn note(&mut self, event: Event) {
-        if self.events.len() < 4 {
-            self.events.push(event);
+        let events = &mut self.noted.get_or_insert_default().events;
+        if events.len() < 4 {
+            events.push(event);
         }
     }
 
     /// A limit of the server was hit. Each is counted once a session: a client that tries again is still one client.
     pub(crate) fn limit(&mut self, word: &'static str) {
-        if !self.limits.contains(&word) {
-            self.limits.push(word);
+        let limits = &mut self.noted.get_or_insert_default().limits;
+        if !limits.contains(&word) {
+            limits.push(word);
         }
     }
 

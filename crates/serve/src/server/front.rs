@@ -101,7 +101,7 @@ mod tests {
         // A second one of the same client: a reply, and an event.
         let refused = fronts[1].introduces(&said(Some([192, 0, 2, 7])), &mut summaries[1]);
         assert_eq!(refused, Err(Refusal::TooManyConnections));
-        assert_eq!(summaries[1].limits, ["too_many_from_address"]);
+        assert_eq!(summaries[1].limits(), ["too_many_from_address"]);
         assert_eq!(summaries[1].introduced, None);
         // Who is not known is the server in front, where it connected to.
         assert_eq!(

@@ -446,7 +446,7 @@ impl OpenSession {
     fn end(&self, ended: Ended, summary: &Summary) {
         let (metrics, service) = (&self.listener.shared.metrics, self.listener.service.name);
         // Whatever the client made of the answer: the line says that there was nothing to be had.
-        let too_weak = summary.events.contains(&Event::TlsTooWeak);
+        let too_weak = summary.events().contains(&Event::TlsTooWeak);
         let too_weak = too_weak.then_some(TLS_TOO_WEAK);
         let line = SessionLine {
             service,
@@ -474,10 +474,10 @@ impl OpenSession {
         };
         metrics.session_ended(&line);
         metrics.login_failures(service, summary.login_failures);
-        for limit in &summary.limits {
+        for limit in summary.limits() {
             metrics.event(service, limit);
         }
-        for event in &summary.events {
+        for event in summary.events() {
             metrics.event(service, label(*event));
         }
         self.listener.shared.log.session(&line);

@@ -546,7 +546,7 @@ async fn a_full_mailbox_and_a_full_disk() {
         send(&mut backend, "", &[ANN], &[&text]).await,
         Err(Refusal::MailboxFull)
     );
-    assert_eq!(backend.summary().limits, ["mailbox_full"]);
+    assert_eq!(backend.summary().limits(), ["mailbox_full"]);
     assert_eq!(world.texts(ANN, "INBOX").len(), 1);
     let options = Options {
         min_free: u64::MAX,
@@ -561,7 +561,7 @@ async fn a_full_mailbox_and_a_full_disk() {
         begin(&mut backend, "", &[ANN]).await,
         Err(Refusal::DiskFull)
     );
-    assert_eq!(backend.summary().limits, ["disk_full"]);
+    assert_eq!(backend.summary().limits(), ["disk_full"]);
 }
 
 #[tokio::test]
