@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gatepost_audit::check::document::JudgedDomain;
 use gatepost_audit::check::domain::{self, DomainFacts, Means};
@@ -50,6 +51,12 @@ impl Domains {
             means,
             found: Vec::new(),
         })
+    }
+
+    /// For many at once, who wait for one another.
+    pub(super) fn in_turn(mut self, longest: Duration) -> Self {
+        self.means.turn = longest;
+        self
     }
 
     /// The same way to answers, and nothing found yet.

@@ -32,6 +32,9 @@ use crate::whole;
 pub(super) const HEADING: &str = "Lists";
 /// How often the state is written and the progress shown.
 const PACE: Duration = Duration::from_secs(1);
+/// How long a question to DNS may wait for its turn: with a resolver that answers a hundred a second all the questions of the lines looked up at
+/// once have theirs.
+const TURN: Duration = Duration::from_secs(60);
 /// Longer lines are no names.
 const LONGEST: usize = 4096;
 
@@ -75,7 +78,7 @@ impl Scout {
             settings: Settings::read(given)?,
             order: order.clone(),
             means: Arc::new(means(given, settings, order)?),
-            domains: Domains::new(settings, selectors(given), order.tier)?,
+            domains: Domains::new(settings, selectors(given), order.tier)?.in_turn(TURN),
         })
     }
 }

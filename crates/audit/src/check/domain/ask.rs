@@ -118,7 +118,7 @@ impl<'a> Asker<'a> {
         let Ok(_place) = self.line.acquire().await else {
             return Told::unknown("nobody asks any more");
         };
-        let patience = self.means.patience;
+        let patience = self.means.patience + self.means.turn;
         let asking = Box::pin(self.means.resolver.lookup(name, rtype, self.now));
         let Ok(answer) = timeout(patience, asking).await else {
             return Told::unknown(format!("no answer within {} s", patience.as_secs()));
@@ -141,7 +141,11 @@ impl<'a> Asker<'a> {
     /// Whether the resolver failed because the answer is bogus: asked with checking disabled, it hands over what it found.
     async fn why(&self, name: &Name, rtype: Rtype) -> Option<String> {
         let asking = Box::pin(self.means.explaining.lookup(name, rtype, self.now));
-        match timeout(self.means.patience, asking).await.ok()?.status {
+        match timeout(self.means.patience + self.means.turn, asking)
+            .await
+            .ok()?
+            .status
+        {
             Status::Bogus(why) => Some(why.to_string()),
             _ => None,
         }

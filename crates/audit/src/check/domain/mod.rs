@@ -60,6 +60,8 @@ pub struct Means {
     pub roots: Arc<Roots>,
     /// How long one question may take.
     pub patience: Duration,
+    /// How long it may wait for its turn besides: the lines of a list share a resolver, which is asked no more than it can hold.
+    pub turn: Duration,
     /// How many questions are under way at once.
     pub at_once: usize,
     /// The port of HTTPS: 443, or another where it is forwarded.
@@ -87,6 +89,7 @@ impl Means {
             resolver,
             roots,
             patience: PATIENCE,
+            turn: Duration::ZERO,
             at_once: AT_ONCE,
             https_port: 443,
             name_servers: Some(53),

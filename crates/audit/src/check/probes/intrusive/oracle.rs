@@ -2,8 +2,8 @@
 //! CVE-2019-1559): a server whose answer tells what is wrong inside a record can be made to decrypt it.
 //!
 //! After a sound handshake of TLS 1.2 with CBC, one record that is wrong in one way, for each way on a connection of its own. RFC 5246 6.2.3.2
-//! wants all answered alike, by one alert. A record whose padding is wrong and that is carried out is a proof at once. Where answers differ the
-//! round is run once more, and only the same difference again is a proof. Nothing is measured by the clock.
+//! wants all answered alike, by one alert. Where answers differ, or one of them is carried out as if nothing were wrong, the round is run
+//! once more, and only the same difference again is a proof. Nothing is measured by the clock.
 //!
 //! The record holds a NOOP, so that one that is taken does no harm.
 
@@ -99,13 +99,15 @@ pub(crate) async fn run(errand: &Errand, wait: Duration) -> Seen<Provocation> {
         Ok(answers) => answers,
         Err(seen) => return seen,
     };
-    let taken = |answers: &Answers| answers.iter().any(|(_, it)| *it == Answer::CarriedOut);
-    if taken(&first) {
-        return worked(told(&first));
-    }
-    if are_alike(&first) {
-        let words = first.first().map_or_else(String::new, |it| it.1.words());
-        return refused(format!("whatever is wrong is answered alike: {words}"));
+    if let Some(answer) = common(&first) {
+        return match answer {
+            // Words of a server that speaks unasked, for no server takes all of them.
+            Answer::CarriedOut => Seen::unknown("words come whatever is sent"),
+            Answer::Alerts(..) => refused(format!(
+                "whatever is wrong is answered alike: {}",
+                answer.words()
+            )),
+        };
     }
     match round(errand, wait).await {
         Ok(again) if again == first => worked(told(&first)),
@@ -152,9 +154,10 @@ impl Answer {
 
 type Answers = Vec<(Flaw, Answer)>;
 
-fn are_alike(answers: &Answers) -> bool {
-    let first = answers.first().map(|it| &it.1);
-    answers.iter().all(|(_, it)| Some(it) == first)
+/// The answer to all of them, where it is one.
+fn common(answers: &Answers) -> Option<&Answer> {
+    let (_, first) = answers.first()?;
+    answers.iter().all(|(_, it)| it == first).then_some(first)
 }
 
 fn told(answers: &Answers) -> String {

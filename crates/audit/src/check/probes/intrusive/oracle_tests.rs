@@ -36,6 +36,8 @@ enum Hole {
     TellsEmpty,
     /// Every third record that is wrong has another alert.
     Moody,
+    /// It hears a NOOP in whatever is wrong: as if it spoke unasked.
+    HearsAll,
 }
 
 #[derive(Debug)]
@@ -46,6 +48,7 @@ static TELLS_PADDING: Leaky = Leaky(Hole::TellsPadding);
 static BLIND: Leaky = Leaky(Hole::Blind);
 static TELLS_EMPTY: Leaky = Leaky(Hole::TellsEmpty);
 static MOODY: Leaky = Leaky(Hole::Moody);
+static HEARS_ALL: Leaky = Leaky(Hole::HearsAll);
 
 fn kind() -> Kind {
     Kind::of(SUITE).unwrap()
@@ -91,6 +94,11 @@ impl MessageDecrypter for LeakyOpener {
         let content = octets.len().checked_sub(padding + sealer.mac_length());
         let filling = octets.get(octets.len().saturating_sub(padding)..).unwrap();
         let is_padded = filling.iter().all(|it| usize::from(*it) + 1 == padding);
+        if *hole == Hole::HearsAll && number > 0 {
+            message.payload[..6].copy_from_slice(b"NOOP\r\n");
+            message.payload.truncate(6);
+            return Ok(message.into_plain_message());
+        }
         if *hole == Hole::Moody && content.is_none() {
             let number = WRONG.fetch_add(1, Ordering::SeqCst);
             return Err(if number.is_multiple_of(3) {
@@ -186,6 +194,12 @@ async fn a_server_that_tells_empty_records_apart_is_found() {
 #[tokio::test]
 async fn a_moody_server_cannot_be_told() {
     let seen = ask(&MOODY).await;
+    assert!(matches!(seen, Seen::Unknown { missing: 1, .. }), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_whatever_is_sent_cannot_be_told() {
+    let seen = ask(&HEARS_ALL).await;
     assert!(matches!(seen, Seen::Unknown { missing: 1, .. }), "{seen:?}");
 }
 
