@@ -37,7 +37,10 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     match verb {
         "add" => add(&accounts, &address, own),
         "list" => show(&accounts, own.get_flag("json")),
-        "quota" => change_quota(&accounts, &address, own.get_one::<String>("size")),
+        "quota" => {
+            let text = own.get_one::<String>("size");
+            change_quota(&accounts, &address, text.map_or("", String::as_str))
+        }
         "remove" => remove(&accounts, &address, own.get_flag("yes")),
         _ => change_password(&accounts, &address, own),
     }
@@ -47,14 +50,17 @@ fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Fai
     if let Ok(Some(_)) = accounts.find(address) {
         return Err(refused(address, Error::AlreadyExists));
     }
+    let quota = match given.get_one::<String>("quota") {
+        Some(text) => size(text)?,
+        None => Some(config_verb::read(None)?.number("mailbox.quota")),
+    };
     let secret = password::obtain(
         given
             .get_one::<PathBuf>("password-file")
             .map(PathBuf::as_path),
     )?;
-    let quota = config_verb::read(None)?.number("mailbox.quota");
     accounts
-        .add(address, &derive(accounts, &secret)?, Some(quota))
+        .add(address, &derive(accounts, &secret)?, quota)
         .map_err(|error| refused(address, error))?;
     println!("{address} can log in now.");
     Ok(())
@@ -76,22 +82,23 @@ fn change_password(accounts: &Accounts, address: &str, given: &ArgMatches) -> Re
     Ok(())
 }
 
-fn change_quota(accounts: &Accounts, address: &str, size: Option<&String>) -> Result<(), Failure> {
-    let text = size.map(String::as_str).unwrap_or_default();
-    let quota = match (text, config::octets(text)) {
-        ("none", _) => None,
-        (_, Some(octets)) => Some(octets),
-        _ => {
-            return Err(Failure::usage(format!(
-                "{text:?} is no size; write one such as 500MiB, or none"
-            )));
-        }
-    };
+fn change_quota(accounts: &Accounts, address: &str, text: &str) -> Result<(), Failure> {
     accounts
-        .set_quota(address, quota)
+        .set_quota(address, size(text)?)
         .map_err(|error| refused(address, error))?;
     println!("{address} may keep {text} now.");
     Ok(())
+}
+
+/// What an account may keep; none: no limit.
+fn size(text: &str) -> Result<Option<u64>, Failure> {
+    match (text, config::octets(text)) {
+        ("none", _) => Ok(None),
+        (_, Some(octets)) => Ok(Some(octets)),
+        _ => Err(Failure::usage(format!(
+            "{text:?} is no size; write one such as 500MiB, or none"
+        ))),
+    }
 }
 
 fn remove(accounts: &Accounts, address: &str, sure: bool) -> Result<(), Failure> {

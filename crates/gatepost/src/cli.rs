@@ -110,24 +110,25 @@ fn account() -> Command {
         file("password-file", "FILE", "Read the password from this file's first line (- for standard input)")
             .long_help("Read the password from this file's first line (- for standard input). Without it, the environment variable GATEPOST_PASSWORD is used, else it is asked for.")
     };
+    let quota = |name: &'static str| {
+        Arg::new(name)
+            .value_name("SIZE")
+            .help("The most it may keep: octets, or with KiB, MiB, GiB; none: no limit")
+    };
     Command::new("account")
         .about("Add, list and remove accounts, change passwords; beside a running server too")
-        .after_help("Examples:\n  gatepost account add anna@example.org\n  gatepost account list --json\n  gatepost account password me@gatepost.test --password-file new.txt")
+        .after_help("Examples:\n  gatepost account add anna@example.org\n  gatepost account add anna@example.org --quota 5GiB\n  gatepost account list --json\n  gatepost account password me@gatepost.test --password-file new.txt")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .arg(file("data", "DIR", "The server's data folder").default_value("gatepost-data").global(true))
-        .subcommand(Command::new("add").about("Add an account").arg(address()).arg(password()))
+        .subcommand(Command::new("add").about("Add an account").arg(address()).arg(password()).arg(quota("quota").long("quota")
+            .long_help("The most it may keep: octets, or with KiB, MiB, GiB; none: no limit [default: 10 GiB; mailbox.quota is for the accounts that serve makes]")))
         .subcommand(Command::new("list").about("List the accounts").arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("As JSON")))
         .subcommand(
             Command::new("quota")
                 .about("Change the most an account may keep")
                 .arg(address())
-                .arg(
-                    Arg::new("size")
-                        .value_name("SIZE")
-                        .required(true)
-                        .help("Octets, or with KiB, MiB, GiB; none: no limit"),
-                ),
+                .arg(quota("size").required(true)),
         )
         .subcommand(
             Command::new("remove").about("Remove an account and all its mail").arg(address())

@@ -347,6 +347,36 @@ fn a_quota_stops_an_import_that_then_goes_on() {
 }
 
 #[test]
+fn an_account_is_made_with_the_quota_that_is_named() {
+    let world = World::new();
+    let add = |address: &str, quota: &[&str]| {
+        let words = ["account", "add", address, "--password-file", "password"];
+        world.run(&[&words, quota].concat())
+    };
+    for (address, quota) in [
+        ("small@gatepost.test", &["--quota", "200KiB"][..]),
+        ("free@gatepost.test", &["--quota", "none"]),
+        ("usual@gatepost.test", &[]),
+    ] {
+        assert!(add(address, quota).status.success(), "{address}");
+    }
+    let refused = add("wrong@gatepost.test", &["--quota", "much"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(said(&refused).contains("is no size"), "{}", said(&refused));
+    let listed = world.run(&["account", "list", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let accounts = listed["accounts"].as_array().unwrap();
+    let quota = |address: &str| {
+        let found = accounts.iter().find(|it| it["address"] == address);
+        found.map(|it| it["quota"].clone())
+    };
+    assert_eq!(quota("small@gatepost.test"), Some(204_800.into()));
+    assert_eq!(quota("free@gatepost.test"), Some(Value::Null));
+    assert_eq!(quota("usual@gatepost.test"), Some((10_u64 << 30).into()));
+    assert_eq!(quota("wrong@gatepost.test"), None);
+}
+
+#[test]
 fn killed_imports_lose_nothing_and_bring_nothing_twice() {
     let world = World::new();
     for number in 0..1500 {
