@@ -292,9 +292,9 @@ fn understand_list(kind: Kind, texts: Vec<String>) -> Option<Value> {
         Kind::Texts => true,
         Kind::Mechanisms => {
             !texts.is_empty()
-                && texts
-                    .iter()
-                    .all(|text| Mechanism::from_name(text.as_bytes()).is_some())
+                && texts.iter().all(|text| {
+                    Mechanism::from_name(text.as_bytes()).is_some_and(Mechanism::is_for_password)
+                })
         }
         Kind::Addresses => {
             !texts.is_empty()

@@ -494,7 +494,7 @@ mod tests {
             settings(&values, None)
         };
         let by_default = settings(&Values::defaults(), None).unwrap();
-        assert_eq!(by_default.mechanisms, Mechanism::ALL);
+        assert_eq!(by_default.mechanisms, Mechanism::FOR_ACCOUNTS);
         assert!(!by_default.keeps_sha1());
         let all = [
             "SCRAM-SHA-256-PLUS",

@@ -58,7 +58,7 @@ fn settings(data: &Path, port_offset: u16) -> Settings {
         clear_login: Vec::new(),
         client_ca: None,
         client_crl: None,
-        mechanisms: Mechanism::ALL.to_vec(),
+        mechanisms: Mechanism::FOR_ACCOUNTS.to_vec(),
         log: LogFormat::Human,
         metrics: None,
         ready_file: None,

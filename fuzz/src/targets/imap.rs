@@ -87,7 +87,7 @@ pub fn session(data: &[u8]) {
         host: "mail.gatepost.test".into(),
         starttls: input.flags & 4 == 0,
         least: gatepost_wire::seam::TlsVersion::Tls12,
-        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
+        mechanisms: gatepost_wire::sasl::Mechanism::FOR_ACCOUNTS.to_vec(),
         append_limit: 10_000,
         offer: None,
         limits: Limits::default(),

@@ -58,7 +58,7 @@ pub fn session(data: &[u8]) {
         offer: None,
         starttls: input.flags & 4 == 0,
         least: gatepost_wire::seam::TlsVersion::Tls12,
-        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
+        mechanisms: gatepost_wire::sasl::Mechanism::FOR_ACCOUNTS.to_vec(),
         limits: Limits::default(),
     });
     let begin = |now| match input.flags & 2 {

@@ -15,7 +15,7 @@ use gatepost_audit::watch::privacy::Privacy;
 use serde_json::{Value, json};
 
 use super::random;
-use crate::client;
+use crate::client::{self, flags};
 use crate::exit::Failure;
 
 const SCHEMA: &str = "gatepost-canary-honey-1";
@@ -39,9 +39,9 @@ pub(super) fn command() -> Command {
         .subcommand(
             Command::new("make")
                 .about("Make a name and a password, and keep them in a folder")
-                .arg(one("domain", "DOMAIN", "What stands behind the @ of the name").required(true))
+                .arg(flags::one("domain", "DOMAIN", "What stands behind the @ of the name").required(true))
                 .arg(
-                    one("from", "ADDRESS", "An address it is shown from: its use from there is one's own; repeatable")
+                    flags::one("from", "ADDRESS", "An address it is shown from: its use from there is one's own; repeatable")
                         .value_parser(value_parser!(IpAddr))
                         .action(ArgAction::Append),
                 )
@@ -53,10 +53,6 @@ pub(super) fn command() -> Command {
                 .arg(folder(Arg::new("folder"), "The folder that was made"))
                 .arg(Arg::new("url").value_name("URL").required(true).help("Where, such as imap://192.0.2.1 or pop3://old.example.org")),
         )
-}
-
-fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
 }
 
 fn folder(arg: Arg, help: &'static str) -> Arg {

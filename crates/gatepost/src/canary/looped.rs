@@ -40,11 +40,11 @@ pub(super) fn command() -> Command {
              --address anna@example.org --user anna --wait 600 --delete --json\n\n\
              Exit codes: 0 every hop encrypted, 1 one in clear, or refused, 2 wrong usage, 3 it has not come back in time.",
         )
-        .arg(one("send", "URL", "Hand it in here").required(true))
-        .arg(one("fetch", "URL", "Fetch it from this mailbox; by POP3 all of it is read at each look").required(true))
-        .arg(one("address", "ADDRESS", "Whom it is from and for").required(true))
+        .arg(flags::one("send", "URL", "Hand it in here").required(true))
+        .arg(flags::one("fetch", "URL", "Fetch it from this mailbox; by POP3 all of it is read at each look").required(true))
+        .arg(flags::one("address", "ADDRESS", "Whom it is from and for").required(true))
         .arg(
-            one("wait", "SECONDS", "How long to wait for it to come back")
+            flags::one("wait", "SECONDS", "How long to wait for it to come back")
                 .value_parser(value_parser!(u64))
                 .default_value("120"),
         )
@@ -54,18 +54,7 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Remove it from the mailbox when it was fetched (IMAP only)"),
         );
-    let topics = [
-        Topic::Tls,
-        Topic::Trust,
-        Topic::Login,
-        Topic::Network,
-        Topic::Output,
-    ];
-    flags::add(command, &topics)
-}
-
-fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
+    flags::add(command, &Topic::ALL)
 }
 
 pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {

@@ -19,6 +19,15 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
+    /// For verbs that log in.
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Tls,
+        Self::Trust,
+        Self::Login,
+        Self::Network,
+        Self::Output,
+    ];
+
     const fn heading(self) -> &'static str {
         match self {
             Self::Tls => "TLS",
@@ -284,6 +293,11 @@ const FLAGS: &[Flag] = &[
         "",
     ),
 ];
+
+/// A flag of a verb's own that takes a value.
+pub(crate) fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
 
 /// Adds the flags of these topics to a verb.
 pub(crate) fn add(command: Command, topics: &[Topic]) -> Command {

@@ -1,7 +1,7 @@
 //! From the settings to credentials, when the session is ready for them: not a moment before the server is known.
 
 use gatepost_wire::client::Credentials;
-use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::Mechanism;
 
 use super::kinds::Kind;
 use super::reach::Open;
@@ -41,7 +41,7 @@ pub(crate) fn credentials<M: Kind>(
 
 /// The mechanisms from the strongest to the floor. Those with SHA-1 are among them when the floor is one of them [CONF-07].
 fn allowed(floor: Option<&str>) -> Vec<Mechanism> {
-    let mut all = Mechanism::ALL.to_vec();
+    let mut all = Mechanism::FOR_CLIENTS.to_vec();
     if Mechanism::OPT_IN.iter().any(|it| Some(it.name()) == floor) {
         all.extend(Mechanism::OPT_IN);
         // Declared strongest first.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn the_floor_cuts_off_what_is_weaker() {
-        assert_eq!(allowed(None), Mechanism::ALL);
+        assert_eq!(allowed(None), Mechanism::FOR_CLIENTS);
         let strong: Vec<&str> = allowed(Some("SCRAM-SHA-256"))
             .iter()
             .map(|it| it.name())

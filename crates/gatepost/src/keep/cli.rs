@@ -112,10 +112,6 @@ fn check() -> Command {
         .arg(json())
 }
 
-fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
-}
-
 fn import() -> Command {
     let command = Command::new("import")
         .about("Bring mail in from a Maildir, an mbox, .eml files or an IMAP server")
@@ -130,10 +126,10 @@ fn import() -> Command {
              gatepost mailbox import --account anna@example.org imaps://mail.example.org --user anna\n\n\
              Exit codes: 0 good, 1 some messages could not be taken (each is named), 2 wrong usage, 3 disk.",
         )
-        .arg(one("account", "ADDRESS", "Whose mail it becomes").required(true))
-        .arg(one("mailbox", "NAME", "The mailbox for it; folders go below [default: INBOX, and folders by their own names]"))
+        .arg(flags::one("account", "ADDRESS", "Whose mail it becomes").required(true))
+        .arg(flags::one("mailbox", "NAME", "The mailbox for it; folders go below [default: INBOX, and folders by their own names]"))
         .arg(
-            one("mbox", "QUOTING", "How lines that begin with From are quoted in an mbox: mboxrd or mboxo")
+            flags::one("mbox", "QUOTING", "How lines that begin with From are quoted in an mbox: mboxrd or mboxo")
                 .value_parser(["mboxrd", "mboxo"])
                 .default_value("mboxrd"),
         )
@@ -162,10 +158,10 @@ fn export() -> Command {
              gatepost mailbox export --account anna@example.org imaps://mail.example.org/Old --user anna\n\n\
              Exit codes: 0 good, 1 some messages could not be read or written (each is named), 2 wrong usage, 3 disk.",
         )
-        .arg(one("account", "ADDRESS", "Whose mail").required(true))
-        .arg(one("mailbox", "NAME", "This mailbox and those below it [default: all]"))
+        .arg(flags::one("account", "ADDRESS", "Whose mail").required(true))
+        .arg(flags::one("mailbox", "NAME", "This mailbox and those below it [default: all]"))
         .arg(
-            one("format", "FORMAT", "maildir, mbox or eml")
+            flags::one("format", "FORMAT", "maildir, mbox or eml")
                 .value_parser(["maildir", "mbox", "eml"])
                 .default_value("maildir"),
         )

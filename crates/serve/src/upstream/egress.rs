@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use gatepost_net::network::Network;
 use gatepost_wire::client::Credentials;
-use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::secret::Secret;
 use gatepost_wire::smtp::path::ReversePath;
 
@@ -77,7 +77,7 @@ impl Egress {
             .ok_or("egress.upstream must be one for mail: smtp or submission")?;
         let credentials = settings.login.as_ref().map(|(user, password)| {
             Credentials::password(user.clone(), password.expose().clone())
-                .allow(Mechanism::ALL.to_vec())
+                .allow(Mechanism::FOR_CLIENTS.to_vec())
         });
         Ok(Arc::new(Self {
             gate,

@@ -44,8 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost_wire::client::Credentials;
-use gatepost_wire::sasl::client::Mechanism;
-use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism as ServerMechanism};
+use gatepost_wire::sasl::{AccountAnswer, AccountAsk, Attempt, Mechanism};
 use gatepost_wire::smtp::server;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -437,7 +436,7 @@ impl Gate {
                 // [SASL-EXT-01] the gate's own certificate proves the gate, which says for whom it speaks.
                 let credentials =
                     Credentials::certificate(user.clone()).allow(vec![Mechanism::External]);
-                (user, ServerMechanism::External, credentials)
+                (user, Mechanism::External, credentials)
             }
             Attempt::Scram { .. } => return Login::Unavailable,
         };
@@ -621,19 +620,15 @@ impl Gate {
 
     /// The mechanisms a gate offers, among those the configuration allows: the password itself must be passed on, so SCRAM, whose
     /// point is that nobody gets it, is not offered at all [SASL-CB-03].
-    pub fn mechanisms(
-        &self,
-        protocol: Protocol,
-        allowed: &[ServerMechanism],
-    ) -> Vec<ServerMechanism> {
+    pub fn mechanisms(&self, protocol: Protocol, allowed: &[Mechanism]) -> Vec<Mechanism> {
         if self
             .pool(protocol)
             .is_some_and(|it| self.bridge(it).is_some())
         {
             // The password is the gate's own: all that is judged here can be offered.
-            let here = allowed.iter().filter(|it| {
-                ServerMechanism::ALL.contains(it) || **it == ServerMechanism::External
-            });
+            let here = allowed
+                .iter()
+                .filter(|it| Mechanism::FOR_ACCOUNTS.contains(it) || **it == Mechanism::External);
             return here.copied().collect();
         }
         let takes = self
@@ -642,14 +637,14 @@ impl Gate {
         let by_certificate = self
             .pool(protocol)
             .is_some_and(|pool| pool.takes_certificates());
-        let carried = |it: &&ServerMechanism| match it {
-            ServerMechanism::Plain | ServerMechanism::Login => takes,
-            ServerMechanism::External => by_certificate,
+        let carried = |it: &&Mechanism| match it {
+            Mechanism::Plain | Mechanism::Login => takes,
+            Mechanism::External => by_certificate,
             _ => false,
         };
         let mut mechanisms: Vec<_> = allowed.iter().filter(carried).copied().collect();
         if self.pool(protocol).is_some_and(|pool| pool.takes_tokens()) {
-            mechanisms.extend([ServerMechanism::OAuthBearer, ServerMechanism::XOAuth2]);
+            mechanisms.extend([Mechanism::OAuthBearer, Mechanism::XOAuth2]);
         }
         mechanisms
     }

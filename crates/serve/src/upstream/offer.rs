@@ -2,7 +2,7 @@
 
 use gatepost_wire::imap::relay as imap_relay;
 use gatepost_wire::pop3::relay as pop3_relay;
-use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::{imap, pop3, smtp};
 
 /// What an upstream said it can do, asked inside its TLS.

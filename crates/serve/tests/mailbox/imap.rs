@@ -600,7 +600,7 @@ fn talk(runtime: &Runtime, world: &World, commands: &str) -> String {
         least: gatepost_wire::seam::TlsVersion::Tls12,
         append_limit: 1_000_000,
         offer: None,
-        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
+        mechanisms: gatepost_wire::sasl::Mechanism::FOR_ACCOUNTS.to_vec(),
         limits: Limits::default(),
     };
     let session = Fresh::implicit(Arc::new(config)).secured(facts());

@@ -153,7 +153,7 @@ fn a_session_from_end_to_end() {
         offer: None,
         starttls: true,
         least: gatepost_wire::seam::TlsVersion::Tls12,
-        mechanisms: gatepost_wire::sasl::Mechanism::ALL.to_vec(),
+        mechanisms: gatepost_wire::sasl::Mechanism::FOR_ACCOUNTS.to_vec(),
         limits: Limits::default(),
     };
     let session = Fresh::implicit(Arc::new(config)).secured(gatepost_testkit::facts());

@@ -72,7 +72,7 @@ impl Imap {
             least: gatepost_wire::seam::TlsVersion::Tls12,
             append_limit: 1_000_000,
             offer: None,
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Mechanism::FOR_ACCOUNTS.to_vec(),
             limits: imap::server::Limits::default(),
         };
         let mut link = Self {
@@ -121,7 +121,7 @@ impl Pop3 {
             offer: None,
             starttls: true,
             least: gatepost_wire::seam::TlsVersion::Tls12,
-            mechanisms: Mechanism::ALL.to_vec(),
+            mechanisms: Mechanism::FOR_ACCOUNTS.to_vec(),
             limits: pop3::server::Limits::default(),
         };
         let mut link = Self {

@@ -1,6 +1,7 @@
 //! What a client logs in with.
 
-use crate::sasl::client::{Binding, Mechanism};
+use crate::sasl::Mechanism;
+use crate::sasl::client::Binding;
 use crate::secret::Secret;
 
 /// What proves who the user is.
@@ -33,7 +34,7 @@ impl Credentials {
         Self {
             user: user.into(),
             proof: Proof::Password(Secret::new(password.into())),
-            allowed: Mechanism::ALL.to_vec(),
+            allowed: Mechanism::FOR_CLIENTS.to_vec(),
             binding: Binding::Exporter,
         }
     }
@@ -43,7 +44,7 @@ impl Credentials {
         Self {
             user: user.into(),
             proof: Proof::Token(Secret::new(token.into())),
-            allowed: Mechanism::ALL.to_vec(),
+            allowed: Mechanism::FOR_CLIENTS.to_vec(),
             binding: Binding::Exporter,
         }
     }
@@ -53,7 +54,7 @@ impl Credentials {
         Self {
             user: user.into(),
             proof: Proof::Certificate,
-            allowed: Mechanism::ALL.to_vec(),
+            allowed: Mechanism::FOR_CLIENTS.to_vec(),
             binding: Binding::Exporter,
         }
     }

@@ -11,6 +11,7 @@ mod base64;
 pub mod client;
 mod exchange;
 mod hash;
+mod mechanism;
 mod prepare;
 mod record;
 mod scram;
@@ -20,109 +21,12 @@ mod tests;
 pub use base64::{BadBase64, decode_base64, encode_base64};
 pub use exchange::{Exchange, Failure, Step};
 pub use hash::ScramHash;
+pub use mechanism::Mechanism;
 pub use prepare::{Preparation, prepare_name, prepare_password};
 pub use record::{LEAST_ITERATIONS, ScramRecord};
 
 use crate::seam::Channel;
 use crate::secret::Secret;
-
-/// A mechanism this server speaks, strongest first [CONF-07].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mechanism {
-    /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS connection.
-    ScramSha256Plus,
-    /// SCRAM-SHA-256 (RFC 7677).
-    ScramSha256,
-    /// SCRAM-SHA-1-PLUS (RFC 5802), bound in the same way; never by tls-unique. One of [`Mechanism::OPT_IN`].
-    ScramSha1Plus,
-    /// SCRAM-SHA-1 (RFC 5802). One of [`Mechanism::OPT_IN`].
-    ScramSha1,
-    /// PLAIN (RFC 4616).
-    Plain,
-    /// LOGIN, never standardised, for old clients [SASL-LOGIN-01].
-    Login,
-    /// OAUTHBEARER (RFC 7628): a token, for whoever can have it judged. Not among [`Mechanism::ALL`].
-    OAuthBearer,
-    /// XOAUTH2, the older form of the same.
-    XOAuth2,
-    /// EXTERNAL (RFC 4422 A): the client's certificate. Not among [`Mechanism::ALL`], and only where one was verified.
-    External,
-}
-
-impl Mechanism {
-    // [SASL-SEC-01] nothing else: no CRAM-MD5, DIGEST-MD5, NTLM, ANONYMOUS
-    /// All that a server with accounts of its own offers, strongest first.
-    pub const ALL: [Self; 4] = [
-        Self::ScramSha256Plus,
-        Self::ScramSha256,
-        Self::Plain,
-        Self::Login,
-    ];
-
-    /// What a server with accounts of its own offers only where its configuration names it: for programs that know nothing else
-    /// [CONF-07].
-    pub const OPT_IN: [Self; 2] = [Self::ScramSha1Plus, Self::ScramSha1];
-
-    /// All that a session can speak: those with tokens too, which a gate passes on, and certificates.
-    pub const SPOKEN: [Self; 9] = [
-        Self::External,
-        Self::ScramSha256Plus,
-        Self::ScramSha256,
-        Self::ScramSha1Plus,
-        Self::ScramSha1,
-        Self::OAuthBearer,
-        Self::XOAuth2,
-        Self::Plain,
-        Self::Login,
-    ];
-
-    /// Whether it carries an access token.
-    pub const fn is_token(self) -> bool {
-        matches!(self, Self::OAuthBearer | Self::XOAuth2)
-    }
-
-    /// The hash function of SCRAM; none: it is something else.
-    pub const fn hash(self) -> Option<ScramHash> {
-        match self {
-            Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
-            Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
-            _ => None,
-        }
-    }
-
-    /// Whether it binds the login to the TLS connection.
-    pub const fn is_bound(self) -> bool {
-        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
-    }
-
-    /// The registered name, in upper case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
-            Self::ScramSha1 => "SCRAM-SHA-1",
-            Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-            Self::OAuthBearer => "OAUTHBEARER",
-            Self::XOAuth2 => "XOAUTH2",
-            Self::External => "EXTERNAL",
-        }
-    }
-
-    /// The mechanism of this name among [`Mechanism::ALL`] and [`Mechanism::OPT_IN`], in any case: what a configuration can name.
-    /// Whether it is offered is another question: see [`offered`].
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        Self::spoken(name).filter(|it| Self::ALL.contains(it) || Self::OPT_IN.contains(it))
-    }
-
-    /// The mechanism of this name among [`Mechanism::SPOKEN`].
-    pub fn spoken(name: &[u8]) -> Option<Self> {
-        Self::SPOKEN
-            .into_iter()
-            .find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
-    }
-}
 
 /// The mechanisms to announce on this channel, strongest first, among those the configuration allows. None where credentials may not be read
 /// [SASL-PLAIN-01] [SMTP-AUTH-01]; PLUS, beside the plain form [SASL-SCRAM-03], where the channel has values to

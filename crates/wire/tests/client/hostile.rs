@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gatepost_testkit::hostile::{self, CREDENTIALS, check};
 use gatepost_wire::client::{Credentials, Mode, Seed};
-use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::{imap, pop3, sieve, smtp};
 
 fn credentials() -> Credentials {

@@ -36,7 +36,7 @@ fn configuration(starttls: bool) -> Config {
         least: TlsVersion::Tls12,
         append_limit: 200_000,
         offer: None,
-        mechanisms: Mechanism::ALL.to_vec(),
+        mechanisms: Mechanism::FOR_ACCOUNTS.to_vec(),
         limits: Limits::default(),
     }
 }

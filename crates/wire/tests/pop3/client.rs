@@ -7,7 +7,7 @@ use gatepost_testkit::pair::{Begin, Ended, run};
 use gatepost_wire::client::{self, Credentials, Failure, Mode, Seed};
 use gatepost_wire::pop3::client::{Answer, Ask, Client, Command, Data, Fresh};
 use gatepost_wire::pop3::server::{self, Server};
-use gatepost_wire::sasl::client::Mechanism;
+use gatepost_wire::sasl::Mechanism;
 use gatepost_wire::session::Why;
 
 use super::config;

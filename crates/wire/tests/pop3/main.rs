@@ -26,7 +26,7 @@ fn config() -> Arc<Config> {
         offer: None,
         starttls: true,
         least: TlsVersion::Tls12,
-        mechanisms: Mechanism::ALL.to_vec(),
+        mechanisms: Mechanism::FOR_ACCOUNTS.to_vec(),
         limits: Limits::default(),
     })
 }

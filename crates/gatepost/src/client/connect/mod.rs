@@ -55,14 +55,7 @@ pub(crate) fn command() -> Command {
                 .default_value(HELLO)
                 .help("The name said in EHLO; the default tells nothing of this machine"),
         );
-    let topics = [
-        Topic::Tls,
-        Topic::Trust,
-        Topic::Login,
-        Topic::Network,
-        Topic::Output,
-    ];
-    flags::add(command, &topics)
+    flags::add(command, &Topic::ALL)
 }
 
 pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {

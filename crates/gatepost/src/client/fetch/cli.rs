@@ -26,22 +26,22 @@ pub(crate) fn command() -> Command {
                 .help("The mailbox, such as imaps://mail.example.org/INBOX or pop3s://mail.example.org"),
         )
         .arg(
-            one("account", "ADDRESS", "Use the server kept for this address, or find it from the address")
+            flags::one("account", "ADDRESS", "Use the server kept for this address, or find it from the address")
                 .conflicts_with("url"),
         )
-        .arg(one("mailbox", "NAME", "The IMAP mailbox [default: the URL's, else INBOX]"))
+        .arg(flags::one("mailbox", "NAME", "The IMAP mailbox [default: the URL's, else INBOX]"))
         .arg(
-            one("search", "CRITERIA", "IMAP search criteria, such as 'UNSEEN FROM ben'; dates may be written 2026-11-26")
+            flags::one("search", "CRITERIA", "IMAP search criteria, such as 'UNSEEN FROM ben'; dates may be written 2026-11-26")
                 .conflicts_with("account"),
         )
         .arg(
-            one("output", "FORMAT", "maildir, mbox, eml (a file each) or json")
+            flags::one("output", "FORMAT", "maildir, mbox, eml (a file each) or json")
                 .value_parser(["maildir", "mbox", "eml", "json"])
                 .default_value("maildir"),
         )
-        .arg(one("to", "DIR", "The folder to store in; without it, --output json goes to standard output"))
+        .arg(flags::one("to", "DIR", "The folder to store in; without it, --output json goes to standard output"))
         .arg(
-            one("limit", "N", "Store at most so many messages, the oldest first")
+            flags::one("limit", "N", "Store at most so many messages, the oldest first")
                 .value_parser(clap::value_parser!(u64).range(1..)),
         )
         .arg(
@@ -62,16 +62,5 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Approve the server found from the address without being asked"),
         );
-    let topics = [
-        Topic::Tls,
-        Topic::Trust,
-        Topic::Login,
-        Topic::Network,
-        Topic::Output,
-    ];
-    flags::add(command, &topics)
-}
-
-fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
+    flags::add(command, &Topic::ALL)
 }

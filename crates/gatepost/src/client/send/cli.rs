@@ -26,7 +26,7 @@ pub(crate) fn command() -> Command {
                 .default_value("-")
                 .help("The text or the ready message (- for standard input)"),
         )
-        .arg(one("server", "URL", "Hand it in here [default: kept for the sender's address, or found from it]"))
+        .arg(flags::one("server", "URL", "Hand it in here [default: kept for the sender's address, or found from it]"))
         .arg(
             Arg::new("from")
                 .long("from")
@@ -37,7 +37,7 @@ pub(crate) fn command() -> Command {
         .arg(many("to", "ADDRESS", "A recipient; repeatable"))
         .arg(many("cc", "ADDRESS", "A recipient of a copy; repeatable"))
         .arg(many("bcc", "ADDRESS", "A recipient nobody else sees: in no header; repeatable"))
-        .arg(one("subject", "TEXT", "The subject"))
+        .arg(flags::one("subject", "TEXT", "The subject"))
         .arg(many("header", "FIELD", "A header field more, such as \"X-Note: hello\"; repeatable"))
         .arg(many("attach", "FILE", "A file to go with it; repeatable"))
         .arg(
@@ -53,9 +53,9 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("The input is text, whatever it looks like"),
         )
-        .arg(one("envelope-from", "ADDRESS", "Where reports of failed delivery go [default: the sender]"))
+        .arg(flags::one("envelope-from", "ADDRESS", "Where reports of failed delivery go [default: the sender]"))
         .arg(
-            one("hello", "NAME", "The name said in EHLO; the default tells nothing of this machine")
+            flags::one("hello", "NAME", "The name said in EHLO; the default tells nothing of this machine")
                 .default_value("[127.0.0.1]"),
         )
         .arg(
@@ -64,20 +64,9 @@ pub(crate) fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Approve the server found from the address without being asked"),
         );
-    let topics = [
-        Topic::Tls,
-        Topic::Trust,
-        Topic::Login,
-        Topic::Network,
-        Topic::Output,
-    ];
-    flags::add(command, &topics)
-}
-
-fn one(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
+    flags::add(command, &Topic::ALL)
 }
 
 fn many(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    one(name, value, help).action(ArgAction::Append)
+    flags::one(name, value, help).action(ArgAction::Append)
 }

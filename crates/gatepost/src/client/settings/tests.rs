@@ -4,14 +4,7 @@ use super::super::flags::{self, Topic};
 use super::*;
 
 fn read(words: &str) -> Result<Settings, Failure> {
-    let topics = [
-        Topic::Tls,
-        Topic::Trust,
-        Topic::Login,
-        Topic::Network,
-        Topic::Output,
-    ];
-    let command = flags::add(Command::new("test").no_binary_name(true), &topics);
+    let command = flags::add(Command::new("test").no_binary_name(true), &Topic::ALL);
     let given = command.try_get_matches_from(words.split_whitespace());
     Settings::read(&given.unwrap_or_else(|error| panic!("{words}: {error}")))
 }

@@ -3,7 +3,7 @@
 use super::reader::Portion;
 use super::response::{Data, Status};
 use crate::client::{Credentials, Failure, Quote};
-use crate::sasl::client::Mechanism;
+use crate::sasl::Mechanism;
 
 /// What the server says it can do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

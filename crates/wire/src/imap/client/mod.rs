@@ -157,7 +157,7 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     Ready,
-    LoggedIn(Option<crate::sasl::client::Mechanism>),
+    LoggedIn(Option<crate::sasl::Mechanism>),
 }
 
 impl Fresh {

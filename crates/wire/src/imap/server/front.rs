@@ -154,7 +154,7 @@ impl Front {
                 "AUTHENTICATE takes a mechanism and base64",
             );
         };
-        let known = Mechanism::spoken(name.as_bytes())
+        let known = Mechanism::from_name(name.as_bytes())
             .filter(|it| offered(&io.channel, &io.config.mechanisms).contains(it));
         let Some(mechanism) = known else {
             // [IMAP-AUTH-01] [SASL-SEC-01]

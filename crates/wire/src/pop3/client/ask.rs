@@ -1,7 +1,7 @@
 //! What happened, and what the owner of the session wants next.
 
 use crate::client::{Credentials, Failure, Quote};
-use crate::sasl::client::Mechanism;
+use crate::sasl::Mechanism;
 
 /// What the server says it can do (RFC 2449).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -4,7 +4,8 @@ use zeroize::Zeroize as _;
 
 use super::{Ask, Client, Reply, State};
 use crate::client::{Breach, Credentials, Failure, Proof, Stage, is_plain};
-use crate::sasl::client::{Exchange, Mechanism, choose};
+use crate::sasl::Mechanism;
+use crate::sasl::client::{Exchange, choose};
 use crate::sasl::{decode_base64, encode_base64, prepare_name, prepare_password};
 use crate::seam::MaySendCredentials;
 use crate::secret::Secret;

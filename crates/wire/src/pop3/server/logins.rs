@@ -35,7 +35,7 @@ impl Server {
         let (name, initial) = text
             .split_once(' ')
             .map_or((text, None), |(name, initial)| (name, Some(initial)));
-        let mechanism = Mechanism::spoken(name.as_bytes())
+        let mechanism = Mechanism::from_name(name.as_bytes())
             .filter(|it| offered(&self.channel, &self.config.mechanisms).contains(it));
         let mechanism = mechanism.ok_or(Refusal::UnknownMechanism)?;
         let mut initial = match initial {

@@ -17,110 +17,13 @@ mod scram;
 #[cfg(test)]
 mod tests;
 
-use super::{ScramHash, prepare_name, prepare_password};
+use super::{Mechanism, ScramHash, prepare_name, prepare_password};
 use crate::client::{Breach, Credentials, Failure, Proof, Stage};
 use crate::seam::{ChannelBindings, MaySendCredentials};
 use crate::secret::Secret;
 
 /// The longest error of an OAuth server that is kept, in octets.
 const LONGEST_ERROR: usize = 1024;
-
-/// A mechanism the client speaks, strongest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Mechanism {
-    /// SCRAM-SHA-256-PLUS (RFC 7677), bound to the TLS connection.
-    ScramSha256Plus,
-    /// SCRAM-SHA-256 (RFC 7677).
-    ScramSha256,
-    /// SCRAM-SHA-1-PLUS (RFC 5802). One of [`Mechanism::OPT_IN`].
-    ScramSha1Plus,
-    /// SCRAM-SHA-1 (RFC 5802). One of [`Mechanism::OPT_IN`].
-    ScramSha1,
-    /// EXTERNAL (RFC 4422 A): the client certificate.
-    External,
-    /// OAUTHBEARER (RFC 7628).
-    OAuthBearer,
-    /// XOAUTH2, as two large providers have it. [SASL-OAUTH-02]
-    XOAuth2,
-    /// PLAIN (RFC 4616).
-    Plain,
-    /// LOGIN, never standardised.
-    Login,
-}
-
-impl Mechanism {
-    /// All that are used without being asked for by name, strongest first.
-    pub const ALL: [Self; 7] = [
-        Self::ScramSha256Plus,
-        Self::ScramSha256,
-        Self::External,
-        Self::OAuthBearer,
-        Self::XOAuth2,
-        Self::Plain,
-        Self::Login,
-    ];
-
-    /// Those that are used only by who allows them by name, for old servers, strongest first [CONF-07].
-    pub const OPT_IN: [Self; 2] = [Self::ScramSha1Plus, Self::ScramSha1];
-
-    /// The hash function of SCRAM; none: it is something else.
-    const fn hash(self) -> Option<ScramHash> {
-        match self {
-            Self::ScramSha256Plus | Self::ScramSha256 => Some(ScramHash::Sha256),
-            Self::ScramSha1Plus | Self::ScramSha1 => Some(ScramHash::Sha1),
-            _ => None,
-        }
-    }
-
-    /// Whether it binds the login to the TLS connection.
-    pub const fn is_bound(self) -> bool {
-        matches!(self, Self::ScramSha256Plus | Self::ScramSha1Plus)
-    }
-
-    /// The registered name, in upper case.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha1Plus => "SCRAM-SHA-1-PLUS",
-            Self::ScramSha1 => "SCRAM-SHA-1",
-            Self::External => "EXTERNAL",
-            Self::OAuthBearer => "OAUTHBEARER",
-            Self::XOAuth2 => "XOAUTH2",
-            Self::Plain => "PLAIN",
-            Self::Login => "LOGIN",
-        }
-    }
-
-    /// The mechanism of this name, in any case.
-    pub fn from_name(name: &[u8]) -> Option<Self> {
-        let mut known = Self::ALL.into_iter().chain(Self::OPT_IN);
-        known.find(|it| it.name().as_bytes().eq_ignore_ascii_case(name))
-    }
-
-    /// Whether the client speaks first, so that its message can go along with the command.
-    pub const fn is_client_first(self) -> bool {
-        !matches!(self, Self::Login)
-    }
-
-    /// Whether the exchange is over after the client's first message, unless it fails.
-    pub const fn is_one_message(self) -> bool {
-        matches!(
-            self,
-            Self::External | Self::OAuthBearer | Self::XOAuth2 | Self::Plain
-        )
-    }
-
-    fn fits(self, proof: &Proof) -> bool {
-        match proof {
-            Proof::Password(_) => {
-                self.hash().is_some() || matches!(self, Self::Plain | Self::Login)
-            }
-            Proof::Token(_) => matches!(self, Self::OAuthBearer | Self::XOAuth2),
-            Proof::Certificate => self == Self::External,
-        }
-    }
-}
 
 /// The strongest mechanism that the server offers, the user allows, the proof fits, and, for PLUS, the connection can be bound
 /// with. None: there is nothing to log in with.
@@ -131,11 +34,19 @@ pub fn choose(
 ) -> Option<Mechanism> {
     let usable = |it: &&Mechanism| {
         credentials.allowed.contains(it)
-            && it.fits(&credentials.proof)
+            && fits(**it, &credentials.proof)
             && (!it.is_bound() || may.bindings().is_some())
     };
     // Declared strongest first.
     offered.iter().filter(usable).min().copied()
+}
+
+fn fits(mechanism: Mechanism, proof: &Proof) -> bool {
+    match proof {
+        Proof::Password(_) => mechanism.is_for_password(),
+        Proof::Token(_) => mechanism.is_token(),
+        Proof::Certificate => mechanism == Mechanism::External,
+    }
 }
 
 /// What SCRAM with PLUS is bound to.

@@ -2,7 +2,7 @@
 
 use super::super::{AccountAnswer, AccountAsk, Attempt, ScramKeys, ScramRecord, Step};
 use super::*;
-use crate::sasl::{Exchange as ServerExchange, Mechanism as ServerMechanism};
+use crate::sasl::Exchange as ServerExchange;
 use crate::seam::{Channel, Encrypted, TlsFacts, TlsVersion, UnverifiedLogin, VerifiedBy};
 
 fn channel(bindings: bool) -> Channel {
@@ -189,7 +189,7 @@ fn the_strongest_allowed_is_chosen() {
     // [MUA-09] a certificate leads to EXTERNAL
     use Mechanism::{External, Login, OAuthBearer, Plain, ScramSha256, ScramSha256Plus, XOAuth2};
     let channel = channel(true);
-    let all = Mechanism::ALL;
+    let all = Mechanism::FOR_CLIENTS;
     let password = Credentials::password("u", "p");
     let token = Credentials::token("u", "t");
     let certificate = Credentials::certificate("");
@@ -335,11 +335,8 @@ fn pair(
     binding: Binding,
 ) -> Result<(), Failure> {
     let channel = channel(bound);
-    let offered: Vec<_> = crate::sasl::offered(&channel, &ServerMechanism::SPOKEN)
-        .into_iter()
-        .filter_map(|it| Mechanism::from_name(it.name().as_bytes()))
-        .collect();
-    let all: Vec<_> = Mechanism::ALL
+    let offered = crate::sasl::offered(&channel, &Mechanism::SPOKEN);
+    let all: Vec<_> = Mechanism::FOR_CLIENTS
         .into_iter()
         .chain(Mechanism::OPT_IN)
         .collect();
@@ -347,8 +344,7 @@ fn pair(
     credentials.binding = binding;
     let nonce = "clientnonceclientnonce".into();
     let mut client = Exchange::begin(mechanism, &offered, &credentials, may(&channel), nonce)?;
-    let name = ServerMechanism::from_name(mechanism.name().as_bytes()).unwrap();
-    let mut server = ServerExchange::begin(name, channel.may_read_credentials().unwrap());
+    let mut server = ServerExchange::begin(mechanism, channel.may_read_credentials().unwrap());
     let initial = client.initial();
     let step = server.start(initial.as_ref().map(|it| it.expose().as_slice()));
     let mut step = serve(&mut server, step);

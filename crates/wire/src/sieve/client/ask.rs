@@ -2,7 +2,7 @@
 
 use crate::client::{Credentials, Failure, Quote};
 use crate::imap::client::value::Value;
-use crate::sasl::client::Mechanism;
+use crate::sasl::Mechanism;
 
 /// What the server says it can do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

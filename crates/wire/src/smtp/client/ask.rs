@@ -4,7 +4,7 @@ use super::capabilities::Capabilities;
 use super::reply::Reply;
 use super::stuff::LineEnds;
 use crate::client::{Credentials, Failure};
-use crate::sasl::client::Mechanism;
+use crate::sasl::Mechanism;
 use crate::smtp::path::{ForwardPath, ReversePath};
 
 /// What happened. Every one wants an [`Answer`]; [`Answer::Wait`] is always right.

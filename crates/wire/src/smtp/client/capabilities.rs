@@ -1,7 +1,7 @@
 //! What the server says it can do (RFC 5321 4.1.1.1), as the client understands it.
 
 use super::reply::Reply;
-use crate::sasl::client::Mechanism;
+use crate::sasl::Mechanism;
 use crate::smtp::path::ForwardPath;
 
 /// The reply to EHLO or LHLO, understood.

@@ -44,7 +44,8 @@ fn judge(core: &mut Core, argument: &[u8]) -> Turn {
     // [SMTP-AUTH-04] 534 5.7.9 (weaker than policy permits for that user, RFC 4954 6) does not arise: policy is the same for all
     // users, and what it does not permit is not offered.
     let offered = sasl::offered(&core.channel, &core.config.mechanisms);
-    let Some(mechanism) = Mechanism::spoken(name).filter(|mechanism| offered.contains(mechanism))
+    let Some(mechanism) =
+        Mechanism::from_name(name).filter(|mechanism| offered.contains(mechanism))
     else {
         return core.bad(reply::MECHANISM_UNAVAILABLE, Rest::Ready);
     };
