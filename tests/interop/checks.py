@@ -11,8 +11,8 @@ import subprocess
 import threading
 
 from ours import gatepost
-from servers import Courier, Dovecot, Exim, Pki, Postfix, free_port, listens
-from world import case, check, in_threads
+from servers import Courier, Dovecot, Exim, Pki, Postfix, listens
+from world import case, check, free_port, in_threads
 
 GRAVE = {"low": 1, "medium": 2, "high": 3, "critical": 4, "info": 0}
 

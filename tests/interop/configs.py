@@ -19,8 +19,8 @@ from pathlib import Path
 import rooms
 from checks import faults, verdicts
 from ours import gatepost, says
-from servers import ADDRESS, EXIM, PASSWORD, SUBMISSION, Dovecot, Foreign, Pki, Postfix, Zone, all_sent, filled_maildir, fetched, fetches_all, free_port, kinds, listens
-from world import HOST, Skip, case, check, in_threads, run
+from servers import ADDRESS, EXIM, PASSWORD, SUBMISSION, Dovecot, Foreign, Pki, Postfix, Zone, all_sent, fetched, fetches_all, filled_maildir, kinds, listens
+from world import HOST, Skip, case, check, free_port, in_threads, run
 
 # Dovecot trusts a client whose address is its own: these come from another address of this machine.
 ELSEWHERE = ("127.0.0.2", 0)

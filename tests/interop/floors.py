@@ -4,11 +4,11 @@ import signal
 import socket
 import ssl
 import subprocess
-import time
 import urllib.request
 
-from servers import free_port
-from world import HOST, Server, case, check, run
+
+from servers import listens
+from world import HOST, Server, case, check, free_port, run
 
 # Right name and password: that they are right must not help.
 USER = "floor"
@@ -62,7 +62,7 @@ def login_words(server, service):
         return f"USER {name}\nPASS {password}\nQUIT\n".encode()
     if service == "smtp":
         return f"EHLO x\nMAIL FROM:<a@example.test>\nRCPT TO:<{name}>\nQUIT\n".encode()
-    return f"EHLO x\nAUTH LOGIN\nQUIT\n".encode()
+    return "EHLO x\nAUTH LOGIN\nQUIT\n".encode()
 
 
 @case("tls-floor", "openssl", "curl")
@@ -139,14 +139,7 @@ def no_renegotiation_info(world):
         server = subprocess.Popen(["gnutls-serv", "--port", str(port), "--x509keyfile", key, "--x509certfile", chain, "--priority", priority, "--echo"],
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            deadline = time.monotonic() + 10
-            while True:
-                try:
-                    socket.create_connection((HOST, port), timeout=1).close()
-                    break
-                except OSError:
-                    check(time.monotonic() < deadline, "gnutls-serv does not listen")
-                    time.sleep(0.02)
+            listens(port, server, folder / "log")
             command = [world.binary, "connect", f"imaps://localhost:{port}", "--ca", chain, "--quit", "--timeout", "3"]
             done = subprocess.run(command, capture_output=True, timeout=30)
             words = (done.stdout + done.stderr).decode()

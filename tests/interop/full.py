@@ -5,14 +5,13 @@ import imaplib
 import re
 import shutil
 import smtplib
-import socket
 import ssl
 import subprocess
 import time
 import urllib.request
 from pathlib import Path
 
-from world import HOST, Message, Server, Skip, case, check, run
+from world import HOST, Message, Server, Skip, case, check, free_port, run
 
 
 class OwnServer:
@@ -181,12 +180,6 @@ def full_disk(world):
             here.server.start()
             check(sorted(here.ids()) == sorted(found), "after a restart something else is there")
             run([world.binary, "mailbox", "check", "--data", here.server.data])
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def fill(path):

@@ -10,8 +10,8 @@ import time
 
 from fetchers import all_there, by_id
 from gate import OPEN, Gate, Raw, Scripted, imap_copies, imap_play, logged, on_25, pop3_copies, refused, send, urls
-from servers import ADDRESS, PASSWORD, Dovecot, Pki, Postfix, free_port, kinds
-from world import HOST, case, check, plain, same
+from servers import ADDRESS, PASSWORD, Dovecot, Pki, Postfix, kinds
+from world import HOST, case, check, free_port, plain, same
 
 
 def mail_passes(gate):

@@ -2,7 +2,6 @@
 server behind takes it."""
 
 import imaplib
-import subprocess
 import time
 
 import clients

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 from gate import Gate, Raw, Scripted, Talk, imap_play, memory, on_25, smtp_play
-from servers import ADDRESS, PASSWORD, Dovecot, Pki, free_port
-from world import HOST, case, check, in_threads
+from servers import ADDRESS, PASSWORD, Dovecot, Pki
+from world import HOST, case, check, free_port, in_threads
 
 
 ENVELOPE = b"MAIL FROM:<a@b.test> BODY=8BITMIME\r\nRCPT TO:<c@d.test>\r\n"

@@ -8,8 +8,8 @@ import ssl
 import subprocess
 
 from gate import Gate, Scripted, imap_copies, logged, pin_of, pop3_copies, send
-from servers import ADDRESS, PASSWORD, Dovecot, Pki, Postfix, free_port
-from world import HOST, case, check, plain
+from servers import ADDRESS, PASSWORD, Dovecot, Pki, Postfix
+from world import HOST, case, check, free_port, plain
 
 
 def tls_urls(postfix, dovecot, more, implicit=False):

@@ -12,8 +12,8 @@ import threading
 from pathlib import Path
 
 from gate import Gate, OPEN, logged
-from servers import Dovecot, Postfix, free_port
-from world import DOMAIN, HOST, Server, Skip, case, check
+from servers import Dovecot, Postfix
+from world import DOMAIN, HOST, Server, Skip, case, check, free_port
 
 LISTED = ("--xclient-from", "127.0.0.1/32")
 MODULE = Path("/usr/lib/nginx/modules/ngx_mail_module.so")

@@ -10,8 +10,8 @@ import os
 import rooms
 from configs import BASE, PROFILES, generated, moved, no_imap_login_in_clear, no_login_in_clear, no_pop3_login_in_clear, passes_check, takes_version
 from ours import gatepost
-from servers import PASSWORD, SUBMISSION, Foreign, all_sent, fetched, free_port, kinds, listens
-from world import case, check, run
+from servers import PASSWORD, SUBMISSION, Foreign, all_sent, fetched, kinds, listens
+from world import case, check, free_port, run
 
 RELEASE, PACKAGES = "trixie", ["postfix", "dovecot-imapd", "dovecot-pop3d", "dovecot-lmtpd"]
 DOVECOT, POSTFIX = "2.4", "3.10"

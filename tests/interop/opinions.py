@@ -23,8 +23,8 @@ from xml.etree import ElementTree
 
 from checks import expect, smtp_inside, verdicts
 from ours import gatepost
-from servers import Dovecot, Postfix, free_port, listens
-from world import case, check, in_threads
+from servers import Dovecot, Postfix, listens
+from world import case, check, free_port, in_threads
 
 
 def openssl_names():

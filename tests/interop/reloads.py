@@ -6,8 +6,8 @@ import time
 
 from gate import Gate, Scripted, imap_play, smtp_play
 from routes import login, users_at
-from servers import ADDRESS, PASSWORD, free_port
-from world import case, check, plain
+from servers import ADDRESS, PASSWORD
+from world import case, check, free_port, plain
 
 USERS = [f"user{number}@example.test" for number in range(12)]
 

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from ours import gatepost
 from shared_lists import Holding
 from web import Browser, trap, until
-from world import case, check
+from world import case, check, free_port
 
 
 def check_of(world, *flags, expect=None, stdin=None):
@@ -137,9 +137,7 @@ def every(world):
 def metrics(world):
     """While it waits for the next look, a collector is answered."""
     folder = world.new_folder("check-metrics")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [world.binary, "check", f"submissions://localhost:{world.port('submissions')}", "--tier", "light", "--ca", world.ca, "--every", "1h",
                "--state", folder / "state", "--metrics", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)

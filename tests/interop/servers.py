@@ -19,17 +19,10 @@ import rooms
 from clients import send_by_python
 from fetchers import all_there
 from ours import eml, gatepost, says
-from world import Skip, below_trace, case, check, messages, secret_file
+from world import Skip, below_trace, case, check, free_port, messages, secret_file
 
 PASSWORD = "Tr0ub4dor&3"
 ADDRESS = "anna@example.test"
-
-
-def free_port():
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def listens(port, process, log, seconds=30):

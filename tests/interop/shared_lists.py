@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from ours import gatepost
-from servers import Pki, free_port, listens
+from servers import Pki, listens
 from web import until
-from world import Skip, case, check
+from world import Skip, case, check, free_port
 
 PASSWORD = "of-the-database"
 LINES = 240

@@ -217,11 +217,11 @@ def imaplib_extensions(world):
     connection.create("Extensions")
     connection.create("Extensions/Archive")
     subjects = (b"beta", b"alpha", b"Re: alpha")
-    uids = []
+    uids, first = [], None
     for number, subject in enumerate(subjects):
         answers = f"In-Reply-To: {first.id}\r\nReferences: {first.id}\r\n".encode() if number == 2 else b""
         message = Message("extension", f"person{number}@sender.test", world.address("ours"), b"Body " * (number + 1) + b"\r\n", b"Subject: " + subject + b"\r\n" + answers)
-        first = message if number == 1 else (uids and first)
+        first = message if number == 1 else first
         _, data = connection.append("Extensions", "", None, message.content)
         uids.append(re.search(rb"APPENDUID \d+ (\d+)", data[0]).group(1).decode())  # UIDPLUS
     untagged, _ = talk.say("ENABLE", "CONDSTORE")

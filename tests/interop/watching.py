@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from ours import gatepost
-from servers import ADDRESS, PASSWORD, Dovecot, Postfix, free_port
-from world import Skip, case, check
+from servers import ADDRESS, PASSWORD, Dovecot, Postfix
+from world import Skip, case, check, free_port
 
 # What the sessions below are, by protocol and outcome.
 EXPECTED = {

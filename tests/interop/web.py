@@ -13,7 +13,7 @@ import urllib.parse
 from contextlib import contextmanager
 from email.message import EmailMessage
 
-from world import DOMAIN, HOST, Server, case, check
+from world import DOMAIN, HOST, Server, case, check, free_port
 
 BROWSER = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -25,9 +25,7 @@ BROWSER = [
 def page(world, name):
     """A server with the page, its port and its token."""
     folder = world.new_folder(name)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = Server(world.binary, folder, ["web"], ["--web", f"127.0.0.1:{port}"])
     server.start()
     try:
@@ -102,9 +100,7 @@ class Browser:
     """Chromium, driven over WebDriver."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.process = subprocess.Popen(["chromedriver", f"--port={self.port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: socket.create_connection(("127.0.0.1", self.port), 1), "chromedriver")
         options = {"args": [*BROWSER, f"--user-data-dir={folder}"]}

@@ -38,6 +38,24 @@ class Failed(Exception):
     """What a user would notice is wrong."""
 
 
+# Above those the system takes for connections outward: one of these would be gone again before a server has it.
+PORTS = list(range(61000, 65500))
+random.shuffle(PORTS)
+
+
+def free_port():
+    """A port nobody listens on, and that nobody else of this run is given."""
+    while True:
+        port = PORTS.pop()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
 def case(name, *programs):
     """Registers a case and the programs it cannot do without."""
 
