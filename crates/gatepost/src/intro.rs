@@ -13,9 +13,14 @@ pub(crate) struct FirstAccount {
 
 /// Prints the table of services, the account and the lines to copy to standard output.
 pub(crate) fn print(running: &Running, first: Option<&FirstAccount>) {
-    // Standard output may be closed; the server runs all the same.
+    // Standard output may be closed, or full; the server runs all the same. But a password that nobody has seen is lost.
     use std::io::Write;
-    let _ = std::io::stdout().write_all(text(running, first).as_bytes());
+    let text = text(running, first);
+    let mut out = std::io::stdout();
+    let told = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if told.is_err() && first.is_some() {
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
 }
 
 fn text(running: &Running, first: Option<&FirstAccount>) -> String {

@@ -16,6 +16,7 @@ mod lab;
 mod oauth;
 mod password;
 mod reload;
+mod results;
 mod serve;
 mod upgrade;
 mod watch;
@@ -24,6 +25,7 @@ mod whole;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    results::end_when_output_fails();
     let matches = cli::command().get_matches();
     let outcome = match matches.subcommand() {
         Some(("serve", given)) if given.get_flag("lab") => lab::run(given),

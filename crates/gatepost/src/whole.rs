@@ -1,4 +1,4 @@
-//! Files that are replaced whole: whoever reads sees the old one or the new one, and a crash leaves one of them.
+//! Files that are read and replaced whole: whoever reads sees the old one or the new one, and a crash leaves one of them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,6 +11,30 @@ use crate::exit::Failure;
 const OPEN: u32 = 0o666;
 /// Rights of a file only the user may read.
 const PRIVATE: u32 = 0o600;
+
+/// The most octets of a file that is read whole: certificates, settings, states. A device has no end.
+const LARGEST: u64 = 64 << 20;
+
+/// Reads a file that must not be larger than any of its kind.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+    let mut octets = Vec::new();
+    let length = File::open(path)?
+        .take(LARGEST + 1)
+        .read_to_end(&mut octets)?;
+    if length as u64 > LARGEST {
+        return Err(io::Error::other(format!(
+            "it is larger than {} MiB",
+            LARGEST >> 20
+        )));
+    }
+    Ok(octets)
+}
+
+/// The same for text.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path)?).map_err(io::Error::other)
+}
 
 /// Replaces a file by these octets. What is no file (a device, a pipe) has no place beside it, and is written to.
 pub(crate) fn replace(path: &Path, octets: &[u8]) -> Result<(), Failure> {

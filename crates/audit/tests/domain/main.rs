@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use gatepost_audit::check::domain::{self, DomainFacts, Means, examine};
 use gatepost_audit::check::facts::Seen;
+use gatepost_audit::finding::Status;
 use gatepost_net::client::dial::{Dialer, Socks};
 use gatepost_net::dns::Network;
 use gatepost_testkit::dns_lab::{DnsLab, NoLab};
@@ -28,7 +29,7 @@ pub(crate) struct World {
     pub(crate) leaf: Issued,
     pub(crate) other: Issued,
     means: Means,
-    _lab: DnsLab,
+    lab: DnsLab,
 }
 
 impl World {
@@ -47,7 +48,7 @@ impl World {
         };
         let web = root.issue_with(&zones::web_hosts(), zones::good_until_2040);
         let address = web::serve(&web);
-        let mut means = self::means(&lab, forward(lab.plain));
+        let mut means = self::means(&lab, forward(lab.plain, false));
         let mut roots = Roots::none();
         roots.add(root.certificate.clone()).unwrap();
         means.roots = Arc::new(roots);
@@ -57,7 +58,7 @@ impl World {
             leaf,
             other,
             means,
-            _lab: lab,
+            lab,
         })
     }
 
@@ -93,8 +94,8 @@ fn name_server() -> u16 {
     port
 }
 
-/// A resolver between: it hands on what the lab says, and fails for some names.
-fn forward(to: SocketAddr) -> SocketAddr {
+/// A resolver between: it hands on what the lab says, and fails for some names. One that strips asks for no signatures.
+fn forward(to: SocketAddr, strips: bool) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -102,6 +103,10 @@ fn forward(to: SocketAddr) -> SocketAddr {
         while let Ok((length, from)) = socket.recv_from(&mut datagram) {
             let mut question = datagram[..length].to_vec();
             let back = socket.try_clone().unwrap();
+            if strips {
+                // The DO bit, in the last record (RFC 6891 6.1.3).
+                question[length - 4] &= 0x7f;
+            }
             if question.windows(LOST.len()).any(|part| part == LOST) {
                 // A reply, SERVFAIL, nothing but the question.
                 question[2] |= 0x80;
@@ -129,6 +134,22 @@ fn forward(to: SocketAddr) -> SocketAddr {
 async fn every_id_has_a_case_that_passes_one_with_a_finding_and_one_that_cannot_be_told() {
     let Some(world) = World::new() else { return };
     cases::run(&world).await;
+}
+
+/// A resolver that takes DNSSEC out is at fault itself, and no zone is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_dnssec_out_makes_nothing_bogus() {
+    let Some(world) = World::new() else { return };
+    let means = means(&world.lab, forward(world.lab.plain, true));
+    let facts = examine("good.example", &means).await;
+    for check in domain::judge(&facts, &[], facts.at) {
+        let id = check.rule.id;
+        assert!(!check.evidence.contains("bogus"), "{id}: {}", check.evidence);
+        if id == "DNSSEC-001" || id == "MX-001" {
+            assert_eq!(check.status, Status::Inconclusive, "{id}");
+            assert!(check.evidence.contains("hands on no DNSSEC"), "{id}");
+        }
+    }
 }
 
 /// [NAT-NL-01] What is asked of name servers themselves, and what is not.

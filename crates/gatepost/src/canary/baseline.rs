@@ -239,7 +239,7 @@ fn offered(
 }
 
 fn read(path: &Path, may_be_new: bool) -> Result<Known, Failure> {
-    let octets = match std::fs::read(path) {
+    let octets = match whole::read(path) {
         Ok(octets) => octets,
         Err(error) if may_be_new && error.kind() == io::ErrorKind::NotFound => {
             return Ok(Known::new());

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::random;
 use crate::client::{self, flags};
 use crate::exit::Failure;
+use crate::whole;
 
 const SCHEMA: &str = "gatepost-canary-honey-1";
 /// The name, and from where it is shown.
@@ -84,7 +85,7 @@ pub(crate) fn read(folder: &Path, privacy: &Privacy) -> Result<Honey, Failure> {
 
 fn facts(folder: &Path) -> Result<Value, Failure> {
     let path = folder.join(FACTS);
-    let octets = std::fs::read(&path)
+    let octets = whole::read(&path)
         .map_err(|error| Failure::local(format!("cannot read {}: {error}", path.display())))?;
     serde_json::from_slice(&octets)
         .ok()
@@ -138,6 +139,9 @@ fn make(given: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
+/// How a failure begins where the server saw the login, and did not let it in.
+const REFUSED: &str = "E-LOGIN-REFUSED";
+
 /// As `gatepost connect` would log in, with every safety off: this password is to be seen.
 fn plant(given: &ArgMatches) -> Result<(), Failure> {
     let folder = given
@@ -172,7 +176,7 @@ fn plant(given: &ArgMatches) -> Result<(), Failure> {
         .map_err(Failure::usage)?;
     match client::run("connect", &given) {
         // It is meant to fail.
-        Err(failure) if failure.code() == 1 => {
+        Err(failure) if failure.to_string().starts_with(REFUSED) => {
             println!("shown to whoever listens, and refused, as it should be");
             Ok(())
         }
@@ -180,6 +184,9 @@ fn plant(given: &ArgMatches) -> Result<(), Failure> {
             println!("shown to whoever listens; and it was let in, which a decoy should not be");
             Ok(())
         }
+        Err(failure) if failure.code() == 1 => Err(Failure::finding(format!(
+            "{failure}\nnothing was shown to anybody: no login was sent. A decoy wants a server, or a proxy before it, that takes logins in clear"
+        ))),
         Err(failure) => Err(failure),
     }
 }

@@ -23,6 +23,8 @@ use crate::exit::Failure;
 pub(super) struct Domains {
     means: Means,
     found: Vec<DomainFacts>,
+    /// Services that nobody named: the usual ports of hosts.
+    usual: Vec<Target>,
 }
 
 impl Domains {
@@ -50,7 +52,13 @@ impl Domains {
         Ok(Self {
             means,
             found: Vec::new(),
+            usual: Vec::new(),
         })
+    }
+
+    /// These are the usual ports of a host that was named without one.
+    pub(super) fn add_usual(&mut self, targets: &[Target]) {
+        self.usual.extend_from_slice(targets);
     }
 
     /// For many at once, who wait for one another.
@@ -64,6 +72,7 @@ impl Domains {
         Self {
             means: self.means.clone(),
             found: Vec::new(),
+            usual: Vec::new(),
         }
     }
 
@@ -141,11 +150,12 @@ impl Domains {
         Ok(addresses.map_or(true, |it| it.is_empty()).then_some(host))
     }
 
-    /// Judges the domains by what was seen of their services, and leaves out services at usual names that nobody announced and nobody
+    /// Judges the domains by what was seen of their services, and leaves out services at usual names and ports that nobody announced and nobody
     /// runs.
     pub(super) fn judge(&self, services: &mut Vec<Facts>, at: u64) -> Vec<JudgedDomain> {
         let judged = Self::judge_kept(&self.found, services, at);
         services.retain(|it| !self.is_nobody(it));
+        leave_out_closed(services, &self.usual);
         judged
     }
 
@@ -156,6 +166,19 @@ impl Domains {
                 .iter()
                 .any(|facts| domain::is_guess(facts, &service.target))
     }
+}
+
+/// Leaves out closed ports that nobody named, of hosts that answer at another: no host runs all services. Where it runs none, something is wrong.
+fn leave_out_closed(services: &mut Vec<Facts>, usual: &[Target]) {
+    let here: BTreeSet<String> = services
+        .iter()
+        .filter(|it| matches!(it.reach, Reach::Connected { .. }))
+        .map(|it| it.target.host.clone())
+        .collect();
+    services.retain(|it| {
+        let is_named = !usual.contains(&it.target);
+        is_named || it.reach != Reach::Refused || !here.contains(&it.target.host)
+    });
 }
 
 /// What the user said about a host and port comes before what DNS said.
@@ -181,4 +204,54 @@ fn resolved(targets: Vec<Target>, settings: &Settings) -> Vec<Target> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_audit::check::target::{Protocol, Role, Start};
+
+    use super::*;
+
+    fn seen(host: &str, port: u16, reach: Reach) -> Facts {
+        let target = Target {
+            host: host.to_owned(),
+            address: IpAddr::from([192, 0, 2, 1]),
+            port,
+            protocol: Protocol::Smtp,
+            start: Start::StartTls,
+            role: Role::Mx,
+        };
+        Facts::new(target, 0, reach)
+    }
+
+    #[test]
+    fn closed_ports_that_nobody_named_are_no_fault_of_a_host_that_answers() {
+        let open = Reach::Connected { milliseconds: 1 };
+        let all = [
+            seen("runs.test", 25, open),
+            seen("runs.test", 143, Reach::Silent),
+            seen("runs.test", 4190, Reach::Refused),
+            seen("named.test", 4190, Reach::Refused),
+            seen("down.test", 25, Reach::Refused),
+            seen("down.test", 4190, Reach::Refused),
+        ];
+        let left = |usual: &[Target]| {
+            let mut services = all.to_vec();
+            leave_out_closed(&mut services, usual);
+            let place = |it: &Facts| format!("{}:{}", it.target.host, it.target.port);
+            services.iter().map(place).collect::<Vec<_>>()
+        };
+        let usual: Vec<Target> = all.iter().map(|it| it.target.clone()).collect();
+        assert_eq!(
+            left(&usual),
+            [
+                "runs.test:25",
+                "runs.test:143",
+                "named.test:4190",
+                "down.test:25",
+                "down.test:4190"
+            ]
+        );
+        assert_eq!(left(&[]).len(), all.len());
+    }
 }

@@ -14,7 +14,7 @@ use gatepost_audit::shown::{moment, shown};
 use serde_json::json;
 
 use super::stop::Stop;
-use super::{Order, Sight, means, now, output, see};
+use super::{Order, Sight, end, means, now, output, see};
 use crate::client::reach::block_on;
 use crate::client::settings::Settings;
 use crate::exit::Failure;
@@ -100,10 +100,11 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
         let mut rounds = given.get_one::<u64>("rounds").copied();
         loop {
             let looked = look(given, settings, order, &mut memory);
-            tokio::select! {
-                looked = looked => *page.lock().unwrap_or_else(PoisonError::into_inner) = looked?,
+            let (text, last) = tokio::select! {
+                looked = looked => looked?,
                 () = stop.asked() => return Ok(()),
-            }
+            };
+            *page.lock().unwrap_or_else(PoisonError::into_inner) = text;
             whole::replace(
                 &path,
                 serde_json::to_string(&memory)
@@ -112,7 +113,7 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
             )?;
             rounds = rounds.map(|it| it.saturating_sub(1));
             if rounds == Some(0) {
-                return Ok(());
+                return last;
             }
             tokio::select! {
                 () = tokio::time::sleep(every) => {}
@@ -147,20 +148,21 @@ async fn serve(given: &ArgMatches, page: &Arc<Mutex<String>>) -> Result<(), Fail
     Ok(())
 }
 
-/// One look; tells the news, and gives the new page.
+/// One look; tells the news, and gives the new page and how a single look would end.
 async fn look(
     given: &ArgMatches,
     settings: &Settings,
     order: &Order,
     memory: &mut Memory,
-) -> Result<String, Failure> {
+) -> Result<(String, Result<(), Failure>), Failure> {
     let means = Arc::new(means(given, settings, order)?);
     let seen = match see(given, settings, order, &means).await {
         Ok(seen) => seen,
         // A name that is not found tonight is no reason to stop looking.
         Err(failure) => {
             eprintln!("gatepost: {failure}");
-            return Ok(String::from("# EOF\n"));
+            let last = Err(Failure::silent(failure.code()));
+            return Ok((String::from("# EOF\n"), last));
         }
     };
     let Sight { report, facts, .. } = &seen;
@@ -169,7 +171,8 @@ async fn look(
         .learn(report.as_json(order.fail_on), &lives, now())
         .map_err(Failure::local)?;
     tell(&news, settings.json, report.at);
-    Ok(prometheus::metrics(report, &lives))
+    let page = prometheus::metrics(report, &lives);
+    Ok((page, end(given, report, order.fail_on)))
 }
 
 fn tell(news: &News, as_json: bool, at: u64) {

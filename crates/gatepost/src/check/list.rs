@@ -134,6 +134,8 @@ pub(super) fn run(given: &ArgMatches, settings: &Settings, order: &Order) -> Res
     let mut progress = recall(state.as_deref())?;
     let scout = Scout::new(given, settings, order)?;
     let mut out = Out::new(state);
+    // What cannot be written is told before anybody is asked.
+    out.keep(&progress).map_err(Failure::local)?;
     let plan = plan(given, order);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -333,7 +335,9 @@ impl Sink for Out {
     fn done(&mut self, document: &Value, progress: &Progress) -> io::Result<()> {
         self.first
             .get_or_insert(progress.summary.lines.saturating_sub(1));
+        // Whoever reads along reads whole lines, as they are done.
         writeln!(self.writer, "{document}")?;
+        self.writer.flush()?;
         if self.last.elapsed() >= PACE {
             self.last = Instant::now();
             self.keep(progress)?;

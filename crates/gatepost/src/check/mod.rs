@@ -63,7 +63,12 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let seen = block_on(async {
         let means = Arc::new(means(given, &settings, &order)?);
         see(given, &settings, &order, &means).await
-    })?;
+    });
+    let seen = match seen {
+        // A monitor reads one line of standard output, and nothing else.
+        Err(failure) if given.get_flag("nagios") => return Err(output::nagios_failure(&failure)),
+        seen => seen?,
+    };
     output::tell(given, settings.json, order.fail_on, &seen)?;
     end(given, &seen.report, order.fail_on)
 }
@@ -106,10 +111,14 @@ async fn services(
     settings: &Settings,
     order: &Order,
 ) -> Result<Vec<Target>, Failure> {
-    match domains.examine(text, settings).await? {
-        Some(services) => Ok(services),
-        None => target::read(text, order.role, settings).await,
+    if let Some(services) = domains.examine(text, settings).await? {
+        return Ok(services);
     }
+    let targets = target::read(text, order.role, settings).await?;
+    if target::is_host_alone(text) {
+        domains.add_usual(&targets);
+    }
+    Ok(targets)
 }
 
 /// Selectors of DKIM keys to look at.

@@ -138,6 +138,14 @@ pub(super) fn nagios(report: &Report, fail_on: Severity) -> Result<(), Failure> 
     }
 }
 
+/// The line of a look that could not be taken.
+pub(super) fn nagios_failure(failure: &Failure) -> Failure {
+    let text = failure.to_string().replace('|', "/");
+    let first = text.lines().next().unwrap_or_default();
+    println!("CHECK UNKNOWN - {first}");
+    Failure::silent(3)
+}
+
 fn nagios_line(report: &Report, word: &str) -> String {
     let mut found: Vec<_> = report.checks().filter(|(_, it)| it.is_finding()).collect();
     found.sort_by_key(|(_, it)| std::cmp::Reverse(it.severity));

@@ -56,7 +56,7 @@ struct Service {
 }
 
 fn services(text: &str, role: Option<Role>, settings: &Settings) -> Result<Vec<Service>, Failure> {
-    if text.contains("://") || has_port(text) {
+    if !is_host_alone(text) {
         let url = crate::client::place(text, "smtp")?;
         return of_url(&url, role, settings);
     }
@@ -71,6 +71,11 @@ fn services(text: &str, role: Option<Role>, settings: &Settings) -> Result<Vec<S
             role: role.unwrap_or(usual),
         });
     Ok(all.collect())
+}
+
+/// Whether neither a scheme nor a port says which service is meant.
+pub(super) fn is_host_alone(text: &str) -> bool {
+    !text.contains("://") && !has_port(text)
 }
 
 fn has_port(text: &str) -> bool {

@@ -1,6 +1,5 @@
 //! `gatepost cert`: what a certificate says, and what is wrong with a chain.
 
-use std::fs;
 use std::time::SystemTime;
 
 use clap::{Arg, ArgMatches, Command};
@@ -9,10 +8,12 @@ use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::flags::{self, Topic};
+use super::settings::Settings;
 use super::text::{plain, utc};
 use super::url::{Host, Url};
 use super::{reach, terms};
 use crate::exit::Failure;
+use crate::whole;
 
 /// The verb on the command line.
 pub(crate) fn command() -> Command {
@@ -83,7 +84,7 @@ pub(crate) fn chain(
         let chain = reach::chain_of(&url, given)?;
         return Ok((chain, Some(url.host)));
     }
-    let octets = fs::read(what).map_err(|error| {
+    let octets = whole::read(std::path::Path::new(what)).map_err(|error| {
         Failure::usage(format!(
             "cannot read {what}: {error}; for a server write a URL"
         ))
@@ -221,9 +222,13 @@ fn lint(
         .or(host)
         .map(|host| terms::reference(&host))
         .transpose()?;
+    let settings = Settings::read(given)?;
+    // Without authorities that were named nobody says whom clients trust.
+    let is_named = !settings.ca.is_empty();
+    let roots = is_named.then(|| terms::roots(&settings)).transpose()?;
     let lint_terms = LintTerms {
         host: reference.as_ref(),
-        roots: None,
+        roots: roots.as_ref(),
         now: SystemTime::now(),
     };
     let findings = cert::lint(chain, &lint_terms);

@@ -17,6 +17,7 @@ use super::reach::needs_records;
 use super::settings::{Door, Settings, Way};
 use super::url::{Host, Protocol, Url};
 use crate::exit::Failure;
+use crate::whole;
 
 /// How many answers one run keeps.
 const KEPT: usize = 256;
@@ -35,7 +36,7 @@ pub(crate) fn anchors() -> Result<Anchors, Failure> {
     let Some(path) = std::env::var_os("GATEPOST_TRUST_ANCHORS") else {
         return Ok(Anchors::root());
     };
-    let text = std::fs::read_to_string(&path).map_err(|error| {
+    let text = whole::read_text(std::path::Path::new(&path)).map_err(|error| {
         Failure::usage(format!(
             "GATEPOST_TRUST_ANCHORS: cannot read {}: {error}",
             path.display()

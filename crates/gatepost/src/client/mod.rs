@@ -27,8 +27,6 @@ mod tlsa;
 pub(crate) mod trouble;
 pub(crate) mod url;
 
-use std::io::Write as _;
-
 use clap::{ArgMatches, Command};
 
 use crate::exit::Failure;
@@ -87,7 +85,6 @@ pub(crate) fn has(verb: &str) -> bool {
 
 /// Runs one of them.
 pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
-    end_when_output_fails();
     match verb {
         "send" => send::run(given),
         "fetch" => fetch::run(given),
@@ -96,26 +93,6 @@ pub(crate) fn run(verb: &str, given: &ArgMatches) -> Result<(), Failure> {
         "tlsa" => tlsa::run(given),
         _ => cert::run(given),
     }
-}
-
-/// Results that nobody takes (a closed pipe, a full disk) end the program in the words and with the code of any other failure,
-/// not in a panic: printing has no other way to tell.
-fn end_when_output_fails() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let payload = panic.payload();
-        let text = payload.downcast_ref::<String>().map_or("", String::as_str);
-        if let Some(cause) = text.strip_prefix("failed printing to std") {
-            let cause = cause.split_once(": ").map_or(cause, |(_, cause)| cause);
-            // Standard error may be what cannot be written to.
-            let _ = writeln!(
-                std::io::stderr(),
-                "gatepost: the results could not be written: {cause}"
-            );
-            std::process::exit(3);
-        }
-        before(panic);
-    }));
 }
 
 #[cfg(test)]

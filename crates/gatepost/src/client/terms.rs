@@ -1,6 +1,5 @@
 //! From settings to the terms of a connection: everything is decided before it is made [ID-01].
 
-use std::fs;
 use std::sync::Arc;
 
 use gatepost_trust::identity::client_key;
@@ -14,6 +13,7 @@ use super::home;
 use super::settings::{Door, Settings, Tls, Way};
 use super::url::{Host, Protocol, Url};
 use crate::exit::Failure;
+use crate::whole;
 
 /// The file of pins in the user's folder.
 pub(crate) const PINS: &str = "pins";
@@ -198,7 +198,7 @@ fn ways(
 fn crls(settings: &Settings) -> Result<Crls, Failure> {
     let mut crls = Crls::none();
     for file in &settings.crls {
-        let octets = fs::read(file).map_err(|error| {
+        let octets = whole::read(file).map_err(|error| {
             Failure::usage(format!("--crl: cannot read {}: {error}", file.display()))
         })?;
         crls.add(&octets)
@@ -215,7 +215,7 @@ fn client(settings: &Settings) -> Result<Option<ClientKey>, Failure> {
         return Ok(None);
     };
     let read = |path: &std::path::Path| {
-        fs::read(path).map_err(|error| {
+        whole::read(path).map_err(|error| {
             Failure::usage(format!(
                 "--client-cert: cannot read {}: {error}",
                 path.display()

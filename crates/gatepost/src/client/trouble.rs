@@ -23,6 +23,9 @@ pub(crate) struct Trouble {
     pub(crate) code: u8,
 }
 
+/// The server is right to refuse a wrong password.
+const LOGIN_REFUSED: &str = "E-LOGIN-REFUSED";
+
 impl Trouble {
     /// A session's failure.
     pub(crate) fn of_session(failure: &wire::Failure) -> Self {
@@ -35,6 +38,9 @@ impl Trouble {
             label: failure.label().to_owned(),
             text: plain(&failure.to_string()),
             blame: match failure.blame() {
+                _ if failure.label() == LOGIN_REFUSED => {
+                    "the name or the password given here, or the account at the server"
+                }
                 Blame::Peer => "the server, or someone on the path to it",
                 Blame::Mismatch => "neither side: they cannot agree",
                 Blame::Policy => "neither side: more is asked for here than the server proves",

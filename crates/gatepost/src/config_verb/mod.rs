@@ -22,6 +22,7 @@ use crate::directives;
 use crate::exit::Failure;
 use crate::explain_caps;
 use crate::serve;
+use crate::whole;
 
 /// The verb on the command line.
 pub(crate) fn command() -> Command {
@@ -112,7 +113,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
 pub(crate) fn read(file: Option<&PathBuf>) -> Result<Values, Failure> {
     let mut values = Values::defaults();
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let text = whole::read_text(file).map_err(|error| {
             Failure::usage(format!(
                 "cannot read the configuration {}: {error}",
                 file.display()

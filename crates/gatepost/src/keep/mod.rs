@@ -51,6 +51,14 @@ fn data(given: &ArgMatches) -> Result<PathBuf, Failure> {
     if is_store(&folder) {
         return Ok(folder);
     }
+    if let Err(error) = std::fs::read_dir(&folder)
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(Failure::local(format!(
+            "cannot look into {}: {error}; run this as the user the server runs as",
+            folder.display()
+        )));
+    }
     Err(Failure::usage(format!(
         "there is no mail store in {}; give the server's data folder with --data DIR",
         folder.display()
@@ -83,6 +91,12 @@ fn copying(what: &'static str) -> impl FnMut(u64, u64) {
 
 fn run_backup(given: &ArgMatches) -> Result<(), Failure> {
     let (folder, target) = (data(given)?, path(given, "dir"));
+    if target.exists() && !target.is_dir() {
+        return Err(Failure::usage(format!(
+            "{} is no folder; a backup is one",
+            target.display()
+        )));
+    }
     let copies = backup(&folder, &target, &mut copying("copied")).map_err(|error| match error {
         Error::Cannot => Failure::usage(format!(
             "{} holds something else than an earlier backup of this store; give a new or empty folder",
@@ -117,6 +131,11 @@ fn run_restore(given: &ArgMatches) -> Result<(), Failure> {
                 "there is a mail store in {}; restore into a new folder, or move it away",
                 folder.display()
             )),
+            Error::Damaged => Failure::finding(format!(
+                "{}: the database of the backup cannot be read; take another backup. {} is not whole: remove it",
+                from.display(),
+                folder.display()
+            )),
             other => refused(&folder, other),
         })?;
     let report =
@@ -139,8 +158,13 @@ fn say_copies(schema: &str, copies: &Copies, report: &Report, given: &ArgMatches
         );
         return;
     }
+    let read_again = if report.findings.is_empty() {
+        "all read again and verified"
+    } else {
+        "all read again; not all of it is sound:"
+    };
     println!(
-        "{}: {} accounts, {} messages, {} octets ({} written now), all read again and verified",
+        "{}: {} accounts, {} messages, {} octets ({} written now), {read_again}",
         to.display(),
         copies.accounts,
         copies.messages,

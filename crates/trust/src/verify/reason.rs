@@ -226,7 +226,7 @@ impl Reason {
                 "the server is broken, or this is not it"
             }
             Self::UnknownIssuer { alone: true, .. } => {
-                "if the authority is one you trust, the server has left out the certificate between; otherwise name it with --ca"
+                "if it is an authority of your own, name it with --ca FILE; if it is one everybody knows, the server has left out the certificate between"
             }
             Self::UnknownIssuer { .. } => "if you trust this authority, name it with --ca",
             Self::SelfSigned => {

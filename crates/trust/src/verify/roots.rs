@@ -1,10 +1,15 @@
 //! Whom we trust to vouch for others: the system's authorities, files, or nobody.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, TrustAnchor};
+
+/// The most octets of a file of authorities: far more than any system has.
+const LARGEST: u64 = 64 << 20;
 
 /// Trusted authorities.
 #[derive(Clone, Default)]
@@ -68,7 +73,10 @@ impl Roots {
     /// Adds the certificates of a PEM file. A self-signed certificate of a server may stand here too: it is then trusted
     /// as itself.
     pub fn add_file(&mut self, path: &Path) -> Result<(), RootsError> {
-        let pem = std::fs::read(path)
+        // A device has no end.
+        let mut pem = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(LARGEST).read_to_end(&mut pem))
             .map_err(|error| RootsError::File(path.to_path_buf(), error.kind()))?;
         let damaged = || RootsError::Damaged(path.to_path_buf());
         let before = self.listed.len();

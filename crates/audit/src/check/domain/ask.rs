@@ -12,6 +12,8 @@ use super::facts::{Denied, Exchange, Location, Standing, Told};
 
 /// Certification Authority Authorization (RFC 8659).
 const CAA: Rtype = Rtype(257);
+/// What keeps every answer from being judged.
+const NO_ROOT: &str = "the resolver hands on no DNSSEC: not even the root's keys can be verified; another is named with --dns ADDRESS";
 /// The response code of a resolver that failed; one that validates says it of what is bogus, too.
 const SERVFAIL: u16 = 2;
 
@@ -123,6 +125,9 @@ impl<'a> Asker<'a> {
         let Ok(answer) = timeout(patience, asking).await else {
             return Told::unknown(format!("no answer within {} s", patience.as_secs()));
         };
+        if matches!(answer.status, Status::Bogus(_)) && !self.reaches_the_root().await {
+            return Told::unknown(NO_ROOT);
+        }
         let bogus = match answer.status {
             Status::Indeterminate(Indeterminate::Refused { rcode, .. }) if rcode == SERVFAIL => {
                 self.why(name, rtype).await
@@ -136,6 +141,15 @@ impl<'a> Asker<'a> {
             },
             None => told(answer, read),
         }
+    }
+
+    /// Whether not even the root's keys come as they should: then the zone is not at fault, but whoever stands before the resolver, or the resolver
+    /// itself, which takes DNSSEC out.
+    async fn reaches_the_root(&self) -> bool {
+        let root = Name::root();
+        let asking = Box::pin(self.means.resolver.lookup(&root, Rtype::DNSKEY, self.now));
+        let answer = timeout(self.means.patience + self.means.turn, asking).await;
+        answer.is_ok_and(|it| !matches!(it.status, Status::Bogus(_)))
     }
 
     /// Whether the resolver failed because the answer is bogus: asked with checking disabled, it hands over what it found.

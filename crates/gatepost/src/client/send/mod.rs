@@ -26,6 +26,7 @@ use super::settings::Settings;
 use super::url::{Protocol, Url};
 use super::{date, text};
 use crate::exit::Failure;
+use crate::results;
 use plan::Plan;
 use report::{Fate, exit_code};
 
@@ -44,6 +45,9 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let outcome = reach::block_on(deliver::deliver(&settings, &url, &plan))?;
     let (reached, fates) = outcome;
     let code = exit_code(&fates);
+    if fates.iter().any(Fate::is_taken) {
+        results::done("the message was taken: ", code);
+    }
     print(&settings, &plan, &reached, &fates, code);
     match code {
         0 => Ok(()),

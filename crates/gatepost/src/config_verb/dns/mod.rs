@@ -21,6 +21,7 @@ use crate::client::flags::{self, Topic};
 use crate::client::reach;
 use crate::client::url::Url;
 use crate::exit::Failure;
+use crate::whole;
 
 /// What a zone is made for.
 #[derive(Debug, Clone)]
@@ -186,7 +187,7 @@ fn tlsa(host: &str, ports: &[u16], given: &ArgMatches) -> Result<Vec<Tlsa>, Fail
     }
     for name in ["chain", "next"] {
         if let Some(path) = given.get_one::<PathBuf>(name) {
-            let octets = std::fs::read(path).map_err(|error| {
+            let octets = whole::read(path).map_err(|error| {
                 Failure::usage(format!("cannot read {}: {error}", path.display()))
             })?;
             chains.push(
