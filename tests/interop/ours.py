@@ -119,6 +119,22 @@ def send_composes(world):
     check(file.get_content() == attachment.read_bytes() and file.get_filename() == attachment.name, "the attachment is another one")
 
 
+@case("send-report-unwritten")
+def send_report_unwritten(world):
+    """A mail that is taken stays so when nobody takes the report: whoever tried again would send it twice."""
+    folder = world.new_folder("unwritten")
+    for more in ([], ["--json"]):
+        message = plain(world.address(USER), world.address(USER))
+        words = [
+            "send", "--server", f"submissions://{HOST}:{world.port('submissions')}", "--from", world.address(USER), "--to", world.address(USER),
+            "--ca", world.ca, *login(world), *more, message.save(folder)]
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([world.binary, *map(str, words)], stdout=full, stderr=subprocess.PIPE, timeout=60)
+        check(done.returncode == 0, f"it ended with {done.returncode}: {done.stderr}")
+        check(b"the message was taken" in done.stderr, done.stderr.decode())
+        world.arrived(USER, message)
+
+
 @case("send-refuses")
 def send_refuses(world):
     # [MUA-01] [MUA-02] [MUA-04] [ID-02] each of these ends before anything of the message or a password is sent, and no question is asked.

@@ -257,19 +257,30 @@ fn a_verdict_that_does_not_come_is_told_as_one() {
 #[test]
 fn results_that_nobody_takes_are_a_failure_and_no_panic() {
     let folder = tempfile::tempdir().unwrap();
-    let full = fs::OpenOptions::new().write(true).open("/dev/full");
-    let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
-        .env_clear()
-        .env("XDG_CONFIG_HOME", folder.path())
-        .args(["pin", "show", "--json"])
-        .stdout(full.unwrap())
-        .output()
-        .unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
-    assert!(
-        text(&output).contains("could not be written"),
-        "{}",
-        text(&output)
-    );
-    assert!(!text(&output).contains("panic"), "{}", text(&output));
+    for words in [
+        &["pin", "show", "--json"][..],
+        &["config", "sample"],
+        &["config", "explain", "starttls"],
+        &[
+            "config",
+            "generate",
+            "postfix",
+            "--host",
+            "mail.example.org",
+        ],
+        &["check", "--explain", "STLS-001"],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let output = Command::new(env!("CARGO_BIN_EXE_gatepost"))
+            .env_clear()
+            .env("XDG_CONFIG_HOME", folder.path())
+            .args(words)
+            .stdout(full.unwrap())
+            .output()
+            .unwrap();
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {said}");
+        assert!(said.contains("could not be written"), "{words:?}: {said}");
+        assert!(!said.contains("panic"), "{words:?}: {said}");
+    }
 }

@@ -144,7 +144,11 @@ async fn who_takes_dnssec_out_makes_nothing_bogus() {
     let facts = examine("good.example", &means).await;
     for check in domain::judge(&facts, &[], facts.at) {
         let id = check.rule.id;
-        assert!(!check.evidence.contains("bogus"), "{id}: {}", check.evidence);
+        assert!(
+            !check.evidence.contains("bogus"),
+            "{id}: {}",
+            check.evidence
+        );
         if id == "DNSSEC-001" || id == "MX-001" {
             assert_eq!(check.status, Status::Inconclusive, "{id}");
             assert!(check.evidence.contains("hands on no DNSSEC"), "{id}");
