@@ -364,10 +364,12 @@ def free_offset():
     """An offset that leaves every port of the server free."""
     for _ in range(100):
         # Below the ports the system gives to outgoing connections.
-        offset = random.randrange(11000, 31000, 1000)
+        offset = random.randrange(11000, 31000, 100)
         try:
             for port in SERVICES.values():
                 with socket.socket() as probe:
+                    # Like the server: what is left of connections that are over does not keep it away.
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("127.0.0.1", offset + port))
             return offset
         except OSError:

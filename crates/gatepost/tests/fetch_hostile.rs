@@ -261,13 +261,6 @@ fn results_that_nobody_takes_are_a_failure_and_no_panic() {
         &["pin", "show", "--json"][..],
         &["config", "sample"],
         &["config", "explain", "starttls"],
-        &[
-            "config",
-            "generate",
-            "postfix",
-            "--host",
-            "mail.example.org",
-        ],
         &["check", "--explain", "STLS-001"],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full");

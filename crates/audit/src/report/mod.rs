@@ -23,6 +23,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::finding::{Finding, Severity};
+use crate::shown::shown;
 
 /// Goes up when a field changes its meaning or goes away.
 pub const SCHEMA: u32 = 1;
@@ -46,7 +47,7 @@ pub fn text_with<'a>(
         let _ = writeln!(
             out,
             "{}:{}:{}: {} {}\n{}\n    {}",
-            place.file.escape_debug(),
+            shown(&place.file),
             place.line,
             place.column,
             rule.severity.word(),
@@ -55,7 +56,7 @@ pub fn text_with<'a>(
             rule.text
         );
         for fix in finding.fix.iter().flat_map(|fix| fix.lines()) {
-            let _ = writeln!(out, "    write: {}", fix.escape_debug());
+            let _ = writeln!(out, "    write: {}", shown(fix));
         }
         let _ = writeln!(out, "    source: {}", rule.source);
     }
@@ -66,21 +67,21 @@ pub fn text_with<'a>(
 fn marked(finding: &Finding, line: Option<&str>) -> String {
     // Longer lines would push the mark out of sight.
     const WIDEST: usize = 160;
-    let shown = line
+    let whole = line
         .map(|line| line.trim_end().replace('\t', " "))
         .filter(|line| line.chars().count() <= WIDEST && !line.chars().any(char::is_control));
-    let Some(shown) = shown else {
-        return format!("    {}", finding.evidence.escape_debug());
+    let Some(whole) = whole else {
+        return format!("    {}", shown(&finding.evidence));
     };
     let mark = " ".repeat(finding.place.column.saturating_sub(1));
     // What the line does not say itself: a value that goes on over several lines, what a file holds.
     let dense = |text: &str| text.split_whitespace().collect::<String>();
-    let more = if dense(&shown).contains(&dense(&finding.evidence)) {
+    let more = if dense(&whole).contains(&dense(&finding.evidence)) {
         String::new()
     } else {
-        format!("\n    {}", finding.evidence.escape_debug())
+        format!("\n    {}", shown(&finding.evidence))
     };
-    format!("    {shown}\n    {mark}^{more}")
+    format!("    {whole}\n    {mark}^{more}")
 }
 
 /// One JSON object.

@@ -103,9 +103,22 @@ fn unclear(out: &mut Lines, report: &Report) {
         return;
     }
     out.heading("Could not be told");
-    for it in groups {
-        let id = out.painted("35", it.check.rule.id);
-        out.raw(&format!("  {id} at {}", shown(&it.subjects.join(", "))));
+    // Where nobody answers, all have one and the same reason.
+    let mut told: Vec<(Vec<&str>, &Group<'_>)> = Vec::new();
+    for group in &groups {
+        let same = |it: &&mut (Vec<&str>, &Group<'_>)| {
+            it.1.check.evidence == group.check.evidence && it.1.subjects == group.subjects
+        };
+        match told.iter_mut().find(same) {
+            Some((ids, _)) => ids.push(group.check.rule.id),
+            None => told.push((vec![group.check.rule.id], group)),
+        }
+    }
+    for (ids, it) in told {
+        out.line(
+            2,
+            &format!("{} at {}", ids.join(" "), it.subjects.join(", ")),
+        );
         out.line(6, &it.check.evidence);
     }
     out.raw("");
@@ -129,10 +142,18 @@ fn targets(out: &mut Lines, report: &Report, facts: &[Facts]) {
     }
 }
 
+/// How many checks of a service may have the same reason why they could not be told, and be told one by one.
+const FEW: usize = 3;
+
 /// One line for each check; those that passed side by side.
 fn answers(out: &mut Lines, checks: &[Check]) {
     for check in checks {
         if matches!(check.status, Status::Pass | Status::NotApplicable) {
+            continue;
+        }
+        // Told above, with its reason.
+        let alike = |it: &&Check| it.status == check.status && it.evidence == check.evidence;
+        if check.status == Status::Inconclusive && checks.iter().filter(alike).count() > FEW {
             continue;
         }
         let word = out.painted(status_colour(check), check.status.word());

@@ -8,11 +8,14 @@ use crate::config::{Origin, Values};
 use crate::directives;
 use crate::serve;
 
-/// Whether a text is one: a section of ours stands in it, and a directive.
+/// Whether a text is one: by its name, or because a section of ours stands in it, and a directive; one that is commented out, as in the sample, will do.
 pub(crate) fn looks_like(document: &Document) -> bool {
+    if document.leaf() == "gatepost.toml" {
+        return true;
+    }
     let mut section = "";
     document.text.lines().any(|line| {
-        let line = line.trim();
+        let line = line.trim().trim_start_matches(['#', ' ']);
         if let Some(name) = line.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
             section = name;
             return false;
@@ -183,6 +186,8 @@ mod tests {
     #[test]
     fn it_is_known_by_its_directives() {
         assert!(looks_like(&Document::new("x", "[server]\nhost = \"a\"\n")));
+        assert!(looks_like(&Document::new("x", "[server]\n#host = \"a\"\n")));
+        assert!(looks_like(&Document::new("etc/gatepost.toml", "")));
         assert!(!looks_like(&Document::new("x", "[server]\nroot = \"a\"\n")));
     }
 }

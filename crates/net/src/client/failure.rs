@@ -294,6 +294,9 @@ fn session_advice(failure: &session::Failure) -> &'static str {
         F::GreetingMissing | F::TlsOnClearPort => {
             "the port probably wants implicit TLS: use --tls implicit"
         }
+        F::OtherProtocol(_) => {
+            "look at the port, or at the scheme of the URL: one of them is the other protocol's"
+        }
         F::StartTlsMissing(_) | F::StartTlsRefused(_) | F::PreAuthInClear => {
             "use the port for implicit TLS, from another network if need be; nothing was sent"
         }

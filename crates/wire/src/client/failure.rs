@@ -75,6 +75,8 @@ pub enum Failure {
     GreetingRefused(Refused),
     /// A TLS record came on a port where the server should speak first and in clear: it wants implicit TLS.
     TlsOnClearPort,
+    /// The greeting is one of another protocol, which is named: the port is that one's.
+    OtherProtocol(&'static str),
     /// IMAP: the greeting says that we are logged in already, in clear. STARTTLS is not possible then [IMAP-TLS-11].
     PreAuthInClear,
     /// EHLO (LHLO, CAPABILITY, CAPA) was refused.
@@ -133,6 +135,7 @@ impl Failure {
             Self::GreetingMissing => "E-NO-GREETING",
             Self::GreetingRefused(_) => "E-GREETING-REFUSED",
             Self::TlsOnClearPort => "E-TLS-ON-CLEAR-PORT",
+            Self::OtherProtocol(_) => "E-OTHER-PROTOCOL",
             Self::PreAuthInClear => "E-PREAUTH",
             Self::HelloRefused(_) => "E-HELLO-REFUSED",
             Self::StartTlsMissing(_) => "E-STARTTLS-MISSING",
@@ -177,7 +180,10 @@ impl Failure {
             | Self::Farewell(_)
             | Self::LoginRefused(_)
             | Self::ServerNotProven => Blame::Peer,
-            Self::NoMechanism { .. } | Self::LoginDisabled | Self::EightBit => Blame::Mismatch,
+            Self::OtherProtocol(_)
+            | Self::NoMechanism { .. }
+            | Self::LoginDisabled
+            | Self::EightBit => Blame::Mismatch,
             Self::NotVerified => Blame::Policy,
             Self::UnusableCredentials | Self::BareLineEnd | Self::Misuse => Blame::Misuse,
         }
@@ -227,6 +233,35 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// A line that breaks the grammar of our protocol, or tells that the port is another's.
+    pub(crate) fn malformed(line: &[u8], stage: Stage, ours: &str) -> Self {
+        match greeted_by(line) {
+            Some(name) if stage == Stage::Greeting && name != ours => Self::OtherProtocol(name),
+            _ => Self::Protocol(Breach::Malformed, stage),
+        }
+    }
+}
+
+/// Whose greeting a line is (RFC 5321 4.2, RFC 9051 7.1, RFC 1939 4, RFC 5804 1.7).
+fn greeted_by(line: &[u8]) -> Option<&'static str> {
+    let is = |beginning: &[u8]| {
+        line.get(..beginning.len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(beginning))
+    };
+    if is(b"220 ") || is(b"220-") {
+        Some("SMTP")
+    } else if is(b"* OK") || is(b"* PREAUTH") {
+        Some("IMAP")
+    } else if is(b"+OK ") {
+        Some("POP3")
+    } else if is(b"\"IMPLEMENTATION\"") {
+        Some("ManageSieve")
+    } else {
+        None
+    }
+}
+
 impl From<Injection> for Failure {
     fn from(injection: Injection) -> Self {
         Self::Injection(injection)
@@ -241,6 +276,7 @@ impl fmt::Display for Failure {
             ),
             Self::GreetingRefused(it) => write!(f, "the server refuses connections: {}", it.reply),
             Self::TlsOnClearPort => f.write_str("the server speaks TLS at once; use implicit TLS on this port"),
+            Self::OtherProtocol(name) => write!(f, "the server greets as one of {name} does"),
             Self::PreAuthInClear => f.write_str(
                 "the server says we are logged in already, in clear, so that TLS cannot be asked for; someone on the path may have said it",
             ),

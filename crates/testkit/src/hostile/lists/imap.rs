@@ -208,7 +208,7 @@ fn greetings() -> Vec<Attack> {
         ("* BAD [BADCHARSET (INJECTED)] x", "E-PROTOCOL"),
         ("A1 OK INJECTED", "E-PROTOCOL"),
         ("+ INJECTED", "E-PROTOCOL"),
-        ("220 INJECTED", "E-PROTOCOL"),
+        ("220 INJECTED", "E-OTHER-PROTOCOL"),
         ("* 1 EXISTS", "E-PROTOCOL"),
         ("* CAPABILITY INJECTED", "E-PROTOCOL"),
         ("\x16\x03\x01", "E-TLS-ON-CLEAR-PORT"),

@@ -50,8 +50,8 @@ pub fn pop3() -> Vec<Attack> {
     for (text, end) in [
         ("-ERR INJECTED\r\n", "E-GREETING-REFUSED"),
         ("-ERR [SYS/TEMP] INJECTED\r\n", "E-GREETING-REFUSED"),
-        ("* PREAUTH INJECTED\r\n", "E-PROTOCOL"),
-        ("220 INJECTED\r\n", "E-PROTOCOL"),
+        ("* PREAUTH INJECTED\r\n", "E-OTHER-PROTOCOL"),
+        ("220 INJECTED\r\n", "E-OTHER-PROTOCOL"),
         ("+ok INJECTED\r\n", "E-PROTOCOL"),
         ("\x16\x03\x01", "E-TLS-ON-CLEAR-PORT"),
     ] {

@@ -4,7 +4,7 @@ use std::mem;
 
 use zeroize::Zeroize as _;
 
-use super::reader::Event;
+use super::reader::{Event, Piece};
 use super::response::Response;
 use super::{Ask, Capabilities, Client, Data, Kind, Place, Portion, State, Status, Then};
 use crate::client::{Breach, Failure, Mode, Stage};
@@ -23,8 +23,13 @@ impl Client {
             Event::Response(pieces) => {
                 let authenticated = self.link.is_authenticated();
                 let quote = |it: &[u8]| crate::client::Quote::new(it, authenticated);
-                let response = Response::parse(&pieces, &quote)
-                    .ok_or(Failure::Protocol(Breach::Malformed, stage))?;
+                let response = Response::parse(&pieces, &quote).ok_or_else(|| {
+                    let line = match pieces.first() {
+                        Some(Piece::Text(line)) => line.as_slice(),
+                        _ => &[],
+                    };
+                    Failure::malformed(line, stage, "IMAP")
+                })?;
                 self.on_response(response, stage)
             }
         }

@@ -380,7 +380,8 @@ impl Client {
             State::Capabilities(text) => self.on_capability(text, &line)?,
             State::Exchange(exchange) => self.on_exchange_line(exchange, line)?,
             before => {
-                let reply = Reply::read(line).ok_or(Failure::Protocol(Breach::Malformed, stage))?;
+                let malformed = Failure::malformed(&line, stage, "POP3");
+                let reply = Reply::read(line).ok_or(malformed)?;
                 self.on_reply(before, &reply)?;
             }
         }

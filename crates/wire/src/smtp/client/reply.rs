@@ -96,7 +96,7 @@ impl Reader {
         };
         while let Some(line) = link.reply_line(LONGEST_LINE.min(most_octets), stage)? {
             let (code, text, last) =
-                parse(&line).ok_or(Failure::Protocol(Breach::Malformed, stage))?;
+                parse(&line).ok_or_else(|| Failure::malformed(&line, stage, "SMTP"))?;
             // [SMTP-BASE-08]
             if self.code.is_some_and(|it| it != code) {
                 return Err(Failure::Protocol(Breach::MixedCodes, stage));
