@@ -13,7 +13,12 @@ pub(super) fn judge(tree: &Tree, version: Option<Version>, report: &mut Report) 
     let last = in_force(tree);
     for line in &tree.lines {
         if let Some(later) = overridden(line, &last) {
-            twice(line, later, report);
+            if line.setting.value != later.setting.value {
+                twice(line, later, report);
+            } else if table::find(&line.setting.name).is_some() {
+                // Said again in the same words: corrected along with the later one, not after it.
+                judge_name(line, new, report);
+            }
             continue;
         }
         if judge_name(line, new, report) {
@@ -67,9 +72,6 @@ fn overridden<'a>(line: &Line, last: &HashMap<&str, &'a Line>) -> Option<&'a Lin
 }
 
 fn twice(line: &Line, later: &Line, report: &mut Report) {
-    if line.setting.value == later.setting.value {
-        return;
-    }
     let fix = format!(
         "remove this line; a later one is in force (line {}): {}",
         later.setting.line,
@@ -456,4 +458,23 @@ fn absent(tree: &Tree, new: bool, report: &mut Report) {
     let line = "ssl_min_protocol = TLSv1.2".to_owned();
     report.about("DC-PROTOCOL-DEFAULT", ssl, Some(line.clone()));
     report.insert_after(ssl, vec![line]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Document, Kind, NoFiles, edit};
+
+    #[test]
+    fn an_old_name_that_is_said_many_times_is_corrected_everywhere_at_once() {
+        let text = format!(
+            "dovecot_config_version = 2.4.0\n{}",
+            "ssl_key = </etc/ssl/mail.key\n".repeat(20)
+        );
+        let documents = vec![Document::new("dovecot.conf", &text)];
+        let outcome = config::lint(Kind::Dovecot, documents, Some(Version(2, 4)), &mut NoFiles);
+        let fixed = edit::apply(&text, &outcome.edits, 0);
+        assert!(!fixed.contains("ssl_key"), "{fixed}");
+        assert_eq!(fixed.matches("ssl_server_key_file = /etc").count(), 20);
+    }
 }
