@@ -53,6 +53,11 @@ def honey(world):
         check(len(password) >= 20 and password != PASSWORD, "the password is not random")
         for it in (folder, own):
             says(gatepost(world, "canary", "honey", "plant", it, f"imap://127.0.0.1:{dovecot.ports['imap']}"), "shown to whoever listens")
+        # Ours takes no login in clear: nothing is sent, and nothing is said to have been shown.
+        for scheme, service in (("imap", "imap"), ("pop3", "pop3"), ("smtp", "submission")):
+            done = gatepost(world, "canary", "honey", "plant", folder, f"{scheme}://127.0.0.1:{world.port(service)}", expect=1)
+            says(done, "nothing was shown")
+            check(b"shown to whoever listens" not in done.stdout, "shown, it says")
         done = gatepost(world, "watch", "--honey", folder, "--log", dovecot.log, expect=1)
         says(done, "W109")
         check(password not in done.stdout.decode(), "the password is told")

@@ -507,6 +507,12 @@ mod tests {
             assert_eq!(settings.mechanisms.len(), names.len());
             assert!(settings.keeps_sha1(), "{names:?}");
         }
+        // What carries no password is offered where it can be judged, and not because it is named.
+        for name in ["EXTERNAL", "OAUTHBEARER", "XOAUTH2", "CRAM-MD5"] {
+            let directive = directives::find("login.mechanisms").unwrap();
+            let set = Values::defaults().set_flag(directive, &[name.to_owned()]);
+            assert!(set.is_err(), "{name}");
+        }
         for names in [
             &["SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1"][..],
             &["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "SCRAM-SHA-256"],

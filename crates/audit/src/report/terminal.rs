@@ -341,6 +341,20 @@ mod tests {
     }
 
     #[test]
+    fn one_reason_for_many_questions_is_told_once() {
+        let mut report = samples::report();
+        let why = "no connection to it at all";
+        for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE", "EMS-001"] {
+            let check = samples::check(id, Status::Inconclusive, Severity::High, why);
+            report.targets[0].checks.push(check);
+        }
+        let text = text(&report, &samples::facts(), Style::default());
+        assert_eq!(text.matches(why).count(), 1, "{text}");
+        let told = text.lines().find(|it| it.contains("CERT-DATE EMS-001 at"));
+        assert!(told.is_some(), "{text}");
+    }
+
+    #[test]
     fn a_server_does_not_drive_the_terminal() {
         let plain = text(&samples::report(), &samples::facts(), Style::default());
         assert!(

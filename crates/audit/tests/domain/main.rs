@@ -136,6 +136,19 @@ async fn every_id_has_a_case_that_passes_one_with_a_finding_and_one_that_cannot_
     cases::run(&world).await;
 }
 
+/// The wait for a turn comes on top of what an answer may take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_turn_is_waited_for() {
+    let Some(world) = World::new() else { return };
+    let mut means = world.means.clone();
+    means.patience = Duration::ZERO;
+    assert!(!examine("good.example", &means).await.mx.is_known());
+    let mut means = self::means(&world.lab, world.lab.plain);
+    means.patience = Duration::ZERO;
+    means.turn = Duration::from_secs(20);
+    assert!(examine("good.example", &means).await.mx.is_known());
+}
+
 /// A resolver that takes DNSSEC out is at fault itself, and no zone is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_takes_dnssec_out_makes_nothing_bogus() {

@@ -75,9 +75,14 @@ impl Roots {
     pub fn add_file(&mut self, path: &Path) -> Result<(), RootsError> {
         // A device has no end.
         let mut pem = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(LARGEST).read_to_end(&mut pem))
+        let read = File::open(path)
+            .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut pem))
             .map_err(|error| RootsError::File(path.to_path_buf(), error.kind()))?;
+        // Cut off, it would lack authorities, and nobody would know.
+        if read as u64 > LARGEST {
+            let kind = std::io::ErrorKind::FileTooLarge;
+            return Err(RootsError::File(path.to_path_buf(), kind));
+        }
         let damaged = || RootsError::Damaged(path.to_path_buf());
         let before = self.listed.len();
         for certificate in CertificateDer::pem_slice_iter(&pem) {

@@ -1,7 +1,7 @@
 //! One question: a bounded time, a place in the line, and an answer that says what it is worth.
 
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use gatepost_trust::dns::{Answer, Data, Denial, Indeterminate, Lookup, Name, Rtype, Status};
 use tokio::sync::Semaphore;
@@ -120,10 +120,10 @@ impl<'a> Asker<'a> {
         let Ok(_place) = self.line.acquire().await else {
             return Told::unknown("nobody asks any more");
         };
-        let patience = self.means.patience + self.means.turn;
+        let limit = self.limit();
         let asking = Box::pin(self.means.resolver.lookup(name, rtype, self.now));
-        let Ok(answer) = timeout(patience, asking).await else {
-            return Told::unknown(format!("no answer within {} s", patience.as_secs()));
+        let Ok(answer) = timeout(limit, asking).await else {
+            return Told::unknown(format!("no answer within {} s", limit.as_secs()));
         };
         if matches!(answer.status, Status::Bogus(_)) && !self.reaches_the_root().await {
             return Told::unknown(NO_ROOT);
@@ -143,23 +143,24 @@ impl<'a> Asker<'a> {
         }
     }
 
+    /// How long an answer may take, the wait for its turn included.
+    fn limit(&self) -> Duration {
+        self.means.patience + self.means.turn
+    }
+
     /// Whether not even the root's keys come as they should: then the zone is not at fault, but whoever stands before the resolver, or the resolver
     /// itself, which takes DNSSEC out.
     async fn reaches_the_root(&self) -> bool {
         let root = Name::root();
         let asking = Box::pin(self.means.resolver.lookup(&root, Rtype::DNSKEY, self.now));
-        let answer = timeout(self.means.patience + self.means.turn, asking).await;
+        let answer = timeout(self.limit(), asking).await;
         answer.is_ok_and(|it| !matches!(it.status, Status::Bogus(_)))
     }
 
     /// Whether the resolver failed because the answer is bogus: asked with checking disabled, it hands over what it found.
     async fn why(&self, name: &Name, rtype: Rtype) -> Option<String> {
         let asking = Box::pin(self.means.explaining.lookup(name, rtype, self.now));
-        match timeout(self.means.patience + self.means.turn, asking)
-            .await
-            .ok()?
-            .status
-        {
+        match timeout(self.limit(), asking).await.ok()?.status {
             Status::Bogus(why) => Some(why.to_string()),
             _ => None,
         }
