@@ -145,3 +145,33 @@ fn worked(proof: impl Into<String>) -> Seen<Provocation> {
         proof: proof.into(),
     })
 }
+
+/// What each thing that was wrong is answered with, in words: an oracle is a server whose answers differ.
+type Answers = Vec<(&'static str, String)>;
+
+/// The answer to all of them, where it is one.
+fn common(answers: &Answers) -> Option<&str> {
+    let (_, first) = answers.first()?;
+    let is_one = answers.iter().all(|(_, it)| it == first);
+    is_one.then_some(first.as_str())
+}
+
+/// Answers that differ are a proof only when a second round differs alike.
+fn twice(first: &Answers, again: Result<Answers, Seen<Provocation>>) -> Seen<Provocation> {
+    match again {
+        Ok(again) if again == *first => worked(told(first)),
+        Ok(again) => Seen::unknown(format!(
+            "answers differ from time to time: {}; then {}",
+            told(first),
+            told(&again)
+        )),
+        Err(seen) => seen,
+    }
+}
+
+fn told(answers: &Answers) -> String {
+    let words = answers
+        .iter()
+        .map(|(what, answer)| format!("{what}: {answer}"));
+    words.collect::<Vec<_>>().join("; ")
+}

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use gatepost_net::client::LegFailure;
 use rustls::{AlertDescription, Error};
 
-use super::{WAIT, refused, worked};
+use super::{Answers, WAIT, common, refused, twice};
 use crate::check::facts::{Provocation, Seen};
 use crate::check::probes::Errand;
 use crate::check::probes::sessions::Why;
@@ -99,83 +99,26 @@ pub(crate) async fn run(errand: &Errand, wait: Duration) -> Seen<Provocation> {
         Ok(answers) => answers,
         Err(seen) => return seen,
     };
-    if let Some(answer) = common(&first) {
-        return match answer {
-            // Words of a server that speaks unasked, for no server takes all of them.
-            Answer::CarriedOut => Seen::unknown("words come whatever is sent"),
-            Answer::Alerts(..) => refused(format!(
-                "whatever is wrong is answered alike: {}",
-                answer.words()
-            )),
-        };
-    }
-    match round(errand, wait).await {
-        Ok(again) if again == first => worked(told(&first)),
-        Ok(again) => Seen::unknown(format!(
-            "answers differ from time to time: {}; then {}",
-            told(&first),
-            told(&again)
-        )),
-        Err(seen) => seen,
+    match common(&first) {
+        // Words of a server that speaks unasked, for no server takes all of them.
+        Some(CARRIED_OUT) => Seen::unknown("words come whatever is sent"),
+        Some(answer) => refused(format!("whatever is wrong is answered alike: {answer}")),
+        None => twice(&first, round(errand, wait).await),
     }
 }
 
-/// How a record was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
-    /// As if nothing were wrong.
-    CarriedOut,
-    /// Alerts, and how it ended.
-    Alerts(Vec<String>, End),
-}
-
-/// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    Closed,
-    Silent,
-}
-
-impl Answer {
-    fn words(&self) -> String {
-        match self {
-            Self::CarriedOut => "carried out".to_owned(),
-            Self::Alerts(alerts, end) => {
-                let end = match end {
-                    End::Closed => "the connection was closed",
-                    End::Silent => "no end",
-                };
-                let alerts = alerts.iter().map(String::as_str).chain([end]);
-                alerts.collect::<Vec<_>>().join(", ")
-            }
-        }
-    }
-}
-
-type Answers = Vec<(Flaw, Answer)>;
-
-/// The answer to all of them, where it is one.
-fn common(answers: &Answers) -> Option<&Answer> {
-    let (_, first) = answers.first()?;
-    answers.iter().all(|(_, it)| it == first).then_some(first)
-}
-
-fn told(answers: &Answers) -> String {
-    let words = answers
-        .iter()
-        .map(|(flaw, answer)| format!("{}: {}", flaw.words(), answer.words()));
-    words.collect::<Vec<_>>().join("; ")
-}
+/// The answer to a record as if nothing were wrong.
+const CARRIED_OUT: &str = "carried out";
 
 async fn round(errand: &Errand, wait: Duration) -> Result<Answers, Seen<Provocation>> {
     let mut answers = Vec::new();
     for flaw in Flaw::ALL {
-        answers.push((flaw, one(errand, flaw, wait).await?));
+        answers.push((flaw.words(), one(errand, flaw, wait).await?));
     }
     Ok(answers)
 }
 
-async fn one(errand: &Errand, flaw: Flaw, wait: Duration) -> Result<Answer, Seen<Provocation>> {
+async fn one(errand: &Errand, flaw: Flaw, wait: Duration) -> Result<String, Seen<Provocation>> {
     let way = Way::with_cbc(errand).map_err(seen)?;
     let mut shaken = shake(errand, &way).await.map_err(seen)?;
     if errand.target.start == Start::Implicit {
@@ -227,19 +170,24 @@ fn wrong(shaken: &Shaken, flaw: Flaw, content: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// What comes, to its end or for so long.
-async fn hear(shaken: &mut Shaken, wait: Duration) -> Answer {
+async fn hear(shaken: &mut Shaken, wait: Duration) -> String {
     let until = Instant::now() + wait;
-    let mut alerts = Vec::new();
+    let mut heard = Vec::new();
     loop {
         let record = match next_record(&mut shaken.talk, &mut shaken.rest, until).await {
             Ok(record) => record,
-            Err(LegFailure::TooSlow) => return Answer::Alerts(alerts, End::Silent),
-            Err(_) => return Answer::Alerts(alerts, End::Closed),
+            Err(failure) => {
+                heard.push(match failure {
+                    LegFailure::TooSlow => "no end".to_owned(),
+                    _ => "the connection was closed".to_owned(),
+                });
+                return heard.join(", ");
+            }
         };
         if record.first() == Some(&DATA) && take(&mut shaken.tls, &record).is_ok() {
-            return Answer::CarriedOut;
+            return CARRIED_OUT.to_owned();
         }
-        alerts.push(alert(shaken, &record));
+        heard.push(alert(shaken, &record));
     }
 }
 

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use num_bigint::BigUint;
 use sha2::{Digest as _, Sha256};
 
-use super::{Flight, WAIT, refused, worked};
+use super::{Answers, Flight, WAIT, common, refused, twice};
 use crate::check::der::RsaKey;
 use crate::check::facts::{Provocation, Seen};
 use crate::check::probes::{Errand, hello};
@@ -92,34 +92,11 @@ pub(crate) async fn run(errand: &Errand, wait: Duration) -> Seen<Provocation> {
             Ok(answers) => answers,
             Err(seen) => return seen,
         };
-        if are_alike(&first) {
-            continue;
+        if common(&first).is_none() {
+            return twice(&first, round(errand, is_whole, limit).await);
         }
-        return match round(errand, is_whole, limit).await {
-            Ok(again) if again == first => worked(told(&first)),
-            Ok(again) => Seen::unknown(format!(
-                "answers differ from time to time: {}; then {}",
-                told(&first),
-                told(&again)
-            )),
-            Err(seen) => seen,
-        };
     }
     refused("all paddings are answered alike")
-}
-
-type Answers = Vec<(Padding, String)>;
-
-fn are_alike(answers: &Answers) -> bool {
-    let first = answers.first().map(|(_, answer)| answer);
-    answers.iter().all(|(_, answer)| Some(answer) == first)
-}
-
-fn told(answers: &Answers) -> String {
-    let words = answers
-        .iter()
-        .map(|(padding, answer)| format!("{}: {answer}", padding.words()));
-    words.collect::<Vec<_>>().join(", ")
 }
 
 /// What each padding is answered with.
@@ -130,7 +107,7 @@ async fn round(
 ) -> Result<Answers, Seen<Provocation>> {
     let mut answers = Vec::new();
     for padding in Padding::ALL {
-        answers.push((padding, one(errand, padding, is_whole, wait).await?));
+        answers.push((padding.words(), one(errand, padding, is_whole, wait).await?));
     }
     Ok(answers)
 }
