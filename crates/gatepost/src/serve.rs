@@ -22,7 +22,8 @@ use crate::directives::DIRECTIVES;
 use crate::exit::Failure;
 use crate::intro::{self, FirstAccount};
 use crate::reload::Source;
-use crate::{account, password, upgrade};
+use crate::upgrade::{self, Told};
+use crate::{account, password};
 
 /// The account of a server nobody has told anything.
 const DEFAULT_ACCOUNT: &str = "me@gatepost.test";
@@ -49,9 +50,11 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
         let first = ensure_accounts(&server, &wanted, by_default)?;
         server.look().await;
         let running = server.start().map_err(start_failure)?;
+        // Whoever waits for readiness may send a signal at once.
+        let told = Told::listen()?;
         running.announce_ready().map_err(start_failure)?;
         intro::print(&running, first.as_ref());
-        upgrade::until_told(running, source, &program).await
+        upgrade::until_told(told, running, source, &program).await
     })?;
     // What is still on the blocking pool has had its time.
     runtime.shutdown_timeout(Duration::from_secs(1));

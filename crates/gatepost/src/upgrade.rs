@@ -20,8 +20,8 @@ const FAREWELL: Duration = Duration::from_secs(7);
 /// only waits for news is asked to come again.
 const DRAIN: Duration = Duration::from_secs(5 * 60);
 
-/// The signals a server listens for.
-struct Told {
+/// The signals a server listens for, from when this is made: then none of them ends the program by itself.
+pub(crate) struct Told {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
@@ -29,7 +29,8 @@ struct Told {
 }
 
 impl Told {
-    fn listen() -> Result<Self, Failure> {
+    /// Within a runtime.
+    pub(crate) fn listen() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind)
                 .map_err(|error| Failure::local(format!("cannot listen for signals: {error}")))
@@ -53,11 +54,11 @@ impl Told {
 
 /// Runs a server to its end.
 pub(crate) async fn until_told(
+    mut told: Told,
     mut running: Running,
     mut source: Source,
     program: &Path,
 ) -> Result<(), Failure> {
-    let mut told = Told::listen()?;
     let mut successor: Option<Successor> = None;
     loop {
         tokio::select! {

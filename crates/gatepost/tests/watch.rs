@@ -234,7 +234,7 @@ fn reports_in_files() {
 
 #[test]
 fn a_file_that_grows_is_read_as_it_grows() {
-    use std::io::{BufRead as _, BufReader};
+    use std::io::{BufRead as _, BufReader, Write as _};
     let folder = folder();
     let file = leaking();
     let path = folder.path().join("grows.pcap");
@@ -247,7 +247,11 @@ fn a_file_that_grows_is_read_as_it_grows() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::fs::write(&path, &file).unwrap();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .and_then(|mut it| it.write_all(&file[file.len() / 2..]))
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let told = lines.find(|it| it.as_ref().is_ok_and(|it| it.contains("\"W101\"")));
     assert!(told.is_some());
