@@ -48,7 +48,7 @@ impl World {
         };
         let web = root.issue_with(&zones::web_hosts(), zones::good_until_2040);
         let address = web::serve(&web);
-        let mut means = self::means(&lab, forward(lab.plain, false));
+        let mut means = self::means(&lab, forward(lab.plain, |_| ()));
         let mut roots = Roots::none();
         roots.add(root.certificate.clone()).unwrap();
         means.roots = Arc::new(roots);
@@ -94,8 +94,8 @@ fn name_server() -> u16 {
     port
 }
 
-/// A resolver between: it hands on what the lab says, and fails for some names. One that strips asks for no signatures.
-fn forward(to: SocketAddr, strips: bool) -> SocketAddr {
+/// A resolver between: it hands on what the lab says, and fails for some names. `pass` sees every question, and may change it.
+fn forward(to: SocketAddr, mut pass: impl FnMut(&mut [u8]) + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -103,10 +103,7 @@ fn forward(to: SocketAddr, strips: bool) -> SocketAddr {
         while let Ok((length, from)) = socket.recv_from(&mut datagram) {
             let mut question = datagram[..length].to_vec();
             let back = socket.try_clone().unwrap();
-            if strips {
-                // The DO bit, in the last record (RFC 6891 6.1.3).
-                question[length - 4] &= 0x7f;
-            }
+            pass(&mut question);
             if question.windows(LOST.len()).any(|part| part == LOST) {
                 // A reply, SERVFAIL, nothing but the question.
                 question[2] |= 0x80;
@@ -153,7 +150,13 @@ async fn who_waits_for_a_turn_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_takes_dnssec_out_makes_nothing_bogus() {
     let Some(world) = World::new() else { return };
-    let means = means(&world.lab, forward(world.lab.plain, true));
+    let strip = |question: &mut [u8]| {
+        // The DO bit, in the last record (RFC 6891 6.1.3).
+        if let Some(octet) = question.iter_mut().nth_back(3) {
+            *octet &= 0x7f;
+        }
+    };
+    let means = means(&world.lab, forward(world.lab.plain, strip));
     let facts = examine("good.example", &means).await;
     for check in domain::judge(&facts, &[], facts.at) {
         let id = check.rule.id;
@@ -166,6 +169,31 @@ async fn who_takes_dnssec_out_makes_nothing_bogus() {
             assert_eq!(check.status, Status::Inconclusive, "{id}");
             assert!(check.evidence.contains("hands on no DNSSEC"), "{id}");
         }
+    }
+}
+
+/// Most usual names do not exist: each costs one question, and none below it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn below_usual_names_that_are_not_there_nothing_is_asked() {
+    let Some(world) = World::new() else { return };
+    let (asked, questions) = std::sync::mpsc::channel();
+    let note = move |question: &mut [u8]| asked.send(question.to_vec()).unwrap();
+    let means = means(&world.lab, forward(world.lab.plain, note));
+    // One of them has an address, and only an IPv6 one.
+    let facts = examine("typing.example", &means).await;
+    assert_eq!(facts.guesses, ["pop.typing.example"]);
+    assert!(facts.hosts["pop.typing.example"].tlsa.contains_key(&995));
+    let questions: Vec<Vec<u8>> = questions.try_iter().collect();
+    let count = |name: &[u8]| {
+        let with = |it: &&Vec<u8>| it.windows(name.len()).any(|part| part == name);
+        questions.iter().filter(with).count()
+    };
+    assert_eq!(count(b"\x03pop\x06typing"), 4, "A, AAAA and two ports");
+    for absent in ["mail", "smtp", "imap", "pop3"] {
+        let mut name = vec![u8::try_from(absent.len()).unwrap()];
+        name.extend_from_slice(absent.as_bytes());
+        name.extend_from_slice(b"\x06typing");
+        assert_eq!(count(&name), 1, "{absent}");
     }
 }
 

@@ -176,6 +176,7 @@ fn senders() -> String {
     format!(
         "costly TXT \"v=spf1 {many}-all\"\n\
          typing TXT \"v=spf1 ipv4:192.0.2.1 -all\"\n\
+         pop.typing AAAA 2001:db8::9\n\
          short._domainkey.keys TXT \"v=DKIM1; p={}\"\n\
          long._domainkey.keys TXT {}\n\
          _dmarc.twice TXT \"v=DMARC1; p=reject\"\n\

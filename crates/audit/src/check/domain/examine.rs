@@ -14,7 +14,7 @@ use gatepost_trust::mta_sts;
 
 use super::ask::Asker;
 use super::facts::{
-    CaaFacts, DkimFacts, DmarcLookup, DomainFacts, Fetch, Fetched, HostFacts, PtrFacts,
+    CaaFacts, Denied, DkimFacts, DmarcLookup, DomainFacts, Fetch, Fetched, HostFacts, PtrFacts,
     ReportFacts, ServiceFacts, SpfLookup, StsFacts, TlsaFacts, Told,
 };
 use super::fetch::fetch;
@@ -89,11 +89,15 @@ async fn more_hosts(asker: &Asker<'_>, facts: &mut DomainFacts) {
         }
     }
     let looks = wanted.iter().map(|(host, ports)| async {
-        let known = facts.hosts.get(host);
-        let mut seen = match known {
+        let mut seen = match facts.hosts.get(host) {
             Some(seen) => seen.clone(),
+            None if facts.guesses.contains(host) => guess(asker, host).await,
             None => addresses(asker, host).await,
         };
+        // Most usual names do not exist, and then nobody looks for records below them.
+        if seen.has_no_address() && facts.guesses.contains(host) {
+            return (host.clone(), seen);
+        }
         let ports: Vec<u16> = ports.iter().copied().collect();
         let tlsa = together(ports.iter().map(|port| tlsa(asker, host, *port, &seen))).await;
         seen.tlsa.extend(ports.into_iter().zip(tlsa));
@@ -105,9 +109,7 @@ async fn more_hosts(asker: &Asker<'_>, facts: &mut DomainFacts) {
     let (hosts, guesses) = (&mut facts.hosts, &mut facts.guesses);
     let exchanges: BTreeSet<String> = facts.mx.records.iter().map(|it| it.host.clone()).collect();
     guesses.retain(|host| {
-        let there = hosts
-            .get(host)
-            .is_some_and(|seen| !(seen.a.is_absent() && seen.aaaa.is_absent()));
+        let there = hosts.get(host).is_some_and(|seen| !seen.has_no_address());
         if !there && !exchanges.contains(host) && *host != facts.domain {
             hosts.remove(host);
         }
@@ -155,6 +157,25 @@ async fn addresses(asker: &Asker<'_>, host: &str) -> HostFacts {
         Box::pin(asker.addresses(&name, Rtype::AAAA)),
         Box::pin(asker.addresses(&name, Rtype::A)),
     );
+    HostFacts {
+        a,
+        aaaa,
+        ..HostFacts::default()
+    }
+}
+
+/// The addresses of a usual name. One that does not exist has none of either kind, so only the first kind is asked for (RFC 8020 2); A, as
+/// there are old servers that deny the whole name when asked for AAAA (RFC 4074 4.2).
+async fn guess(asker: &Asker<'_>, host: &str) -> HostFacts {
+    let Ok(name) = host.parse::<Name>() else {
+        return addresses(asker, host).await;
+    };
+    let a = asker.addresses(&name, Rtype::A).await;
+    let aaaa = if a.denied == Some(Denied::NoName) && a.is_absent() {
+        a.clone()
+    } else {
+        asker.addresses(&name, Rtype::AAAA).await
+    };
     HostFacts {
         a,
         aaaa,

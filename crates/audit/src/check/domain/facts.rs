@@ -167,6 +167,12 @@ impl HostFacts {
         self.aaaa.records.iter().chain(&self.a.records).copied()
     }
 
+    /// Whether it is known that it has no address.
+    #[must_use]
+    pub fn has_no_address(&self) -> bool {
+        self.a.is_absent() && self.aaaa.is_absent()
+    }
+
     /// Where its CNAME led, if it has one.
     #[must_use]
     pub fn alias(&self) -> Option<&str> {

@@ -8,7 +8,7 @@ use super::live::{Live, complaint, live};
 use super::tally::Tally;
 use crate::check::document::Check;
 use crate::check::domain::autoconfig::{self, Described};
-use crate::check::domain::facts::{Fetch, Location, ServiceFacts};
+use crate::check::domain::facts::{Fetch, HostFacts, Location, ServiceFacts};
 use crate::finding::Severity;
 
 pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
@@ -283,7 +283,7 @@ fn entry(case: &Case<'_>, url: &str, server: &Described, tally: &mut Tally) {
     }
     if !seen {
         let addresses = case.facts.host(&server.host);
-        let nowhere = addresses.is_some_and(|it| it.a.is_absent() && it.aaaa.is_absent());
+        let nowhere = addresses.is_some_and(HostFacts::has_no_address);
         if nowhere {
             tally.fail(
                 Severity::Medium,
