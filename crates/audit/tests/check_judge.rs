@@ -225,6 +225,41 @@ fn what_could_not_be_told_is_never_a_pass_nor_a_fault() {
     }
 }
 
+/// A port in clear closes on every hello: that refuses no version, no suite and no group.
+#[test]
+fn where_nothing_is_answered_with_tls_a_closed_connection_tells_nothing() {
+    let mut facts = sound(Protocol::Imap, Role::Access);
+    facts.handshake = Seen::Unasked;
+    let closed = HelloAnswer {
+        closed: true,
+        ..HelloAnswer::default()
+    };
+    for name in ["pq", "tls1.2", "tls1.1", "weak", "ssl2", "weak-signatures"] {
+        let closed = Seen::Known(closed.clone());
+        facts.hellos.insert(name.to_owned(), closed);
+    }
+    let asked = [
+        "KEX-PQ",
+        "TLS-13",
+        "TLS-12",
+        "TLS-11",
+        "TLS-SSL2",
+        "CIPH-NULL",
+        "SIG-ALG",
+        "EMS-001",
+    ];
+    let found = judged(&facts, DEFAULT);
+    for id in asked {
+        let (status, _) = status(&found, id).unwrap_or_else(|| panic!("{id} is not there"));
+        assert_eq!(status, Status::Inconclusive, "{id}");
+    }
+    // One that is answered makes refusals of the others.
+    facts.hellos.insert("legacy".to_owned(), refused(70));
+    let found = judged(&facts, DEFAULT);
+    let told = asked.map(|id| status(&found, id).map(|it| it.0));
+    assert!(!told.contains(&Some(Status::Inconclusive)), "{told:?}");
+}
+
 #[test]
 fn the_part_a_service_plays_decides_how_grave_a_fault_is() {
     let mut facts = sound(Protocol::Smtp, Role::Mx);

@@ -257,6 +257,12 @@ impl HelloAnswer {
     pub fn is_taken(&self) -> bool {
         self.version.is_some()
     }
+
+    /// Whether it is one of TLS: the hello was taken, or refused with an alert.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.is_taken() || self.alert.is_some()
+    }
 }
 
 /// What became of a command slipped in before TLS.

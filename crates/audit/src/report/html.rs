@@ -93,8 +93,7 @@ fn summary(report: &Report) -> String {
             "low",
             "It protects. What is listed below is untidy rather than dangerous.",
         ),
-        None if score::coverage(report).told == 0 => ("inconclusive", "Nothing could be told."),
-        None => ("pass", "Nothing was found that is wrong."),
+        None => terminal::nothing_found(report),
     };
     format!(
         "<h2>In short</h2>\n<p id=\"verdict\"><strong class=\"{}\">{}</strong></p>\n<p>{} examined with {}; {}.</p>\n",

@@ -70,7 +70,7 @@ fn grouped<'a>(report: &'a Report, wanted: impl Fn(&Check) -> bool) -> Vec<Group
 fn findings(out: &mut Lines, report: &Report) {
     let groups = grouped(report, Check::is_finding);
     if groups.is_empty() {
-        out.line(0, "Nothing was found that is wrong.");
+        out.line(0, nothing_found(report).1);
     }
     for it in groups {
         let colour = severity_colour(it.check.severity);
@@ -202,6 +202,19 @@ fn summary(out: &mut Lines, report: &Report) {
             moment(report.at)
         ),
     );
+}
+
+/// The verdict where nothing was found, with its kind: who asked little has no reason to praise.
+pub(super) fn nothing_found(report: &Report) -> (&'static str, &'static str) {
+    let coverage = score::coverage(report);
+    match coverage.percent() {
+        _ if coverage.told == 0 => ("inconclusive", "Nothing could be told."),
+        Some(..50) => (
+            "inconclusive",
+            "Nothing was found that is wrong, but most of it could not be told.",
+        ),
+        _ => ("pass", "Nothing was found that is wrong."),
+    }
 }
 
 /// What could not be told.

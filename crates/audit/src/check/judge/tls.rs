@@ -6,7 +6,7 @@ use gatepost_wire::tls::{SSL3, TLS10, TLS11, TLS12, TLS13};
 
 use super::Bench;
 use crate::check::examine::class_of;
-use crate::check::facts::{HelloAnswer, Seen};
+use crate::check::facts::{Facts, HelloAnswer, Seen};
 use crate::finding::{Severity, Status};
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
@@ -40,10 +40,42 @@ fn has_version(bench: &Bench<'_>, version: u16) -> bool {
             .is_some_and(|it| it.version == label)
 }
 
+/// Whether anything here was answered with TLS.
+fn speaks_tls(facts: &Facts) -> bool {
+    let mut answers = facts.hellos.values().filter_map(Seen::known);
+    facts.handshake.known().is_some() || answers.any(HelloAnswer::is_tls)
+}
+
+/// The answer to a hello. A connection that was closed says something of what was offered only where others are answered with TLS.
+fn hello<'a>(
+    bench: &mut Bench<'a>,
+    id: &str,
+    seen: &'a Seen<HelloAnswer>,
+) -> Option<&'a HelloAnswer> {
+    let answer = bench.answer(id, seen)?;
+    if answer.is_tls() || speaks_tls(bench.facts) {
+        return Some(answer);
+    }
+    bench.inconclusive(
+        id,
+        "the connection was closed, and no hello was answered with TLS here",
+        0,
+    );
+    None
+}
+
+/// The answer to the hello of this name. One that was not sent because everything was stopped is put down, too.
+fn answer_to<'a>(bench: &mut Bench<'a>, id: &str, name: &str) -> Option<&'a HelloAnswer> {
+    let seen = bench.facts.hellos.get(name).unwrap_or(&Seen::Unasked);
+    hello(bench, id, seen)
+}
+
 /// Whether a hello of TLS 1.2 was refused, and no other look found it spoken.
 pub(super) fn lacks_tls12(bench: &Bench<'_>) -> bool {
     let hello = bench.facts.hellos.get("tls1.2");
-    hello.is_some_and(|it| it.known().is_some()) && !has_version(bench, TLS12)
+    hello.is_some_and(|it| it.known().is_some())
+        && speaks_tls(bench.facts)
+        && !has_version(bench, TLS12)
 }
 
 fn versions(bench: &mut Bench<'_>) {
@@ -53,26 +85,30 @@ fn versions(bench: &mut Bench<'_>) {
     version(bench, "TLS-SSL3", SSL3, "ssl3", Severity::Critical);
     version(bench, "TLS-10", TLS10, "tls1.0", old);
     version(bench, "TLS-11", TLS11, "tls1.1", old);
-    let facts = bench.facts;
-    if facts.hellos.contains_key("tls1.2") || has_version(bench, TLS12) {
-        let forbidden = bench.profile.forbids("tls12");
-        match (has_version(bench, TLS12), forbidden) {
-            (true, false) => bench.pass("TLS-12", "spoken"),
-            (true, true) => bench.fail("TLS-12", "spoken, and this profile allows TLS 1.3 alone"),
-            (false, true) => bench.pass("TLS-12", "not spoken, as this profile wants it"),
-            (false, false) => {
+    tls12(bench);
+    tls13(bench);
+}
+
+fn tls12(bench: &mut Bench<'_>) {
+    match (has_version(bench, TLS12), bench.profile.forbids("tls12")) {
+        (true, false) => bench.pass("TLS-12", "spoken"),
+        (true, true) => bench.fail("TLS-12", "spoken, and this profile allows TLS 1.3 alone"),
+        (false, forbidden) => {
+            if answer_to(bench, "TLS-12", "tls1.2").is_none() {
+                return;
+            }
+            if forbidden {
+                bench.pass("TLS-12", "not spoken, as this profile wants it");
+            } else {
                 let severity = bench.profile.severity("tls12");
-                let Some(_) = facts
-                    .hellos
-                    .get("tls1.2")
-                    .and_then(|it| bench.answer("TLS-12", it))
-                else {
-                    return;
-                };
                 bench.fail_as("TLS-12", severity, "a hello of TLS 1.2 was refused");
             }
         }
     }
+}
+
+fn tls13(bench: &mut Bench<'_>) {
+    let facts = bench.facts;
     let severity = bench.profile.severity("tls13");
     if has_version(bench, TLS13) {
         bench.pass_as("TLS-13", severity, "spoken");
@@ -82,11 +118,7 @@ fn versions(bench: &mut Bench<'_>) {
             severity,
             "offered in the full handshake, and an older version was chosen",
         );
-    } else if let Some(answer) = facts
-        .hellos
-        .get("pq")
-        .and_then(|it| bench.answer("TLS-13", it))
-    {
+    } else if let Some(answer) = answer_to(bench, "TLS-13", "pq") {
         let how = refused(answer);
         bench.fail_as(
             "TLS-13",
@@ -104,7 +136,7 @@ fn version(bench: &mut Bench<'_>, id: &str, version: u16, name: &str, severity: 
         return;
     }
     if let Some(seen) = facts.hellos.get(name) {
-        if let Some(answer) = bench.answer(id, seen) {
+        if let Some(answer) = hello(bench, id, seen) {
             bench.pass_as(id, severity, format!("refused: {}", refused(answer)));
         }
         return;
@@ -227,7 +259,7 @@ fn class_check(bench: &mut Bench<'_>, id: &str, class: &str, key: Option<&str>) 
         .map(|(_, seen)| seen)
         .find(|seen| seen.known().is_none());
     let last = unanswered.unwrap_or(first);
-    if bench.answer(id, last).is_some() {
+    if hello(bench, id, last).is_some() {
         bench.pass_as(id, severity, "refused");
     }
 }
@@ -242,9 +274,9 @@ fn exchange(bench: &mut Bench<'_>) {
     let is_hybrid = |group: &str| hybrid.iter().any(|it| group.contains(it));
     if let Some(group) = control.filter(|group| is_hybrid(group)) {
         bench.pass_as("KEX-PQ", severity, group.to_owned());
-    } else if let Some(seen) = facts.hellos.get("pq")
-        && let Some(answer) = bench.answer("KEX-PQ", seen)
-    {
+    } else if let Some(group) = control.filter(|_| !facts.hellos.contains_key("pq")) {
+        bench.fail_as("KEX-PQ", severity, format!("{group} was chosen"));
+    } else if let Some(answer) = answer_to(bench, "KEX-PQ", "pq") {
         match answer
             .group
             .map(group_label)
@@ -257,12 +289,6 @@ fn exchange(bench: &mut Bench<'_>) {
                 format!("hybrid groups refused: {}", refused(answer)),
             ),
         }
-    } else if control.is_some() && !facts.hellos.contains_key("pq") {
-        bench.fail_as(
-            "KEX-PQ",
-            severity,
-            format!("{} was chosen", control.unwrap_or_default()),
-        );
     }
     let smallest = answers.iter().filter_map(|it| it.dh_bits).min();
     if let Some(bits) = smallest {
@@ -285,9 +311,7 @@ fn exchange(bench: &mut Bench<'_>) {
     } else if !groups.is_empty() {
         bench.pass("KEX-EC", "no weak curve was chosen");
     }
-    if let Some(seen) = facts.hellos.get("weak-signatures")
-        && let Some(answer) = bench.answer("SIG-ALG", seen)
-    {
+    if let Some(answer) = answer_to(bench, "SIG-ALG", "weak-signatures") {
         match answer
             .scheme
             .filter(|scheme| matches!(scheme, 0x0101 | 0x0201..=0x0203))
@@ -321,10 +345,8 @@ fn modern(bench: &mut Bench<'_>) {
         .find(|it| it.version.is_some_and(|it| it > SSL3 && it < TLS13));
     let Some(answer) = seen.known().filter(|it| it.is_taken()).or(older) else {
         for id in ["EMS-001", "REN-001", "COMP-001"] {
-            if seen.known().is_some() {
+            if hello(bench, id, seen).is_some() {
                 bench.not_applicable(id, "nothing older than TLS 1.3 is spoken");
-            } else {
-                bench.answer(id, seen);
             }
         }
         return;
@@ -346,9 +368,7 @@ fn modern(bench: &mut Bench<'_>) {
         .collect();
     bench.info("EXT-001", there.join(", "));
     fallback(bench);
-    if let Some(seen) = facts.hellos.get("alpn")
-        && let Some(answer) = bench.answer("ALPN-001", seen)
-    {
+    if let Some(answer) = answer_to(bench, "ALPN-001", "alpn") {
         match answer.alert {
             Some(120) => bench.pass("ALPN-001", "refused with alert 120"),
             Some(other) => bench.info("ALPN-001", format!("refused with alert {other}")),
@@ -359,13 +379,10 @@ fn modern(bench: &mut Bench<'_>) {
 
 /// RFC 7507: it matters only where there is something to fall back from.
 fn fallback(bench: &mut Bench<'_>) {
-    let facts = bench.facts;
     if !(has_version(bench, TLS13) && has_version(bench, TLS12)) {
         return;
     }
-    if let Some(seen) = facts.hellos.get("scsv")
-        && let Some(answer) = bench.answer("SCSV-001", seen)
-    {
+    if let Some(answer) = answer_to(bench, "SCSV-001", "scsv") {
         match answer.alert {
             Some(86) => bench.pass("SCSV-001", "refused with alert 86"),
             // TLS 1.3 has a mark of its own against that, which the client checks (RFC 9846 4.1.3).

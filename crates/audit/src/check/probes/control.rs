@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 use super::{Errand, ntlm, refusal, shake_words};
 use crate::check::examine::Tier;
 use crate::check::facts::{
-    Capabilities, ClientCertificate, Facts, Handshake, HandshakeFailed, Reach, Seen, StartTls,
-    TrustFact,
+    Capabilities, ClientCertificate, Facts, GreetingKind, Handshake, HandshakeFailed, Reach, Seen,
+    StartTls, TrustFact,
 };
 use crate::check::reply::{Mood, Reply, escape};
 use crate::check::talk::{Talk, millis};
-use crate::check::target::{Protocol, Start};
+use crate::check::target::{Protocol, Start, Target};
 
 /// The least time to wait for words that nobody asked for.
 const WAIT: Duration = Duration::from_millis(300);
@@ -106,13 +106,27 @@ async fn reach(errand: &Errand, facts: &mut Facts) -> Option<Talk> {
     }
 }
 
+/// What to try where nothing is said first. Port 25 has no implicit TLS (RFC 8314 3).
+fn implicit_hint(target: &Target) -> Option<String> {
+    let implicit = Target {
+        start: Start::Implicit,
+        ..target.clone()
+    };
+    (target.port != 25)
+        .then(|| format!("; a port for implicit TLS is silent too, and would be {implicit}"))
+}
+
 /// Greeting, capabilities, STARTTLS. Some when TLS may begin.
 async fn clear_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk) -> Option<()> {
     let (greeting, reply) = talk.greeting().await;
     let refused = refusal(&greeting);
+    let is_silent = greeting.kind == GreetingKind::Silent;
     facts.greeting = Seen::Known(greeting);
     if let Some(why) = refused {
-        errand.budget.stop(why);
+        let hint = is_silent.then(|| implicit_hint(&errand.target));
+        errand
+            .budget
+            .stop(why + &hint.flatten().unwrap_or_default());
         return None;
     }
     facts.clear = clear_capabilities(errand, talk, reply).await;
