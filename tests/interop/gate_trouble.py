@@ -40,6 +40,17 @@ def gate_words_before_login(world):
             check(PASSWORD.encode() not in upstream.heard and b"AUTHENTICATE" not in upstream.heard, f"{what}: {upstream.heard}")
 
 
+@case("gate-upstream-no-login")
+def gate_no_login(world):
+    """An upstream that takes no login a gate can pass on is told when the gate starts, not by the first user."""
+    for words, is_told in ((b"LOGINDISABLED AUTH=SCRAM-SHA-256", True), (b"LOGINDISABLED AUTH=XOAUTH2", False), (b"", False)):
+        play = imap_play(capability=b"* CAPABILITY IMAP4rev1 " + words + b"\r\n")
+        with Scripted(play) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
+            # It has asked before it is ready; what it tells comes before that, too.
+            told = "upstream_no_login" in gate.log.read_text()
+            check(told == is_told, f"{words}: {gate.last_words()}")
+
+
 @case("gate-upstream-injection")
 def gate_upstream_injection(world):
     """[GW-02] [SMTP-STARTTLS-21] words between the upstream's leave for TLS and its ServerHello end the session."""

@@ -315,8 +315,18 @@ impl Gate {
     async fn ask(&self, pool: &Pool, member: &Member) {
         match Box::pin(open::ask(member, &self.host)).await {
             Ok(offered) => {
+                let has_a_way_in = offered.has_a_way_in();
                 if member.works(Some(offered)) {
                     pool.note_change();
+                    if !has_a_way_in {
+                        let place = member.spec().place();
+                        let text = format!(
+                            "upstream {place}: it takes no login that can be passed on, so nobody can log in here; \
+                             let it take PLAIN from this address, inside TLS"
+                        );
+                        self.metrics.event("upstream", "upstream_no_login");
+                        self.log.notice("upstream_no_login", &text);
+                    }
                 }
             }
             Err(trouble) => self.report(member, &trouble),

@@ -60,6 +60,14 @@ impl Offered {
         list.contains(&Mechanism::OAuthBearer) || list.contains(&Mechanism::XOAuth2)
     }
 
+    /// Whether anybody can log in through a gate. Nobody needs to where mail is only brought.
+    pub fn has_a_way_in(&self) -> bool {
+        matches!(self, Self::Smtp(_))
+            || self.takes_passwords()
+            || self.takes_tokens()
+            || self.takes_certificates()
+    }
+
     /// The words clients see before login, in IMAP. LITERAL+ allows more than this session takes before login.
     pub fn imap_words(&self) -> Vec<String> {
         let Self::Imap(it) = self else {
@@ -201,7 +209,9 @@ mod tests {
         );
         assert_eq!(offered.imap_words(), ["IMAP4rev1", "LITERAL-", "IDLE"]);
         assert!(offered.takes_passwords());
-        assert!(!imap(&["LOGINDISABLED"], &[Mechanism::ScramSha256]).takes_passwords());
+        let shut = imap(&["LOGINDISABLED"], &[Mechanism::ScramSha256]);
+        assert!(!shut.takes_passwords() && !shut.has_a_way_in());
+        assert!(imap(&["LOGINDISABLED"], &[Mechanism::XOAuth2]).has_a_way_in());
         let explained = offered.explain();
         assert_eq!(explained.len(), 8);
         assert!(
