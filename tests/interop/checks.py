@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 from ours import gatepost
 from servers import Courier, Dovecot, Exim, Pki, Postfix, listens
@@ -214,12 +215,12 @@ def old_tls(world):
 
 class Scripted:
     """A server that says what it is told to. `clear` answers a line in clear, `inside` one inside TLS; each gets what came (bytes) and returns
-    what to say, or None to close. `behind`: said behind the answer to STARTTLS; `greets`: said after the handshake."""
+    what to say, or None to close. `behind`: said behind the answer to STARTTLS; `greets`: said after the handshake and a pause."""
 
-    def __init__(self, pki, greeting=b"220 mail.example.test ESMTP\r\n", clear=None, inside=None, behind=b"", greets=b"", keeps=False):
+    def __init__(self, pki, greeting=b"220 mail.example.test ESMTP\r\n", clear=None, inside=None, behind=b"", greets=b"", keeps=False, pause=0):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pki.both)
-        self.greeting, self.behind, self.greets, self.keeps = greeting, behind, greets, keeps
+        self.greeting, self.behind, self.greets, self.keeps, self.pause = greeting, behind, greets, keeps, pause
         self.clear, self.inside = clear or smtp_clear, inside or smtp_inside
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
@@ -243,6 +244,7 @@ class Scripted:
                 return
             # What was read in clear already is kept, or not: that is the fault that is looked for.
             wrapped = self.context.wrap_socket(connection, server_side=True)
+            time.sleep(self.pause)
             wrapped.sendall(self.greets)
             self.talk(wrapped, left if self.keeps else b"", self.inside)
             wrapped.close()
@@ -320,6 +322,8 @@ def scripted(world):
     hidden = answers({b"EHLO": b"250-mail.example.test\r\n250 PIPELINING\r\n"}, smtp_clear)
     refuses = answers({b"STARTTLS": b"454 4.7.0 TLS not available\r\n"}, smtp_clear)
     helo_only = answers({b"EHLO": b"500 5.5.1 what?\r\n"}, smtp_clear)
+    put_off = lambda verb: answers({verb: b"421 4.7.0 not now\r\n"}, smtp_clear)
+    refuses_all = answers({b"EHLO": b"554 5.7.1 not you\r\n", b"HELO": b"554 5.7.1 not you\r\n"}, smtp_clear)
     twice = answers({b"STARTTLS": b"220 2.0.0 once more\r\n"}, smtp_inside)
     remembers = answers({b"RCPT": b"250 2.1.5 ok\r\n"}, smtp_inside)
     drops = answers({b"NOOP": b""}, smtp_clear)
@@ -331,10 +335,17 @@ def scripted(world):
         ("sends a hello back", {"clear": echoes}, {"IMPL_003": "pass"}),
         ("carries out what is slipped in", {"keeps": True}, {"INJ_001": "fail", "INJ_005": "fail", "STLS_009": "pass"}),
         ("greets after TLS and keeps nothing", {"greets": b"220 again\r\n"}, {"INJ_001": "pass", "STLS_009": "fail"}),
-        ("words behind the answer", {"behind": b"250 sneaked in\r\n"}, {"STLS_008": "fail"}),
+        ("greets late after TLS and keeps nothing", {"greets": b"220 again\r\n", "pause": 0.5}, {"INJ_001": "pass", "STLS_009": "fail", "STLS_004": "pass"}),
+        ("greets after TLS and keeps all", {"greets": b"220 again\r\n", "keeps": True}, {"INJ_001": "fail", "STLS_009": "fail"}),
+        ("says that it is enough after TLS", {"greets": b"421 4.7.0 enough\r\n"}, {"INJ_001": "inconclusive"}),
+        ("EHLO put off", {"clear": put_off(b"EHLO")}, {"STLS_001": "inconclusive", "AUTH_001": "inconclusive", "NET_003": "inconclusive", "STLS_002": "inconclusive"}),
+        ("EHLO and HELO refused", {"clear": refuses_all}, {"STLS_001": "inconclusive", "AUTH_001": "inconclusive", "NET_003": "inconclusive"}),
+        ("STARTTLS put off", {"clear": put_off(b"STARTTLS")}, {"STLS_001": "inconclusive", "INJ_001": "inconclusive", "NET_003": "inconclusive"}),
+        ("a login put off", {"clear": put_off(b"AUTH PLAIN")}, {"AUTH_002": "inconclusive", "STLS_001": "pass"}),
+        ("words behind the answer", {"behind": b"250 sneaked in\r\n"}, {"STLS_008": "fail", "STLS_002": "fail", "INJ_001": "inconclusive", "TLS_12": "inconclusive"}),
         ("masked by a firewall", {"clear": masked}, {"STLS_001": "fail", "STRIP_001": "fail"}),
         ("hidden and taken", {"clear": hidden}, {"STLS_001": "fail", "STLS_003": "fail"}),
-        ("offered and refused", {"clear": refuses}, {"STLS_001": "pass", "STLS_003": "fail", "STLS_002": "not applicable"}),
+        ("offered and refused", {"clear": refuses}, {"STLS_001": "pass", "STLS_003": "fail", "STLS_002": "fail"}),
         ("EHLO refused", {"clear": helo_only}, {"STRIP_001": "fail"}),
         ("taken twice", {"inside": twice}, {"STLS_004": "fail"}),
         ("remembers the sender", {"inside": remembers}, {"STLS_007": "fail"}),

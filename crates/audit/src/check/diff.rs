@@ -169,10 +169,16 @@ fn compare(
     }
 }
 
-/// A question that is not asked any more, or not yet, counts as good before and as gone after: nothing is said of good ones.
+/// A question that was not asked before counts as good: nothing is said of good ones. One that is not asked any more has no answer: what was wrong
+/// may be so still.
 fn kind(old: Option<&Answer>, new: Option<&Answer>) -> Option<Kind> {
-    let grade = |it: Option<&Answer>| it.map_or(Some(0), Answer::grade);
-    match (grade(old), grade(new)) {
+    let before = old.map_or(Some(0), Answer::grade);
+    let now = match new {
+        None if before == Some(0) => Some(0),
+        None => None,
+        Some(new) => new.grade(),
+    };
+    match (before, now) {
         (Some(0) | None, Some(1..)) => Some(Kind::New),
         (Some(1..), Some(0)) => Some(Kind::Gone),
         (Some(before), Some(now)) if now > before => Some(Kind::Worse),
@@ -321,6 +327,18 @@ mod tests {
             []
         );
         assert_eq!(text(&[]), "Nothing changed.\n");
+    }
+
+    #[test]
+    fn what_is_not_asked_any_more_is_not_gone() {
+        let kinds = |place: usize| {
+            let changes = changed(|it| drop(it.targets[0].checks.remove(place)));
+            let kinds = changes.into_iter().map(|it| (it.kind, it.id));
+            kinds.collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(0), [(Kind::Unclear, "STLS-001".to_owned())]);
+        assert_eq!(kinds(1), [], "it was good");
+        assert_eq!(kinds(2), [], "it was open before");
     }
 
     #[test]

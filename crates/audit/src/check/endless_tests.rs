@@ -9,7 +9,7 @@ use gatepost_net::client::dial::Dialer;
 use gatepost_trust::verify::Roots;
 
 use super::examine::{Means, Tier, examine};
-use super::facts::{Facts, GreetingKind};
+use super::facts::{Facts, GreetingKind, HelloAnswer, Seen};
 use super::judge::judge;
 use super::profile::{DEFAULT, Profile};
 use super::target::{Protocol, Role, Start, Target};
@@ -67,6 +67,44 @@ fn talk(mut stream: TcpStream, first: &str, again: &str, pause: Duration) -> std
     loop {
         stream.write_all(again.as_bytes())?;
         std::thread::sleep(pause);
+    }
+}
+
+/// Octets that go on for ever where the answer to a hello should be, on a port for implicit TLS.
+async fn flood(octets: &'static [u8]) -> Facts {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let _ = stream.read(&mut [0; 4096]);
+                let many = octets.repeat(1000);
+                while stream.write_all(&many).is_ok() {}
+            });
+        }
+    });
+    let target = super::probes::lab::target(port, Protocol::Imap, Start::Implicit);
+    let means = Means {
+        patience: PATIENCE,
+        ..super::probes::lab::means(Tier::Default)
+    };
+    let begun = Instant::now();
+    let facts = examine(&target, &means, 1).await;
+    assert!(begun.elapsed() < PATIENCE * 8, "{:?}", begun.elapsed());
+    facts
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_without_an_end_end_and_tell_nothing() {
+    // HelloRequest, and a warning nobody minds: both may stand before the answer.
+    for octets in [
+        &[22, 3, 3, 0, 4, 0, 0, 0, 0][..],
+        &[21, 3, 3, 0, 2, 1, 112][..],
+    ] {
+        let facts = flood(octets).await;
+        let mut known = facts.hellos.values().filter_map(Seen::known);
+        assert!(!known.any(HelloAnswer::is_tls), "{:?}", facts.hellos);
+        assert!(!facts.hellos.is_empty());
     }
 }
 

@@ -1,30 +1,30 @@
 //! Which probes are run, in which order, and when it is enough.
 //!
 //! The control goes first and alone: it tells whether anybody is there, how far away, and whether TLS works at all. Then the others, those
-//! first that tell most, a few at once. A question whose answer is known already (a hybrid group in the control's handshake) is not
-//! asked. Where a hello of a whole class of suites is taken, the same hello without what was chosen follows, until it is refused.
+//! first that tell most, a few at once ([`questions`] for the hellos). A question whose answer is known already (a hybrid group in the
+//! control's handshake) is not asked.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_net::client::dial::Dialer;
-use gatepost_trust::verify::Roots;
+use gatepost_trust::verify::{Roots, Shares};
 use gatepost_wire::tls::suites::{self, Suite};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::budget::Budget;
+use super::budget::{Budget, Crowd};
 use super::facts::{Facts, HelloAnswer, Named, Provocation, Reach, Seen, Ticket};
-use super::probes::control::Ground;
+use super::probes::control::{Ground, Reached};
 use super::probes::injection::{self, Outcome, Way};
 use super::probes::intrusive::{early_ccs, heartbeat, oracle, padding, relay, smuggling};
 use super::probes::names::{self, Name};
 use super::probes::plain::{self, Plain};
 use super::probes::sessions::again::{self, Bond};
 use super::probes::sessions::{Why, tickets};
-use super::probes::{Errand, control, hello, manners};
-use super::rank::Rank;
+use super::probes::{Errand, control, hello, manners, shake_words};
+use super::questions;
 use super::target::{Protocol, Start, Target};
 
 /// The deep tier's list of suites is made in so many lanes at a time: one after the other would take a round of the dialogue for each suite.
@@ -128,7 +128,7 @@ pub async fn examine(target: &Target, means: &Means, at: u64) -> Facts {
         name: means.name.clone(),
         patience: means.patience,
         budget: Budget::new(means.budget.min(means.tier.budget()).max(1)),
-        at_once: Semaphore::new(means.at_once.max(1)),
+        crowd: Crowd::new(means.at_once),
         nonce: means.nonce.clone(),
         mailbox: means.mailbox.clone(),
     });
@@ -165,6 +165,13 @@ enum Found {
     Named(Name, Seen<Named>),
 }
 
+impl Found {
+    /// Whether it is a hello on which the connection was closed.
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Hello(_, Seen::Known(answer)) if answer.closed)
+    }
+}
+
 /// Everything but the control, once that has come as far as TLS.
 async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground>) -> Vec<Found> {
     if tier == Tier::Light {
@@ -185,13 +192,13 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
             move |errand| async move { vec![Found::Plain(plain::run(&errand, has_ntlm).await)] },
         );
     }
-    if ground.has_tls {
+    if ground.reached > Reached::Clear {
         inside(&mut jobs, ground, is_clear_first);
     }
     if matches!(tier, Tier::Intrusive(_)) {
         provoke(&mut jobs, ground);
     }
-    if tier >= Tier::Deep && ground.has_tls {
+    if tier >= Tier::Deep && ground.reached > Reached::Clear {
         deep(&mut jobs, is_clear_first);
     }
     let mut found = Vec::new();
@@ -204,14 +211,43 @@ async fn rest(errand: &Arc<Errand>, tier: Tier, opened: oneshot::Receiver<Ground
                 .stop("a probe broke off, which is a fault of gatepost"),
         }
     }
+    if ground.reached >= Reached::Handshake && found.iter().any(Found::is_closed) {
+        confirm(errand, &mut found).await;
+    }
     found
+}
+
+/// A connection that is closed without a word refuses what was offered on it only where others are still answered: once more what went well
+/// at first. Where that is closed too, or no connection is left for it, nobody can tell.
+async fn confirm(errand: &Errand, found: &mut [Found]) {
+    let why = match errand.begin_tls().await {
+        Ok(mut talk) => {
+            let shaken = errand.shake(&mut talk, Shares::Hybrid).await;
+            talk.leave().await;
+            let Err(failure) = shaken else { return };
+            let why = format!(
+                "the handshake that went well at first does so no more: {}",
+                shake_words(&failure)
+            );
+            errand.budget.stop(&why);
+            why
+        }
+        Err(why) => format!(
+            "closed without a word, and whether others still get an answer could not be seen: {why}"
+        ),
+    };
+    for it in found.iter_mut().filter(|it| it.is_closed()) {
+        if let Found::Hello(_, seen) = it {
+            *seen = Seen::unknown(why.clone());
+        }
+    }
 }
 
 fn random(errand: &Errand) -> [u8; 32] {
     hello::random(&errand.nonce)
 }
 
-/// What every tier but the lightest asks of a service that has TLS, those first that tell most.
+/// What every tier but the lightest asks of a service that has TLS.
 fn inside(jobs: &mut Jobs, ground: Ground, is_clear_first: bool) {
     if is_clear_first {
         jobs.injection(Way::Whole);
@@ -220,26 +256,14 @@ fn inside(jobs: &mut Jobs, ground: Ground, is_clear_first: bool) {
             |errand| async move { vec![Found::ClearWords(manners::clear_words(&errand).await)] },
         );
     }
-    jobs.add(modern_and_other);
-    jobs.chain("weak", hello::is_weak);
-    jobs.add(old_versions);
-    jobs.add(|errand| async move {
-        vec![Found::Hello(
-            "ssl2".to_owned(),
-            hello::ask_ssl2(&errand).await,
-        )]
-    });
-    jobs.chain("legacy", hello::is_legacy);
-    if !ground.is_hybrid {
-        jobs.hello("pq", |errand| {
-            hello::retry(&errand.target, random(errand), &hello::HYBRID_GROUPS)
-        });
-    }
-    jobs.hello("scsv", |errand| {
-        hello::fallback(&errand.target, random(errand))
-    });
-    jobs.hello("weak-signatures", |errand| {
-        hello::weak_signatures(&errand.target, random(errand))
+    // What the others take, one each, is not the hellos'.
+    let beside = u32::try_from(jobs.set.len()).unwrap_or(u32::MAX);
+    let most = jobs.errand.budget.left().saturating_sub(beside);
+    let errand = Arc::clone(&jobs.errand);
+    jobs.set.spawn(async move {
+        let found = questions::run(&errand, ground, most).await;
+        let hello = |(name, answer)| Found::Hello(name, answer);
+        found.into_iter().map(hello).collect()
     });
 }
 
@@ -305,18 +329,23 @@ fn provoke(jobs: &mut Jobs, ground: Ground) {
     let wait = ground.wait;
     if jobs.errand.target.protocol == Protocol::Smtp {
         jobs.add(move |errand| async move {
-            let found = relay::run(&errand, ground.has_tls).await;
+            let found = relay::run(&errand, ground.reached > Reached::Clear).await;
             vec![
                 Found::Provoked("relay", found.relay),
                 Found::Provoked("names", found.names),
             ]
         });
         jobs.add(move |errand| async move {
-            let seen = smuggling::run(&errand, ground.has_tls, SMUGGLING_WAIT.max(wait)).await;
+            let seen = smuggling::run(
+                &errand,
+                ground.reached > Reached::Clear,
+                SMUGGLING_WAIT.max(wait),
+            )
+            .await;
             vec![Found::Provoked("smuggling", seen)]
         });
     }
-    if !ground.has_tls {
+    if ground.reached == Reached::Clear {
         return;
     }
     jobs.add(
@@ -354,8 +383,7 @@ impl Jobs {
         let gate = Arc::clone(&self.errand);
         let job = job(Arc::clone(&self.errand));
         self.set.spawn(async move {
-            // Never closed, so always had.
-            let _place = gate.at_once.acquire().await;
+            let _place = gate.crowd.enter().await;
             job.await
         });
     }
@@ -376,35 +404,6 @@ impl Jobs {
             vec![Found::Hello(name.to_owned(), answer)]
         });
     }
-
-    /// A class of suites, again and again without what was chosen, until it is refused.
-    fn chain(&mut self, name: &'static str, wanted: fn(&Suite) -> bool) {
-        self.add(move |errand| chain(errand, name, wanted));
-    }
-}
-
-async fn chain(errand: Arc<Errand>, name: &'static str, wanted: fn(&Suite) -> bool) -> Vec<Found> {
-    let mut found = Vec::new();
-    let mut without: Vec<u16> = Vec::new();
-    for round in 1u32.. {
-        let Some(offer) = hello::of_class(&errand.target, random(&errand), wanted, &without) else {
-            break;
-        };
-        let answer = hello::ask(&errand, &offer).await;
-        let chosen = answer.known().and_then(|it| it.suite);
-        let label = if round == 1 {
-            name.to_owned()
-        } else {
-            format!("{name}-{round}")
-        };
-        found.push(Found::Hello(label, answer));
-        let Some(chosen) = chosen else {
-            break;
-        };
-        // The whole class of what was chosen is known to be there.
-        without.extend(same_class(chosen));
-    }
-    found
 }
 
 /// Every suite of a lane, each until the rest is refused.
@@ -415,11 +414,17 @@ async fn lane(errand: Arc<Errand>, number: usize) -> Vec<Found> {
         let offer = hello::exactly(&errand.target, random(&errand), &left);
         let answer = hello::ask(&errand, &offer).await;
         let chosen = answer.known().and_then(|it| it.suite);
+        let closed = answer.known().is_some_and(|it| it.closed);
         let label = format!("suites-{number}-{}", found.len() + 1);
         found.push(Found::Hello(label, answer));
+        let before = left.len();
         match chosen {
-            Some(suite) if left.contains(&suite) => left.retain(|it| *it != suite),
-            _ => break,
+            Some(suite) => left.retain(|it| *it != suite),
+            None if closed => left.retain(|it| !hello::is_finite_field(*it)),
+            None => break,
+        }
+        if left.len() == before {
+            break;
         }
     }
     found
@@ -442,16 +447,6 @@ async fn suites_tls13(errand: Arc<Errand>) -> Vec<Found> {
         }
     }
     found
-}
-
-/// All suites that are faulty in the way this one is.
-fn same_class(number: u16) -> Vec<u16> {
-    let Some(chosen) = suites::suite(number) else {
-        return vec![number];
-    };
-    let class = class_of(chosen);
-    let alike = suites::all().iter().filter(|it| class_of(it) == class);
-    alike.map(|it| it.number).collect()
 }
 
 /// The fault of a suite, the gravest first. One word each; the judge knows them too.
@@ -482,68 +477,6 @@ pub fn class_of(suite: &Suite) -> &'static str {
     }
 }
 
-/// TLS 1.2 as it should be, with worse suites before the good ones; where a worse one is taken, without them. Then the other kind of
-/// certificate.
-async fn modern_and_other(errand: Arc<Errand>) -> Vec<Found> {
-    let offer = hello::worst_first(&errand.target, random(&errand));
-    let mut answer = hello::ask(&errand, &offer).await;
-    let mut order = answer.clone();
-    if is_settled(&answer) {
-        // The answer stands twice, its certificates once.
-        if let Seen::Known(answer) = &mut order {
-            answer.chain.clear();
-        }
-    } else {
-        let offer = hello::modern(&errand.target, random(&errand));
-        answer = hello::ask(&errand, &offer).await;
-    }
-    let chosen = answer
-        .known()
-        .and_then(|it| it.suite)
-        .and_then(suites::suite);
-    let mut found = vec![
-        Found::Hello("order".to_owned(), order),
-        Found::Hello("tls1.2".to_owned(), answer),
-    ];
-    if let Some(suite) = chosen {
-        let is_ecdsa = suite.authentication == "ECDSA";
-        let other = hello::other_certificate(&errand.target, random(&errand), is_ecdsa);
-        let answer = hello::ask(&errand, &other).await;
-        found.push(Found::Hello("other-certificate".to_owned(), answer));
-    }
-    found
-}
-
-/// Whether good suites alone would be answered as good and worse ones were: one of the good ones, or "no version of yours".
-fn is_settled(answer: &Seen<HelloAnswer>) -> bool {
-    answer.known().is_some_and(|it| {
-        let rank = it.suite.and_then(Rank::of_number);
-        rank == Some(Rank::Sound) || it.alert == Some(70)
-    })
-}
-
-/// The newest old version; older ones by themselves only where that was taken: a server that refuses TLS 1.1 by its version (alert 70)
-/// refuses what is older.
-async fn old_versions(errand: Arc<Errand>) -> Vec<Found> {
-    let mut found = Vec::new();
-    for (name, version) in hello::OLD {
-        let offer = hello::old(&errand.target, version, random(&errand));
-        let answer = hello::ask(&errand, &offer).await;
-        let goes_on = answer
-            .known()
-            .is_none_or(|it| it.is_taken() || it.alert != Some(70));
-        let is_lower = answer
-            .known()
-            .and_then(|it| it.version)
-            .is_some_and(|it| it < version);
-        found.push(Found::Hello(name.to_owned(), answer));
-        if !goes_on && !is_lower {
-            break;
-        }
-    }
-    found
-}
-
 /// Groups of TLS 1.3, each by the retry the server asks for.
 async fn groups(errand: Arc<Errand>) -> Vec<Found> {
     let mut left: Vec<u16> = vec![
@@ -567,7 +500,12 @@ async fn groups(errand: Arc<Errand>) -> Vec<Found> {
 
 /// Puts what was found into the facts.
 fn settle(facts: &mut Facts, found: Vec<Found>) {
-    let control = facts.unasked.clone();
+    let control = injection::Control {
+        early: facts.unasked.clone(),
+        late: facts.surplus.clone(),
+        shakes: facts.handshake.known().is_some(),
+        protocol: facts.target.protocol,
+    };
     for it in found {
         match it {
             Found::Injection(way, outcome) => {

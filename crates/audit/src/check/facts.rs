@@ -413,6 +413,9 @@ pub struct Facts {
     pub encrypted: Seen<Capabilities>,
     /// Words inside TLS that came without being asked for, escaped; none when there were none.
     pub unasked: Seen<Option<String>>,
+    /// Words inside TLS behind the answer to the only command there was, escaped; none when there were none.
+    #[serde(default)]
+    pub surplus: Seen<Option<String>>,
     /// What answered a second STARTTLS inside TLS; none when it was refused.
     pub second: Seen<Option<String>>,
     /// Hellos without cryptography, by the name of the probe: `ssl2`, `ssl3`, `tls1.0`, `anon`, `pq`, …
@@ -497,6 +500,7 @@ impl Facts {
             client_certificate: Seen::Unasked,
             encrypted: Seen::Unasked,
             unasked: Seen::Unasked,
+            surplus: Seen::Unasked,
             second: Seen::Unasked,
             hellos: BTreeMap::new(),
             injection: Seen::Unasked,

@@ -32,6 +32,7 @@ pub mod news;
 pub mod ntlm;
 mod probes;
 pub mod profile;
+mod questions;
 mod rank;
 mod reply;
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::target::Protocol;
 /// The most characters of a greeting that are kept.
 const SHOWN: usize = 512;
 
-/// Why a conversation ended.
+/// Why a conversation cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Silence {
     /// Closed, in an orderly way or not.
@@ -24,6 +24,8 @@ pub(crate) enum Silence {
     Slow,
     /// More than any answer needs.
     TooLong,
+    /// It was answered, but with a no that ends it: this one.
+    Refused(String),
 }
 
 impl Silence {
@@ -33,6 +35,7 @@ impl Silence {
             Self::Closed => format!("the connection was closed after {after}"),
             Self::Slow => format!("no answer to {after} in time"),
             Self::TooLong => format!("the answer to {after} does not end"),
+            Self::Refused(reply) => format!("{after} was answered with {reply}"),
         }
     }
 }
@@ -163,27 +166,39 @@ impl Talk {
         match self.protocol {
             Protocol::Smtp => self.hello("EHLO", name).await,
             Protocol::Lmtp => self.hello("LHLO", name).await,
-            Protocol::Imap | Protocol::Sieve => {
-                let reply = self.ask("CAPABILITY").await?;
-                Ok(self.read(&reply))
-            }
+            Protocol::Imap | Protocol::Sieve => match self.ask("CAPABILITY").await? {
+                reply if reply.mood == Mood::Yes => Ok(self.read(&reply)),
+                reply => Err(Silence::Refused(reply.last().to_owned())),
+            },
+            // -ERR is the word of one that has no such list (RFC 2449 5), but for these (RFC 2449 8.1, RFC 3206).
             Protocol::Pop3 => {
                 let reply = self.ask("CAPA").await?;
+                let not_now = ["[SYS/TEMP]", "[IN-USE]", "[LOGIN-DELAY]"];
+                if reply.mood != Mood::Yes && not_now.iter().any(|it| reply.last().contains(it)) {
+                    return Err(Silence::Refused(reply.last().to_owned()));
+                }
                 Ok(self.read(&reply))
             }
         }
     }
 
+    /// Who is put off, or refused whatever he says, has learned nothing of what is offered. HELO is for those who do not know EHLO
+    /// (RFC 5321 3.2).
     async fn hello(&mut self, verb: &str, name: &str) -> Result<Capabilities, Silence> {
         let reply = self.ask(&format!("{verb} {name}")).await?;
-        if reply.mood == Mood::Yes {
-            return Ok(self.read(&reply));
+        match reply.mood {
+            Mood::Yes => return Ok(self.read(&reply)),
+            Mood::NotNow => return Err(Silence::Refused(reply.last().to_owned())),
+            _ => {}
         }
-        let again = self.ask(&format!("HELO {name}")).await?;
-        Ok(Capabilities {
-            only_helo: again.mood == Mood::Yes,
-            ..Capabilities::default()
-        })
+        let again = self.ask(&format!("HELO {name}")).await;
+        if again.is_ok_and(|it| it.mood == Mood::Yes) {
+            return Ok(Capabilities {
+                only_helo: true,
+                ..Capabilities::default()
+            });
+        }
+        Err(Silence::Refused(reply.last().to_owned()))
     }
 
     /// What a reply says the server can.

@@ -38,8 +38,10 @@ use crate::client::settings::Settings;
 use crate::client::terms;
 use crate::exit::Failure;
 
-/// How long to wait for an answer. Greetings are held back on purpose, most of them for less.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for a connection, and for an answer. Greetings are held back on purpose, for up to 15 s; a list has no time for all of those.
+const CONNECTING: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
+const LIST_PATIENCE: Duration = Duration::from_secs(10);
 /// How many services are looked at together, and how many connections are made to one of them at once.
 const TOGETHER: usize = 4;
 const AT_ONCE: usize = 8;
@@ -174,7 +176,11 @@ fn consent(given: &ArgMatches) -> Result<Consent, Failure> {
 fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means, Failure> {
     let budget = given.get_one::<u32>("connections").copied();
     let mut dialer = network::dialer(settings)?;
-    dialer.limit = settings.timeout.unwrap_or(PATIENCE);
+    dialer.limit = settings.timeout.unwrap_or(CONNECTING);
+    let is_list = ["list", "share"]
+        .into_iter()
+        .any(|it| given.try_contains_id(it).unwrap_or(false));
+    let patience = if is_list { LIST_PATIENCE } else { PATIENCE };
     Ok(Means {
         dialer: Arc::new(dialer),
         roots: Arc::new(terms::roots(settings)?),
@@ -182,7 +188,7 @@ fn means(given: &ArgMatches, settings: &Settings, order: &Order) -> Result<Means
             .get_one::<String>("hello")
             .cloned()
             .unwrap_or_else(|| HELLO.to_owned()),
-        patience: settings.timeout.unwrap_or(PATIENCE),
+        patience: settings.timeout.unwrap_or(patience),
         tier: order.tier,
         budget: budget.unwrap_or(order.tier.budget()),
         at_once: AT_ONCE,

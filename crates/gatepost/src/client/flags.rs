@@ -275,7 +275,7 @@ const FLAGS: &[Flag] = &[
         Topic::Network,
         "timeout",
         One("SECONDS"),
-        "The longest wait for an answer of the server [default: what the protocol's standard says]",
+        "The longest wait for an answer of the server [default: what the protocol's standard says; for `check` 20, in a list 10]",
         "",
     ),
     flag(

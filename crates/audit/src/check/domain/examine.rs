@@ -129,7 +129,7 @@ async fn exchange(asker: &Asker<'_>, host: &str) -> HostFacts {
             Err(_) => Told::unknown("the name is too long"),
         }
     };
-    let all: Vec<IpAddr> = seen.addresses().collect();
+    let all: Vec<IpAddr> = seen.examined().collect();
     let (tlsa, denial, caa, names) = tokio::join!(
         Box::pin(tlsa(asker, host, 25, &seen)),
         Box::pin(denial),

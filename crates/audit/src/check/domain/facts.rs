@@ -161,10 +161,26 @@ pub struct HostFacts {
     pub names: BTreeMap<IpAddr, PtrFacts>,
 }
 
+/// The most addresses of a kind looked at.
+const MAX_ADDRESSES: usize = 8;
+
 impl HostFacts {
     /// Its addresses, IPv6 first.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.aaaa.records.iter().chain(&self.a.records).copied()
+    }
+
+    /// Those that are looked at: no domain's owner has us look at thousands.
+    pub fn examined(&self) -> impl Iterator<Item = IpAddr> {
+        let some = |it: &'_ Told<IpAddr>| it.records.iter().copied().take(MAX_ADDRESSES).collect();
+        let (six, four): (Vec<_>, Vec<_>) = (some(&self.aaaa), some(&self.a));
+        six.into_iter().chain(four)
+    }
+
+    /// How many are not.
+    #[must_use]
+    pub fn unexamined(&self) -> usize {
+        self.addresses().count() - self.examined().count()
     }
 
     /// Whether it is known that it has no address.

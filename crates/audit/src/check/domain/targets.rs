@@ -27,7 +27,7 @@ pub fn targets(facts: &DomainFacts) -> Vec<Target> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     let mut add = |place: &Place, role: Role, host: &HostFacts| {
-        for address in host.addresses() {
+        for address in host.examined() {
             if seen.insert((address, place.port, place.host.clone())) {
                 found.push(Target {
                     host: place.host.clone(),
@@ -239,6 +239,27 @@ mod tests {
         let all = shown(&facts);
         assert_eq!(all.len(), 5);
         assert_eq!(all.last().unwrap(), "imaps://a.e.test:9993 (192.0.2.2)");
+    }
+
+    #[test]
+    fn a_host_with_a_thousand_addresses_is_not_looked_at_a_thousand_times() {
+        let many: Vec<String> = (0..1000)
+            .map(|it| format!("192.0.{}.{}", it / 250, it % 250))
+            .collect();
+        let six = (0..10).map(|it| format!("2001:db8::{it}").parse().unwrap());
+        let mut many = host(&many.iter().map(String::as_str).collect::<Vec<_>>());
+        many.aaaa = told(six.collect());
+        assert_eq!((many.examined().count(), many.unexamined()), (16, 994));
+        let mut facts = DomainFacts {
+            domain: "e.test".into(),
+            mx: told(vec![Exchange {
+                preference: 20,
+                host: "a.e.test".into(),
+            }]),
+            ..DomainFacts::default()
+        };
+        facts.hosts.insert("a.e.test".into(), many);
+        assert_eq!(targets(&facts).len(), 16);
     }
 
     #[test]

@@ -28,8 +28,17 @@ pub(super) fn judge(bench: &mut Bench<'_>) {
     let chains = facts.chains();
     let chain = chains.first().map_or(&[][..], Vec::as_slice);
     let Some(first) = chain.first() else {
-        if let Some(why) = &facts.stopped {
-            for id in ["CERT-NAME", "CERT-CHAIN", "CERT-DATE", "CERT-CT"] {
+        if let Some(why) = bench.why_unasked() {
+            for id in [
+                "CERT-NAME",
+                "CERT-CHAIN",
+                "CERT-DATE",
+                "CERT-LIFE",
+                "CERT-KEY",
+                "CERT-SIG",
+                "CERT-EKU",
+                "CERT-CT",
+            ] {
                 bench.inconclusive(id, why.clone(), 1);
             }
         }

@@ -1,7 +1,7 @@
 //! Reachability, greeting, STARTTLS, what is offered and taken in clear.
 
 use super::{Bench, is_connected};
-use crate::check::facts::{Greeting, GreetingKind, Reach, Seen, StartTls};
+use crate::check::facts::{Capabilities, Greeting, GreetingKind, Reach, Seen, StartTls};
 use crate::check::target::{Protocol, Role, Start};
 use crate::finding::Severity;
 
@@ -91,14 +91,18 @@ fn form(bench: &mut Bench<'_>, greeting: &Greeting) {
 
 fn start_tls(bench: &mut Bench<'_>) {
     let facts = bench.facts;
-    let Some(start) = bench.answer("STLS-001", &facts.start_tls) else {
-        return;
-    };
-    let command = facts.target.command();
     let severity = match bench.role() {
         Role::Mx => Severity::High,
         Role::Submission | Role::Access => Severity::Critical,
     };
+    let Some(start) = bench.answer_as("STLS-001", severity, &facts.start_tls) else {
+        // All of it rests on that answer.
+        for id in ["STLS-002", "STLS-003", "STLS-004", "STLS-009", "STRIP-001"] {
+            bench.answer(id, &facts.start_tls);
+        }
+        return;
+    };
+    let command = facts.target.command();
     if start.offered {
         bench.pass_as("STLS-001", severity, format!("{command} is offered"));
     } else {
@@ -143,7 +147,13 @@ fn works(bench: &mut Bench<'_>, start: &StartTls) {
         Severity::Critical
     };
     if start.accepted != Some(true) {
-        bench.not_applicable("STLS-002", "there is no STARTTLS");
+        let reply = start.reply.clone().unwrap_or_default();
+        match (start.offered, start.accepted) {
+            // Nobody gets to TLS here, as little as where it is not offered [STLS-001].
+            (true, Some(_)) => bench.fail_as("STLS-002", severity, format!("refused: {reply}")),
+            (true, None) => bench.inconclusive("STLS-002", reply, 1),
+            (false, _) => bench.not_applicable("STLS-002", "there is no STARTTLS"),
+        }
         return;
     }
     match (&facts.handshake, &facts.handshake_failed) {
@@ -158,8 +168,14 @@ fn works(bench: &mut Bench<'_>, start: &StartTls) {
             bench.inconclusive("STLS-002", failed.text.clone(), 1);
         }
         (_, Some(failed)) => bench.fail_as("STLS-002", severity, failed.text.clone()),
+        (_, None) if start.residue.is_some() => {
+            bench.fail_as(
+                "STLS-002",
+                severity,
+                "words in clear stand where TLS should begin",
+            );
+        }
         (seen, None) => {
-            // Words behind the answer kept us from a handshake: the next check tells.
             bench.answer("STLS-002", seen);
         }
     }
@@ -182,7 +198,10 @@ fn after_upgrade(bench: &mut Bench<'_>, start: &StartTls) {
         return;
     }
     if let Some(unasked) = bench.answer("STLS-009", &facts.unasked) {
-        match unasked {
+        // IMAP has words for whatever changed, at any time (RFC 9051 7); elsewhere each command has one answer.
+        let late = facts.surplus.known().and_then(Option::as_ref);
+        let late = late.filter(|_| facts.target.protocol != Protocol::Imap);
+        match unasked.as_ref().or(late) {
             Some(words) => bench.fail("STLS-009", words.clone()),
             None => bench.pass("STLS-009", "silent until asked"),
         }
@@ -288,13 +307,7 @@ fn before_tls(bench: &mut Bench<'_>) {
             None => bench.pass_as("AUTH-001", severity, "no login is offered in clear"),
         }
         if facts.target.protocol == Protocol::Imap {
-            let codes = clear.codes.join(", ");
-            bench.yes_or_no(
-                "PRE-002",
-                !codes.is_empty(),
-                &codes,
-                "no alerts or referrals in clear",
-            );
+            alerts(bench, clear);
         }
     }
     if facts.target.protocol != Protocol::Sieve
@@ -326,8 +339,25 @@ fn before_tls(bench: &mut Bench<'_>) {
     }
 }
 
+/// What is said in clear can be put there by anyone: an alert is shown to the user, a referral sends the client elsewhere (RFC 2193 6,
+/// RFC 2221 7).
+fn alerts(bench: &mut Bench<'_>, clear: &Capabilities) {
+    let referrals = clear.words.iter().filter(|it| it.ends_with("-REFERRALS"));
+    let referrals: Vec<&str> = referrals.map(String::as_str).collect();
+    if !clear.codes.is_empty() {
+        bench.fail("PRE-002", clear.codes.join(", "));
+    } else if !referrals.is_empty() {
+        bench.warn(
+            "PRE-002",
+            format!("offered in clear: {}", referrals.join(", ")),
+        );
+    } else {
+        bench.pass("PRE-002", "no alerts or referrals in clear");
+    }
+}
+
 /// What in these capabilities offers a login in clear.
-fn offers_login(protocol: Protocol, clear: &crate::check::facts::Capabilities) -> Option<String> {
+fn offers_login(protocol: Protocol, clear: &Capabilities) -> Option<String> {
     // Mechanisms that do not give the password away in clear are still open to forgery, and TLS is to be had: EXTERNAL and
     // ANONYMOUS have no password at all.
     let mechanisms = clear.mechanisms();

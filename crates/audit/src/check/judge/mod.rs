@@ -140,12 +140,33 @@ impl<'a> Bench<'a> {
                 None
             }
             Seen::Unasked => {
-                if let Some(why) = &self.facts.stopped {
-                    self.inconclusive(id, why.clone(), 1);
+                if let Some(why) = self.why_unasked() {
+                    self.inconclusive(id, why, 1);
                 }
                 None
             }
         }
+    }
+
+    /// Why questions of this tier stayed unasked, if something kept us from asking.
+    fn why_unasked(&self) -> Option<String> {
+        let start = self.facts.start_tls.known();
+        let has_residue = start.is_some_and(|it| it.residue.is_some());
+        let clear = || "words in clear stand where TLS should begin".to_owned();
+        self.facts
+            .stopped
+            .clone()
+            .or_else(|| has_residue.then(clear))
+    }
+
+    /// The same for one that is as grave as this in the part the service plays.
+    fn answer_as<T>(&mut self, id: &str, severity: Severity, seen: &'a Seen<T>) -> Option<&'a T> {
+        let before = self.checks.len();
+        let answer = self.answer(id, seen);
+        for check in self.checks.iter_mut().skip(before) {
+            check.severity = severity;
+        }
+        answer
     }
 
     /// Pass or fail by a yes or no; the evidence for each.

@@ -12,7 +12,9 @@
 //!
 //! From one place nobody can tell a server without STARTTLS from a path that takes it out; that is said, not guessed.
 
+use gatepost_net::client::TlsFailure;
 use gatepost_trust::cert::describe;
+use gatepost_wire::tls::TLS13;
 
 use crate::check::document::Check;
 use crate::check::facts::{Facts, Reach, Seen, certificates};
@@ -125,9 +127,7 @@ fn sign(own: &Facts, others: &[&Facts]) -> Option<(&'static str, String, &'stati
             "update the firewall or load balancer on the path: it drops hellos of more than one segment, which hybrid key exchange makes usual",
         ));
     }
-    // A server that can TLS 1.3 says so in its random to everyone who asks for less (RFC 9846 4.1.3): here nobody was to ask for less.
-    let mut hellos = own.hellos.values().filter_map(Seen::known);
-    hellos.any(|it| it.downgraded).then(|| {
+    is_clamped(own).then(|| {
         let what = format!(
             "{}; the server's random says that it can TLS 1.3, and it does not get through",
             failed.text
@@ -138,6 +138,17 @@ fn sign(own: &Facts, others: &[&Facts]) -> Option<(&'static str, String, &'stati
             "update the box on the path that changes hellos, or take the mail ports out of it",
         )
     })
+}
+
+/// A server that can TLS 1.3 says so in its random to everyone who asks for less (RFC 9846 4.1.3). Our own hellos of TLS 1.2 ask for less; the
+/// handshake does not, and the engine breaks it off where it finds that mark. Where any TLS 1.3 came through, nothing holds it back.
+fn is_clamped(own: &Facts) -> bool {
+    let failed = own.handshake_failed.as_ref();
+    let is_broken_off = failed.is_some_and(|it| it.label == TlsFailure::PeerMisbehaved.label());
+    let hellos = || own.hellos.values().filter_map(Seen::known);
+    is_broken_off
+        && hellos().any(|it| it.downgraded)
+        && !hellos().any(|it| it.version == Some(TLS13))
 }
 
 /// Words written over.
@@ -296,6 +307,21 @@ mod tests {
             }),
         );
         assert_eq!(told(&clamped, &[]), (Status::Fail, "version clamp".into()));
+        let mut weak_key = clamped.clone();
+        weak_key.handshake_failed = Some(failed("peer_certificate", None));
+        assert_eq!(
+            told(&weak_key, &[]).0,
+            Status::Inconclusive,
+            "our hello of TLS 1.2 asked for less"
+        );
+        clamped.hellos.insert(
+            "pq".into(),
+            Seen::Known(HelloAnswer {
+                version: Some(TLS13),
+                ..HelloAnswer::default()
+            }),
+        );
+        assert_eq!(told(&clamped, &[]).0, Status::Inconclusive);
 
         let mut dropped = facts("192.0.2.2");
         dropped.handshake_failed = Some(failed("timeout", Some(true)));

@@ -1,12 +1,13 @@
 //! Versions, suites, key exchange, extensions.
 
 use gatepost_wire::tls::names::{group_label, scheme_label, suite_label};
-use gatepost_wire::tls::suites;
+use gatepost_wire::tls::suites::{self, Suite};
 use gatepost_wire::tls::{SSL3, TLS10, TLS11, TLS12, TLS13};
 
 use super::Bench;
 use crate::check::examine::class_of;
 use crate::check::facts::{Facts, HelloAnswer, Seen};
+use crate::check::questions::is_cbc;
 use crate::finding::{Severity, Status};
 
 pub(super) fn judge(bench: &mut Bench<'_>) {
@@ -119,12 +120,24 @@ fn tls13(bench: &mut Bench<'_>) {
             "offered in the full handshake, and an older version was chosen",
         );
     } else if let Some(answer) = answer_to(bench, "TLS-13", "pq") {
+        let hellos = || facts.hellos.values().filter_map(Seen::known);
         let how = refused(answer);
-        bench.fail_as(
-            "TLS-13",
-            severity,
-            format!("a hello of TLS 1.3 alone was refused: {how}"),
-        );
+        // The hello offers hybrid groups alone. Of the version speak "no version of yours", and an older one that was taken without the mark that
+        // one who can TLS 1.3 must set (RFC 9846 4.1.3).
+        let can = hellos().any(|it| it.downgraded);
+        if !can && (answer.alert == Some(70) || hellos().any(HelloAnswer::is_taken)) {
+            let how = format!("a hello of TLS 1.3 alone was answered with {how}");
+            bench.fail_as("TLS-13", severity, how);
+            return;
+        }
+        let how = if can {
+            "the server's random says that it can, and no handshake of it was seen".to_owned()
+        } else {
+            format!(
+                "a hello of TLS 1.3 with hybrid groups alone was refused ({how}), and no full handshake was seen"
+            )
+        };
+        bench.inconclusive("TLS-13", how, 1);
     }
 }
 
@@ -152,8 +165,8 @@ fn version(bench: &mut Bench<'_>, id: &str, version: u16, name: &str, severity: 
             severity,
             "every version below TLS 1.2 was refused (alert 70)",
         );
-    } else if let Some(why) = &facts.stopped {
-        bench.inconclusive(id, why.clone(), 1);
+    } else if let Some(why) = bench.why_unasked() {
+        bench.inconclusive(id, why, 1);
     } else if let Some(Seen::Unknown { why, missing }) = facts.hellos.get("tls1.1") {
         bench.inconclusive(id, why.clone(), *missing);
     }
@@ -220,7 +233,8 @@ fn chosen(bench: &Bench<'_>, class: &str) -> Vec<String> {
     let answers = bench.facts.hellos.values().filter_map(Seen::known);
     let mut found: Vec<String> = Vec::new();
     for number in answers.filter_map(|it| it.suite) {
-        let is_in = suites::suite(number).is_some_and(|it| class_of(it) == class);
+        let is_in = suites::suite(number)
+            .is_some_and(|it| class_of(it) == class || (class == "CBC" && is_cbc(it)));
         let label = suite_label(number).into_owned();
         if is_in && !found.contains(&label) {
             found.push(label);
@@ -244,8 +258,8 @@ fn class_check(bench: &mut Bench<'_>, id: &str, class: &str, key: Option<&str>) 
     }
     let chain = if key.is_some() { "legacy" } else { "weak" };
     let Some(first) = facts.hellos.get(chain) else {
-        if let Some(why) = &facts.stopped {
-            bench.inconclusive(id, why.clone(), 1);
+        if let Some(why) = bench.why_unasked() {
+            bench.inconclusive(id, why, 1);
         }
         return;
     };
@@ -290,10 +304,9 @@ fn exchange(bench: &mut Bench<'_>) {
             ),
         }
     }
-    let smallest = answers.iter().filter_map(|it| it.dh_bits).min();
-    if let Some(bits) = smallest {
+    if let Some((bits, suite)) = smallest_prime(&answers) {
         let wanted = bench.profile.bits("dh");
-        let evidence = format!("a prime of {bits} bits");
+        let evidence = format!("a prime of {bits} bits, {suite}");
         if (bits as usize) < wanted {
             let severity = if bits < 2048 {
                 Severity::High
@@ -322,6 +335,17 @@ fn exchange(bench: &mut Bench<'_>) {
     }
 }
 
+/// The smallest prime that protects anybody, and the suite it came with: who takes a suite without a certificate is not protected by its size.
+fn smallest_prime(answers: &[&HelloAnswer]) -> Option<(u32, String)> {
+    let with_bits = answers.iter().filter_map(|it| {
+        let number = it.suite?;
+        let is_anonymous = suites::suite(number).is_some_and(Suite::is_anonymous);
+        (!is_anonymous).then_some((it.dh_bits?, number))
+    });
+    let (bits, number) = with_bits.min()?;
+    Some((bits, suite_label(number).into_owned()))
+}
+
 /// Binary curves, and primes of less than 224 bits (RFC 8422 5.1.1 withdrew them).
 fn is_weak_curve(group: u16) -> bool {
     matches!(group, 0x0001..=0x0014)
@@ -332,8 +356,8 @@ fn modern(bench: &mut Bench<'_>) {
     let facts = bench.facts;
     let Some(seen) = facts.hellos.get("tls1.2") else {
         for id in ["EMS-001", "REN-001", "COMP-001"] {
-            if let Some(why) = &facts.stopped {
-                bench.inconclusive(id, why.clone(), 1);
+            if let Some(why) = bench.why_unasked() {
+                bench.inconclusive(id, why, 1);
             }
         }
         return;
@@ -404,13 +428,10 @@ fn inferred(bench: &mut Bench<'_>) {
     };
     let is_cbc = |it: &&&HelloAnswer| {
         let old = it.version.is_some_and(|version| version <= TLS10);
-        old && it
-            .suite
-            .and_then(suites::suite)
-            .is_some_and(suites::Suite::is_cbc)
+        old && it.suite.and_then(suites::suite).is_some_and(Suite::is_cbc)
     };
     let is_compressed = answers.iter().any(|it| it.compression == Some(1));
-    let smallest = answers.iter().filter_map(|it| it.dh_bits).min();
+    let smallest = smallest_prime(&answers).map(|(bits, _)| bits);
     let drown = has_version(bench, 0x0002);
     let drown = drown.then(|| "SSL 2 is spoken with this certificate".to_owned());
     let (freak, sweet32) = (named("EXP"), named("3DES"));

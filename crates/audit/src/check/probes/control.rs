@@ -9,7 +9,7 @@ use gatepost_net::client::probe::{ShakeFailure, Shaken};
 use gatepost_trust::verify::{Shares, Status};
 use tokio::sync::oneshot;
 
-use super::{Errand, ntlm, refusal, shake_words};
+use super::{Errand, is_closing, ntlm, refusal, shake_words};
 use crate::check::examine::Tier;
 use crate::check::facts::{
     Capabilities, ClientCertificate, Facts, GreetingKind, Handshake, HandshakeFailed, Reach, Seen,
@@ -22,13 +22,24 @@ use crate::check::target::{Protocol, Start, Target};
 /// The least time to wait for words that nobody asked for.
 const WAIT: Duration = Duration::from_millis(300);
 
+/// How far an honest client comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reached {
+    /// No TLS.
+    Clear,
+    /// The server lets TLS begin, and no handshake of ours goes well.
+    Tls,
+    /// The handshake goes well.
+    Handshake,
+    /// It does, and its key exchange is hybrid: that need not be asked.
+    Hybrid,
+}
+
 /// What the others may build on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ground {
-    /// Whether the server lets TLS begin.
-    pub(crate) has_tls: bool,
-    /// Whether the key exchange was hybrid: that need not be asked.
-    pub(crate) is_hybrid: bool,
+    /// How far it came.
+    pub(crate) reached: Reached,
     /// Whether NTLM is offered in clear.
     pub(crate) has_ntlm: bool,
     /// How long to wait for words that nobody asked for.
@@ -59,8 +70,12 @@ pub(crate) async fn run(errand: &Errand, facts: &mut Facts, open: oneshot::Sende
     }
     let group = facts.handshake.known().and_then(|it| it.group.as_deref());
     let ground = Ground {
-        has_tls: to_tls.is_some(),
-        is_hybrid: group.is_some_and(|it| it.contains("MLKEM")),
+        reached: match (to_tls, shaken, group) {
+            (None, ..) => Reached::Clear,
+            (_, None, _) => Reached::Tls,
+            (.., Some(group)) if group.contains("MLKEM") => Reached::Hybrid,
+            _ => Reached::Handshake,
+        },
         has_ntlm: facts
             .clear
             .known()
@@ -130,7 +145,13 @@ async fn clear_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk) -> Opti
         return None;
     }
     facts.clear = clear_capabilities(errand, talk, reply).await;
-    let clear = facts.clear.known()?;
+    let Some(clear) = facts.clear.known() else {
+        // What could not be asked has this reason.
+        if let Seen::Unknown { why, .. } = &facts.clear {
+            facts.start_tls = Seen::unknown(why.clone());
+        }
+        return None;
+    };
     let start = start_tls(errand, talk, clear).await;
     let may_go_on = start
         .known()
@@ -149,13 +170,13 @@ async fn clear_capabilities(
         // The greeting is the list.
         return greeted.map_or_else(|| Seen::unknown("no greeting"), Seen::Known);
     }
-    match talk.capabilities(&errand.name).await {
+    match errand.capabilities(talk).await {
         Ok(mut capabilities) => {
             let codes = greeted.map(|it| it.codes).unwrap_or_default();
             capabilities.codes.extend(codes);
             Seen::Known(capabilities)
         }
-        Err(silence) => Seen::unknown(silence.words("the question for capabilities")),
+        Err(why) => Seen::unknown(why),
     }
 }
 
@@ -174,6 +195,12 @@ async fn start_tls(errand: &Errand, talk: &mut Talk, clear: &Capabilities) -> Se
             return Seen::Known(start);
         }
     };
+    // The only 4xx that is not about TLS (RFC 5321 3.8); IMAP's is BYE.
+    if is_closing(reply.last()) {
+        let why = format!("{command} was answered with {}", reply.last());
+        errand.budget.stop(&why);
+        return Seen::unknown(why);
+    }
     start.accepted = Some(reply.mood == Mood::Yes);
     start.reply = Some(reply.last().to_owned());
     let residue = escape(talk.probe.received());
@@ -291,12 +318,17 @@ async fn encrypted_half(errand: &Errand, facts: &mut Facts, talk: &mut Talk, wai
         facts.unasked = Seen::Known(unasked(talk, wait).await);
         talk.probe.received().clear();
     }
-    match talk.capabilities(&errand.name).await {
+    match errand.capabilities(talk).await {
         Ok(capabilities) => facts.encrypted = Seen::Known(capabilities),
-        Err(silence) => {
-            facts.encrypted = Seen::unknown(silence.words("the question for capabilities"));
+        Err(why) => {
+            facts.encrypted = Seen::unknown(why);
             return;
         }
+    }
+    if errand.target.start == Start::StartTls {
+        // Answers that lag behind, and words a server says now and then, are not the work of a command that was slipped in.
+        facts.surplus = Seen::Known(unasked(talk, wait / 3).await);
+        talk.probe.received().clear();
     }
     let command = errand.target.command();
     facts.second = match talk.ask(command).await {

@@ -19,6 +19,8 @@ use crate::check::target::{Protocol, Target};
 
 /// The most suites in one hello: some servers take no more (RFC 9325 says nothing of it; it is seen).
 const MOST_SUITES: usize = 64;
+/// The most octets of an answer: the longest chain of certificates that is read, and as much again.
+const MOST_OCTETS: usize = 512 * 1024;
 /// Groups of TLS 1.3 with a part no quantum computer is known to open (RFC 10024).
 pub(crate) const HYBRID_GROUPS: [u16; 3] = [0x11ec, 0x11eb, 0x11ed];
 
@@ -112,6 +114,11 @@ pub(crate) fn old(target: &Target, version: u16, random: [u8; 32]) -> Offer {
 /// suite in the deep tier.
 fn is_plausible(suite: &Suite) -> bool {
     !matches!(suite.exchange, "DH" | "ECDH") && suite.authentication != "DSS"
+}
+
+/// Whether a suite has Diffie-Hellman over finite fields: a server without parameters for it may end connections on which it is offered.
+pub(crate) fn is_finite_field(number: u16) -> bool {
+    suites::suite(number).is_some_and(|it| matches!(it.exchange, "DHE" | "DH"))
 }
 
 /// Suites of these, without those of the classes seen already: few enough for one hello.
@@ -248,10 +255,15 @@ pub(super) async fn hear(
 ) -> Seen<HelloAnswer> {
     let deadline = Instant::now() + patience;
     let mut answer = HelloAnswer::default();
+    let mut length = 0;
     loop {
         match talk.probe.read(deadline).await {
             Ok(()) => {
                 let octets = std::mem::take(talk.probe.received());
+                length += octets.len();
+                if length > MOST_OCTETS {
+                    return Seen::unknown("the answer to the hello does not end");
+                }
                 stream.push(&octets);
             }
             Err(gatepost_net::client::LegFailure::TooSlow) if answer.is_taken() => {
@@ -400,15 +412,24 @@ pub(crate) async fn ask_ssl2(errand: &Errand) -> Seen<HelloAnswer> {
                     ..HelloAnswer::default()
                 });
             }
-            ssl2::Progress::Other => {
-                let alert = talk.probe.received().get(6).copied();
-                return Seen::Known(HelloAnswer {
-                    alert,
-                    closed: alert.is_none(),
-                    ..HelloAnswer::default()
-                });
-            }
+            ssl2::Progress::Other => return not_ssl2(talk.probe.received()),
         }
+    }
+}
+
+/// An answer of another kind: an alert of a newer version, or no TLS at all.
+fn not_ssl2(octets: &[u8]) -> Seen<HelloAnswer> {
+    match octets {
+        // A warning goes on (RFC 5246 7.2.2), and nobody hears where.
+        [21, 3, _, _, _, 1, description, ..] if *description != 0 => {
+            Seen::unknown("a warning, and no answer behind it")
+        }
+        [21, 3, _, _, _, _, description, ..] => Seen::Known(HelloAnswer {
+            alert: Some(*description),
+            ..HelloAnswer::default()
+        }),
+        [20..=23, 3, ..] => Seen::Known(closed()),
+        _ => Seen::unknown("the hello was answered with words in clear"),
     }
 }
 

@@ -5,7 +5,7 @@
 //! 2. The answer is read to its last octet. What stands behind it was answered in clear: a fault, but not this one.
 //! 3. After the handshake we wait, then say one command of our own and count the replies: more replies than commands is proof, whatever they
 //!    say. A word of ours that comes back is proof too.
-//! 4. What a server says unasked after any handshake is known from the control and is no proof.
+//! 4. What a server says unasked to anybody is known from the control, which waits at the same two places, and is no proof.
 //!
 //! The harmless command is NOOP with a nonce where there is one (SMTP, IMAP's tag, `ManageSieve`), CAPA for POP3.
 
@@ -15,10 +15,10 @@ use gatepost_net::client::probe::ShakeFailure;
 use gatepost_trust::verify::Shares;
 
 use super::control::unasked;
-use super::{Errand, shake_words};
+use super::{Errand, is_closing, shake_words};
 use crate::check::facts::{Injection, Seen};
 use crate::check::reply::{Mood, escape};
-use crate::check::talk::Talk;
+use crate::check::talk::{Silence, Talk};
 use crate::check::target::Protocol;
 
 /// How the command is slipped in.
@@ -34,32 +34,82 @@ pub(crate) enum Way {
 
 /// What an injected command brought, before it is compared with the control.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    /// What is certain already.
-    pub(crate) injection: Injection,
-    /// Words that came after the handshake before a command of ours.
-    pub(crate) unasked: Option<String>,
+pub(crate) enum Outcome {
+    /// This is certain already.
+    Sure(Injection),
+    /// The handshake failed, and how.
+    NoHandshake(String),
+    /// Words that were too many: before a command of ours, and behind its answer.
+    Words {
+        early: Option<String>,
+        late: Option<String>,
+    },
+}
+
+/// What an honest client had.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    /// Words that came unasked behind the handshake.
+    pub(crate) early: Seen<Option<String>>,
+    /// Words behind the answer to the first command.
+    pub(crate) late: Seen<Option<String>>,
+    /// Whether the handshake went well.
+    pub(crate) shakes: bool,
+    /// In whose words.
+    pub(crate) protocol: Protocol,
+}
+
+impl Control {
+    /// Whether more came than an honest client was told at this place. None where nobody knows what that is.
+    fn is_exceeded(&self, usual: &Seen<Option<String>>, words: Option<&str>) -> Option<bool> {
+        let Some(words) = words else {
+            return Some(false);
+        };
+        let usual = usual.known()?.as_deref();
+        let count = |it: &str| replies(it, self.protocol);
+        Some(count(words) > usual.map_or(0, count))
+    }
+}
+
+/// How many replies stand in escaped words: lines, for SMTP those that end one (RFC 5321 4.2.1).
+fn replies(words: &str, protocol: Protocol) -> usize {
+    let lines = words.split("\\n").filter(|it| !it.is_empty());
+    let ends = |line: &&str| match protocol {
+        Protocol::Smtp | Protocol::Lmtp => line.as_bytes().get(3) != Some(&b'-'),
+        _ => true,
+    };
+    lines.filter(ends).count()
 }
 
 impl Outcome {
-    fn sure(injection: Injection) -> Self {
-        Self {
-            injection,
-            unasked: None,
-        }
-    }
-
-    /// With what the control brought: words that come unasked in any case prove nothing.
-    pub(crate) fn settle(self, control: &Seen<Option<String>>) -> Seen<Injection> {
-        match (self.injection, self.unasked, control) {
-            (Injection::Discarded, Some(proof), Seen::Known(None)) => {
-                Seen::Known(Injection::Executed { proof })
+    /// With what the control brought: words that come in any case prove nothing, and neither does a handshake that fails in any case.
+    pub(crate) fn settle(self, control: &Control) -> Seen<Injection> {
+        let (early, late) = match self {
+            Self::Sure(injection) => return Seen::Known(injection),
+            Self::NoHandshake(how) if control.shakes => {
+                return Seen::Known(Injection::Refused { how });
             }
-            (Injection::Discarded, Some(_), Seen::Unknown { .. } | Seen::Unasked) => {
-                Seen::unknown("words came unasked, and there is no control to compare them with")
+            Self::NoHandshake(_) => {
+                return Seen::unknown(
+                    "no handshake of ours goes well here, so nobody could see what becomes of words slipped in before one",
+                );
             }
-            (injection, ..) => Seen::Known(injection),
+            Self::Words { early, late } => (early, late),
+        };
+        let more = [
+            control.is_exceeded(&control.early, early.as_deref()),
+            control.is_exceeded(&control.late, late.as_deref()),
+        ];
+        if more.contains(&Some(true)) {
+            let proof = [early, late].into_iter().flatten().collect();
+            return Seen::Known(Injection::Executed { proof });
         }
+        if more.contains(&None) {
+            return Seen::unknown(
+                "words came unasked, and there is no control to compare them with",
+            );
+        }
+        Seen::Known(Injection::Discarded)
     }
 }
 
@@ -80,28 +130,44 @@ async fn inject(
     let command = errand.target.command();
     let (line, until) = talk.spell(command);
     let segment = segment(errand, &line, way);
-    let refused = |how: String| Ok(Outcome::sure(Injection::Refused { how }));
+    let refused = |how: String| Ok(Outcome::Sure(Injection::Refused { how }));
     if talk.say(&segment).await.is_err() {
         return refused("the connection ended".to_owned());
     }
     let reply = match talk.hear(&until).await {
         Ok(reply) => reply,
-        Err(silence) => return refused(silence.words(command)),
+        Err(silence @ Silence::Closed) => return refused(silence.words(command)),
+        Err(silence) => return Err(silence.words(command)),
     };
-    if reply.mood != Mood::Yes {
-        return refused(reply.last().to_owned());
+    match reply.mood {
+        Mood::Yes => {}
+        Mood::NotNow => return Err(put_off(errand, reply.last())),
+        _ => return refused(reply.last().to_owned()),
     }
     let residue = escape(talk.probe.received());
     if !residue.is_empty() {
-        return Ok(Outcome::sure(Injection::AnsweredInClear { words: residue }));
+        return Ok(Outcome::Sure(Injection::AnsweredInClear { words: residue }));
     }
     match errand.shake(talk, Shares::Hybrid).await {
         Ok(_) => inside(errand, talk, way, wait).await,
-        Err(ShakeFailure::NotTls(words)) => Ok(Outcome::sure(Injection::AnsweredInClear {
-            words: escape(&words),
-        })),
-        Err(failure) => refused(shake_words(&failure)),
+        Err(ShakeFailure::NotTls(words)) => {
+            let words = escape(&words);
+            if is_closing(&words) {
+                return Err(put_off(errand, &words));
+            }
+            Ok(Outcome::Sure(Injection::AnsweredInClear { words }))
+        }
+        Err(failure) => Ok(Outcome::NoHandshake(shake_words(&failure))),
     }
+}
+
+/// Why it cannot be told now. Who says that it is enough is asked no more.
+fn put_off(errand: &Errand, words: &str) -> String {
+    let why = format!("put off: {words}");
+    if is_closing(words) {
+        errand.budget.stop(&why);
+    }
+    why
 }
 
 /// What goes out in one segment.
@@ -131,8 +197,10 @@ async fn inside(
     wait: Duration,
 ) -> Result<Outcome, String> {
     let early = unasked(talk, wait).await;
-    let mut heard = escape(talk.probe.received());
     talk.probe.received().clear();
+    if let Some(words) = early.as_deref().filter(|it| is_closing(it)) {
+        return Err(put_off(errand, words));
+    }
     let (words, until) = match way {
         Way::Part => own_part(talk),
         Way::Whole | Way::BareLf => own_command(talk),
@@ -142,20 +210,22 @@ async fn inside(
         .hear(&until)
         .await
         .map_err(|it| it.words("a command"))?;
-    heard.push_str(&reply.lines.join("\\n"));
+    if reply.mood == Mood::NotNow {
+        return Err(put_off(errand, reply.last()));
+    }
     // What is too much was said together with what we heard: no round trip lies between.
     let late = unasked(talk, wait / 3).await;
+    if let Some(words) = late.as_deref().filter(|it| is_closing(it)) {
+        return Err(put_off(errand, words));
+    }
+    let mut heard = early.clone().unwrap_or_default();
+    heard.push_str(&reply.lines.join("\\n"));
     heard.push_str(late.as_deref().unwrap_or(""));
     let merged = way == Way::Part && reply.mood == Mood::Yes;
-    let injection = if heard.contains(&errand.nonce) || merged || late.is_some() {
-        Injection::Executed { proof: heard }
-    } else {
-        Injection::Discarded
-    };
-    Ok(Outcome {
-        injection,
-        unasked: early,
-    })
+    if heard.contains(&errand.nonce) || merged {
+        return Ok(Outcome::Sure(Injection::Executed { proof: heard }));
+    }
+    Ok(Outcome::Words { early, late })
 }
 
 /// A command of ours with exactly one reply.
@@ -183,25 +253,68 @@ fn own_part(talk: &Talk) -> (Vec<u8>, crate::check::reply::Until) {
 mod tests {
     use super::*;
 
-    fn outcome(injection: Injection, unasked: Option<&str>) -> Outcome {
-        Outcome {
-            injection,
-            unasked: unasked.map(str::to_owned),
+    fn words(early: Option<&str>, late: Option<&str>) -> Outcome {
+        Outcome::Words {
+            early: early.map(str::to_owned),
+            late: late.map(str::to_owned),
+        }
+    }
+
+    fn control(early: Option<&str>, late: Option<&str>) -> Control {
+        Control {
+            early: Seen::Known(early.map(str::to_owned)),
+            late: Seen::Known(late.map(str::to_owned)),
+            shakes: true,
+            protocol: Protocol::Smtp,
+        }
+    }
+
+    fn is_executed(outcome: Outcome, control: &Control) -> bool {
+        match outcome.settle(control) {
+            Seen::Known(Injection::Executed { .. }) => true,
+            Seen::Known(Injection::Discarded) => false,
+            other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn what_comes_unasked_proves_something_only_if_it_does_not_come_anyway() {
-        let came = outcome(Injection::Discarded, Some("250 ok"));
-        let executed = Seen::Known(Injection::Executed {
-            proof: "250 ok".to_owned(),
-        });
-        assert_eq!(came.clone().settle(&Seen::Known(None)), executed);
-        let greeted = Seen::Known(Some("220 again".to_owned()));
-        let discarded = Seen::Known(Injection::Discarded);
-        assert_eq!(came.clone().settle(&greeted), discarded);
-        assert!(matches!(came.settle(&Seen::Unasked), Seen::Unknown { .. }));
-        let quiet = outcome(Injection::Discarded, None);
-        assert_eq!(quiet.settle(&Seen::Known(None)), discarded);
+    fn more_words_than_an_honest_client_hears_are_proof() {
+        let quiet = control(None, None);
+        assert!(is_executed(words(Some("250 ok\\r\\n"), None), &quiet));
+        assert!(is_executed(words(None, Some("250 ok\\r\\n")), &quiet));
+        assert!(!is_executed(words(None, None), &quiet));
+        // One that greets again says so to everybody.
+        let greets = control(Some("220 again\\r\\n"), None);
+        assert!(!is_executed(words(Some("220 again\\r\\n"), None), &greets));
+        let both = "220 again\\r\\n250 ok\\r\\n";
+        assert!(is_executed(words(Some(both), None), &greets));
+        // One that greets late lags a reply behind ever after: EHLO's has many lines.
+        let late = control(None, Some("250-mail\\r\\n250-SIZE\\r\\n250 HELP\\r\\n"));
+        assert!(!is_executed(words(None, Some("250 ok\\r\\n")), &late));
+        let two = "250 ok\\r\\n250 ok\\r\\n";
+        assert!(is_executed(words(None, Some(two)), &late));
+    }
+
+    #[test]
+    fn without_a_control_words_prove_nothing() {
+        let mut unseen = control(None, None);
+        unseen.early = Seen::Unasked;
+        let came = words(Some("250 ok"), None);
+        assert!(matches!(came.settle(&unseen), Seen::Unknown { .. }));
+        assert!(!is_executed(words(None, None), &unseen));
+    }
+
+    #[test]
+    fn a_handshake_that_fails_refuses_words_only_where_it_goes_well_without_them() {
+        let how = "closed".to_owned();
+        let mut control = control(None, None);
+        let refused = Seen::Known(Injection::Refused { how: how.clone() });
+        assert_eq!(Outcome::NoHandshake(how.clone()).settle(&control), refused);
+        control.shakes = false;
+        let open = Outcome::NoHandshake(how.clone()).settle(&control);
+        assert!(matches!(open, Seen::Unknown { .. }));
+        // STARTTLS itself was refused: that is an answer whatever becomes of handshakes.
+        let sure = Outcome::Sure(Injection::Refused { how });
+        assert_eq!(sure.settle(&control), refused);
     }
 }

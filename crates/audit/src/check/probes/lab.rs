@@ -8,10 +8,9 @@ use std::time::Duration;
 use gatepost_net::client::dial::Dialer;
 use gatepost_trust::verify::Roots;
 use rustls::server::{ServerConfig, ServerConnection};
-use tokio::sync::Semaphore;
 
 use super::Errand;
-use crate::check::budget::Budget;
+use crate::check::budget::{Budget, Crowd};
 use crate::check::examine::{Means, Tier};
 use crate::check::target::{Protocol, Role, Start, Target};
 
@@ -134,7 +133,7 @@ pub(crate) fn errand(port: u16, protocol: Protocol, start: Start) -> Errand {
         name: means.name,
         patience: means.patience,
         budget: Budget::new(means.budget),
-        at_once: Semaphore::new(means.at_once),
+        crowd: Crowd::new(means.at_once),
         nonce: means.nonce,
         mailbox: means.mailbox,
     }

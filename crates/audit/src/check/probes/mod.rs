@@ -31,13 +31,12 @@ use gatepost_net::client::dial::{DialFailure, Dialer, Target as Door};
 use gatepost_net::client::probe::{Probe, ShakeFailure, Shaken};
 use gatepost_trust::verify::{Alpn, ClientTls, Demand, HostName, Reference, Roots, Shares, Terms};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
-use super::budget::Budget;
+use super::budget::{Budget, Crowd};
 use super::examine::Tier;
-use super::facts::{Greeting, GreetingKind};
+use super::facts::{Capabilities, Greeting, GreetingKind};
 use super::reply::Mood;
-use super::talk::Talk;
+use super::talk::{Silence, Talk};
 use super::target::{Protocol, Start, Target};
 
 /// What every probe of one examination shares.
@@ -53,7 +52,7 @@ pub(crate) struct Errand {
     pub(crate) patience: Duration,
     pub(crate) budget: Budget,
     /// How many connections at once.
-    pub(crate) at_once: Semaphore,
+    pub(crate) crowd: Crowd,
     /// A word no server knows, new each time.
     pub(crate) nonce: String,
     /// A mailbox of the owner's.
@@ -86,6 +85,7 @@ impl Errand {
     pub(crate) async fn begin(&self) -> Result<Talk, String> {
         let mut talk = self.open().await?;
         if self.target.start == Start::Implicit {
+            self.crowd.grow();
             return Ok(talk);
         }
         let (greeting, _) = talk.greeting().await;
@@ -93,11 +93,23 @@ impl Errand {
             self.budget.stop(&why);
             return Err(why);
         }
+        self.crowd.grow();
         if matches!(self.target.protocol, Protocol::Smtp | Protocol::Lmtp) {
-            let hello = talk.capabilities(&self.name).await;
-            hello.map_err(|silence| silence.words("EHLO"))?;
+            self.capabilities(&mut talk).await?;
         }
         Ok(talk)
+    }
+
+    /// Asks what the server can. Who is refused, or sees a door close that was open, knocks no more.
+    pub(crate) async fn capabilities(&self, talk: &mut Talk) -> Result<Capabilities, String> {
+        let told = talk.capabilities(&self.name).await;
+        told.map_err(|silence| {
+            let why = silence.words("the question for capabilities");
+            if matches!(silence, Silence::Refused(_) | Silence::Closed) {
+                self.budget.stop(&why);
+            }
+            why
+        })
     }
 
     /// As far as a hello of TLS can be said.
@@ -174,6 +186,11 @@ pub(crate) fn refusal(greeting: &Greeting) -> Option<String> {
         GreetingKind::Endless => Some(format!("a greeting that does not end: {text}")),
         GreetingKind::Strange => Some(format!("a greeting of another protocol: {text}")),
     }
+}
+
+/// Whether words say that the connection ends now (RFC 5321 3.8, RFC 9051 7.1.5): of being too many, not of what was asked.
+pub(crate) fn is_closing(words: &str) -> bool {
+    words.starts_with("421") || words.starts_with("* BYE")
 }
 
 /// Why there is no TLS, in words.

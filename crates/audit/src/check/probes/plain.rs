@@ -76,6 +76,7 @@ async fn login(talk: &mut Talk, nonce: &str) -> Seen<bool> {
         Err(silence) => Err(silence),
     };
     let goes_on = match heard {
+        Ok(reply) if reply.mood == Mood::NotNow => return Seen::unknown(reply.last()),
         Ok(reply) => reply.mood == Mood::More,
         Err(silence) => return Seen::unknown(silence.words(question)),
     };
@@ -106,6 +107,7 @@ async fn mail(talk: &mut Talk) -> Seen<bool> {
 /// nothing is sent to it.
 async fn state_kept(errand: &Errand, talk: &mut Talk) -> Seen<bool> {
     match talk.ask("STARTTLS").await {
+        Ok(reply) if reply.mood == Mood::NotNow => return Seen::unknown(reply.last()),
         // Not in the midst of a transaction: a sound answer.
         Ok(reply) if reply.mood != Mood::Yes => return Seen::Known(false),
         Ok(_) => {}

@@ -268,7 +268,7 @@ fn held_against(
         return;
     };
     tally.stuck_addresses(host, known);
-    for address in known.addresses() {
+    for address in known.examined() {
         let seen = case.seen(host, 25).find(|it| it.target.address == address);
         match seen {
             None => tally.missing(format!("{host} ({address}) was not looked at"), 1),

@@ -22,7 +22,7 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
             authorities(&host, &known.caa, &mut caa);
         }
         names.stuck_addresses(&host, known);
-        for address in known.addresses() {
+        for address in known.examined() {
             pointer(case, &host, address, &mut names);
         }
     }

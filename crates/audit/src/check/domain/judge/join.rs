@@ -25,6 +25,14 @@ pub(super) fn judge(case: &Case<'_>) -> Vec<Check> {
     for host in case.facts.exchanges() {
         if let Some(known) = case.facts.host(&host) {
             same.stuck_addresses(&host, known);
+            let more = known.unexamined();
+            if more > 0 {
+                let more = u32::try_from(more).unwrap_or(u32::MAX);
+                same.missing(
+                    format!("{host}: {more} more addresses were not looked at"),
+                    more,
+                );
+            }
         }
     }
     same.otherwise("no service was looked at");

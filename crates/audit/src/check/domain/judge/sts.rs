@@ -232,7 +232,7 @@ fn the_hosts(case: &Case<'_>, policy: &Policy, tally: &mut Tally) {
             continue;
         };
         tally.stuck_addresses(&host, known);
-        for address in known.addresses() {
+        for address in known.examined() {
             let Some(service) = case.seen(&host, 25).find(|it| it.target.address == address) else {
                 tally.missing(format!("{host} ({address}) was not looked at"), 1);
                 continue;

@@ -51,8 +51,7 @@ pub(super) async fn begin(errand: &Errand, has_tls: bool) -> Result<Talk, String
             return Err(why);
         }
     }
-    let hello = talk.capabilities(&errand.name).await;
-    hello.map_err(|silence| silence.words("EHLO"))?;
+    errand.capabilities(&mut talk).await?;
     Ok(talk)
 }
 

@@ -9,11 +9,10 @@ use std::time::Duration;
 use gatepost_net::client::dial::Dialer;
 use gatepost_trust::verify::Roots;
 use num_bigint::BigUint;
-use tokio::sync::Semaphore;
 
 use super::padding::{Padding, encrypt};
 use super::{early_ccs, heartbeat, padding, relay};
-use crate::check::budget::Budget;
+use crate::check::budget::{Budget, Crowd};
 use crate::check::der::RsaKey;
 use crate::check::examine::Tier;
 use crate::check::facts::{Provocation, Seen};
@@ -40,7 +39,7 @@ fn errand(port: u16, start: Start, patience: Duration) -> Errand {
         name: "examiner.example.test".to_owned(),
         patience,
         budget: Budget::new(100),
-        at_once: Semaphore::new(8),
+        crowd: Crowd::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
         mailbox: None,
     }

@@ -10,11 +10,10 @@ use gatepost_testkit::pki::Authority;
 use gatepost_trust::verify::Roots;
 use rustls::server::{NoServerSessionStorage, ServerConfig, ServerConnection};
 use rustls::version::{TLS12, TLS13};
-use tokio::sync::Semaphore;
 
 use super::again::{self, Bond};
 use super::{Why, tickets};
-use crate::check::budget::Budget;
+use crate::check::budget::{Budget, Crowd};
 use crate::check::examine::Tier;
 use crate::check::facts::{Provocation, Seen};
 use crate::check::probes::Errand;
@@ -38,7 +37,7 @@ fn errand(port: u16) -> Errand {
         name: "examiner.example.test".to_owned(),
         patience: PATIENCE,
         budget: Budget::new(100),
-        at_once: Semaphore::new(8),
+        crowd: Crowd::new(8),
         nonce: "gp0123456789abcdef".to_owned(),
         mailbox: None,
     }
