@@ -288,3 +288,53 @@ fn json_names_its_schema_and_the_channel_also_when_it_fails() {
         }
     }
 }
+
+/// What a person types at `connect`, and what is shown.
+fn typed(server: &Server, url: &str, more: &[&str], lines: &str) -> String {
+    let mut child = gatepost(server.folder.path())
+        .args(["connect", url])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    drop(input);
+    text(&child.wait_with_output().unwrap())
+}
+
+#[test]
+fn a_mail_is_typed_line_by_line_and_read_again() {
+    let server = Server::start();
+    let smtp = typed(
+        &server,
+        &server.url("smtp", "smtp"),
+        &["--ca", "gatepost-data/ca.pem"],
+        &format!(
+            "STARTTLS\nMAIL FROM:<b@b.example>\nRCPT TO:<{USER}>\nDATA\nSubject: typed\n\none\ntwo\n.\nNOOP\n"
+        ),
+    );
+    assert!(smtp.contains("STARTTLS cannot be typed"), "{smtp}");
+    assert!(smtp.contains("S: 250 2.0.0 Stored"), "{smtp}");
+    assert!(smtp.contains("C: NOOP"), "{smtp}");
+    let pop3 = typed(
+        &server,
+        &server.url("pop3s", "pop3s"),
+        &TRUSTED,
+        "LIST\nRETR 1\n",
+    );
+    for shown in ["S: 1 ", "S: Subject: typed", "S: two"] {
+        assert!(pop3.contains(shown), "{shown}: {pop3}");
+    }
+    let imap = typed(
+        &server,
+        &server.url("imaps", "imaps"),
+        &TRUSTED,
+        "APPEND INBOX {3}\nSELECT INBOX\nFETCH 1 BODY[TEXT]\n",
+    );
+    for shown in ["a literal cannot be typed", "S: one", "S: two", "C: ", "OK"] {
+        assert!(imap.contains(shown), "{shown}: {imap}");
+    }
+}

@@ -37,15 +37,27 @@ pub(crate) enum Event {
     LoggedIn(Option<&'static str>),
     /// The login failed.
     LoginFailed(Box<Failure>),
-    /// A command is over, or the server waits for more of it; then lines go out as they are until the server answers.
-    Reply {
-        /// Whether lines of content are wanted now.
-        wants_lines: bool,
-    },
+    /// A command is over, or the server waits for more of it.
+    Reply(Wants),
+    /// A command is over, and this came with the answer.
+    Lines(Vec<u8>),
+    /// What a server has to say at length, as it came.
+    Text(Vec<u8>),
     /// The session can take something.
     Idle,
     /// Something else, which the record shows.
     Other,
+}
+
+/// What the server waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wants {
+    /// A command.
+    Command,
+    /// A line of the command under way, as it is.
+    Line,
+    /// Lines as they are, up to a dot that stands alone.
+    Lines,
 }
 
 /// A protocol.
@@ -58,6 +70,20 @@ pub(crate) trait Kind: Dialogue + Sized {
     fn login(credentials: Credentials) -> Self::Answer;
     /// Say a command.
     fn command(line: &[u8]) -> Self::Answer;
+    /// Why a command cannot be typed, if it cannot: the session would end by it.
+    fn cannot_say(line: &[u8]) -> Option<&'static str> {
+        let verb = line.split(|octet| *octet == b' ').next();
+        match verb.unwrap_or_default().to_ascii_uppercase().as_slice() {
+            b"STARTTLS" | b"STLS" => {
+                Some("STARTTLS cannot be typed: TLS is up already, or was not to be")
+            }
+            b"" => Some("an empty line is no command"),
+            _ if line.iter().any(u8::is_ascii_control) => {
+                Some("a command with control characters cannot be typed")
+            }
+            _ => None,
+        }
+    }
     /// Say a line of content, or the one that ends it.
     fn line(line: &[u8]) -> Self::Answer;
     /// Nothing now.
@@ -88,9 +114,8 @@ impl Kind for smtp::Client {
             smtp::Ask::Ready(_) => Event::Ready,
             smtp::Ask::LoggedIn(mechanism) => Event::LoggedIn(Some(mechanism.name())),
             smtp::Ask::LoginFailed(failure) => Event::LoginFailed(failure.clone()),
-            smtp::Ask::Reply(reply) => Event::Reply {
-                wants_lines: reply.code == 354,
-            },
+            smtp::Ask::Reply(reply) if reply.code == 354 => Event::Reply(Wants::Lines),
+            smtp::Ask::Reply(_) => Event::Reply(Wants::Command),
             smtp::Ask::Idle => Event::Idle,
             smtp::Ask::Content(_) | smtp::Ask::More | smtp::Ask::Sent(_) => Event::Other,
         }
@@ -146,17 +171,31 @@ impl Kind for imap::Client {
                 Event::LoggedIn(Some(mechanism.map_or("LOGIN", |it| it.name())))
             }
             imap::Ask::LoginFailed(failure) => Event::LoginFailed(failure.clone()),
-            imap::Ask::Continue(_) => Event::Reply { wants_lines: true },
-            imap::Ask::Done(_) => Event::Reply { wants_lines: false },
+            imap::Ask::Continue(_) => Event::Reply(Wants::Line),
+            imap::Ask::Done(_) => Event::Reply(Wants::Command),
+            imap::Ask::Portion(portion) => Event::Text(portion.bytes.clone()),
             imap::Ask::Idle => Event::Idle,
-            imap::Ask::Data(_) | imap::Ask::Portion(_) | imap::Ask::Content | imap::Ask::Idling => {
-                Event::Other
-            }
+            imap::Ask::Data(_) | imap::Ask::Content | imap::Ask::Idling => Event::Other,
         }
     }
 
     fn login(credentials: Credentials) -> imap::Answer {
         imap::Answer::Login(Box::new(credentials))
+    }
+
+    fn cannot_say(line: &[u8]) -> Option<&'static str> {
+        let text = String::from_utf8_lossy(line).to_ascii_uppercase();
+        match text.split(' ').next() {
+            _ if text.ends_with('}') => {
+                Some("a command with a literal cannot be typed: write it as a quoted string")
+            }
+            Some("STARTTLS") => {
+                Some("STARTTLS cannot be typed: TLS is up already, or was not to be")
+            }
+            Some("COMPRESS") => Some("COMPRESS cannot be typed: nobody could read on"),
+            Some("") => Some("an empty line is no command; tags are added here"),
+            _ => None,
+        }
     }
 
     fn command(line: &[u8]) -> imap::Answer {
@@ -198,9 +237,12 @@ impl Kind for pop3::Client {
             }
             pop3::Ask::LoginFailed(failure) => Event::LoginFailed(failure.clone()),
             pop3::Ask::Done(done) if done.command == pop3::Command::Quit => Event::Other,
-            pop3::Ask::Done(_) => Event::Reply { wants_lines: false },
+            pop3::Ask::Done(done) => match &done.data {
+                pop3::Data::Lines(lines) => Event::Lines(lines.clone()),
+                _ => Event::Reply(Wants::Command),
+            },
             pop3::Ask::Idle => Event::Idle,
-            pop3::Ask::Portion(..) => Event::Other,
+            pop3::Ask::Portion(_, text) => Event::Text(text.clone()),
         }
     }
 
@@ -254,7 +296,7 @@ impl Kind for sieve::Client {
             sieve::Ask::Ready(_) => Event::Ready,
             sieve::Ask::LoggedIn(mechanism) => Event::LoggedIn(Some(mechanism.name())),
             sieve::Ask::LoginFailed(failure) => Event::LoginFailed(failure.clone()),
-            sieve::Ask::Done(..) => Event::Reply { wants_lines: false },
+            sieve::Ask::Done(..) => Event::Reply(Wants::Command),
             sieve::Ask::Idle => Event::Idle,
         }
     }

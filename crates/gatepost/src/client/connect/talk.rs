@@ -5,11 +5,14 @@ use std::io::BufRead;
 use gatepost_wire::client::Credentials;
 use tokio::sync::mpsc::{self, Receiver};
 
-use super::super::kinds::{Event, Kind};
+use super::super::kinds::{Event, Kind, Wants};
 use super::super::reach::Open;
+use super::super::text::plain;
 use super::super::trouble::Trouble;
 use super::show;
 
+/// The most octets shown in a line.
+const MOST_SHOWN: usize = 4096;
 /// How many lines wait to be sent.
 const WAITING: usize = 16;
 
@@ -24,7 +27,7 @@ pub(super) async fn talk<M: Kind>(
         lines: None,
         report_only,
         mechanism: None,
-        content: false,
+        wants: Wants::Command,
         leaving: false,
     };
     while let Some(ask) = talk.next(open).await? {
@@ -43,14 +46,17 @@ struct Talk {
     lines: Option<Receiver<Vec<u8>>>,
     report_only: bool,
     mechanism: Option<&'static str>,
-    /// Lines go out as content, until the one that ends it.
-    content: bool,
+    wants: Wants,
     leaving: bool,
 }
 
 impl Talk {
     /// The session's next question; while it waits, what a server says unasked is shown, and a line typed makes it ask.
     async fn next<M: Kind>(&mut self, open: &mut Open<M>) -> Result<Option<M::Ask>, Trouble> {
+        if self.wants == Wants::Lines {
+            // The server is silent until the last of them: the session would wait for it.
+            open.session.news();
+        }
         let asked = open.session.next().await;
         match asked {
             Ok(ask) => Ok(ask),
@@ -75,8 +81,16 @@ impl Talk {
                 self.say(open).await
             }
             Event::LoginFailed(failure) => Err(Trouble::of_session(&failure)),
-            Event::Reply { wants_lines } => {
-                self.content = wants_lines;
+            Event::Reply(wants) => {
+                self.wants = wants;
+                self.say(open).await
+            }
+            Event::Text(text) => {
+                show_text(&text);
+                Ok(M::wait())
+            }
+            Event::Lines(text) => {
+                show_text(&text);
                 self.say(open).await
             }
             Event::Idle => self.say(open).await,
@@ -89,24 +103,42 @@ impl Talk {
         if self.report_only {
             return Ok(M::quit());
         }
-        if !self.content {
+        if self.wants == Wants::Command {
             open.note("type a command");
         }
         let lines = self.lines.get_or_insert_with(typed);
-        let Some(line) = lines.recv().await else {
-            self.leaving = true;
-            return Ok(M::quit());
-        };
-        if self.content {
-            self.content = line != b".";
-            return Ok(M::line(&line));
+        loop {
+            let Some(line) = lines.recv().await else {
+                self.leaving = true;
+                return Ok(M::quit());
+            };
+            if self.wants != Wants::Command {
+                if line == b"." {
+                    self.wants = Wants::Command;
+                }
+                return Ok(M::line(&line));
+            }
+            let word = line.to_ascii_uppercase();
+            if word == b"QUIT" || word == b"LOGOUT" {
+                self.leaving = true;
+                return Ok(M::quit());
+            }
+            match M::cannot_say(&line) {
+                Some(why) => open.say(why),
+                None => return Ok(M::command(&line)),
+            }
         }
-        let word = line.to_ascii_uppercase();
-        if word == b"QUIT" || word == b"LOGOUT" {
-            self.leaving = true;
-            return Ok(M::quit());
+    }
+}
+
+/// Shows the lines of a message or a list, without anything that could move the cursor.
+fn show_text(text: &[u8]) {
+    for line in text.split_inclusive(|octet| *octet == b'\n') {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        for part in line.chunks(MOST_SHOWN) {
+            println!("  S: {}", plain(&String::from_utf8_lossy(part)));
         }
-        Ok(M::command(&line))
     }
 }
 
