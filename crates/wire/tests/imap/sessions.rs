@@ -271,10 +271,66 @@ fn a_mailbox_that_vanishes_ends_the_session() {
         },
     );
     assert_eq!(it.end, End::Closed(Why::Gone));
+    // The command was done; only then comes the end.
     assert!(
         it.output
             .ends_with(b"* BYE The mailbox or the account is gone\r\n")
     );
+}
+
+/// RFC 9051 2.2.2: a command that cannot be done any more is answered before the end.
+#[test]
+fn a_command_in_a_mailbox_that_vanished_is_answered() {
+    for command in ["FETCH 1 FLAGS", "SEARCH ALL", "STORE 1 FLAGS ()", "EXPUNGE"] {
+        let mut access = maildrop().access();
+        let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\nc {command}\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], |ask| match ask {
+            Ask::Fetch { .. } => Answer::Rows(Err(Refusal::Gone)),
+            Ask::Search { .. } => Answer::Found(Err(Refusal::Gone)),
+            Ask::Store { .. } => Answer::Stored(Err(Refusal::Gone)),
+            Ask::Expunge { .. } => Answer::Expunged(Err(Refusal::Gone)),
+            other => access.handle(other),
+        });
+        assert_eq!(it.end, End::Closed(Why::Gone), "{command}");
+        assert!(
+            it.output.ends_with(
+                b"c NO [NONEXISTENT] The mailbox or the account is gone\r\n\
+                * BYE The mailbox or the account is gone\r\n"
+            ),
+            "{command}"
+        );
+    }
+}
+
+/// RFC 9051 6.3.5: whoever deletes the mailbox it has selected gets OK, and goes on without one.
+#[test]
+fn deleting_the_selected_mailbox_leaves_it() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    one.say("c CREATE old");
+    one.say("d CREATE kept");
+    for (name, notify) in [("old", ""), ("kept", "NOTIFY SET (personal (MailboxName))")] {
+        one.say(&format!("e SELECT {name}"));
+        one.say("f RENAME old new");
+        if !notify.is_empty() {
+            assert_eq!(one.say(&format!("g {notify}")), "g OK NOTIFY completed\r\n");
+        }
+        let name = name.replace("old", "new");
+        assert_eq!(
+            one.say(&format!("h DELETE {name}")),
+            "* OK [CLOSED] The mailbox that was selected is deleted\r\nh OK DELETE completed\r\n"
+        );
+        assert_eq!(one.say("i CHECK"), "i BAD Not in this state\r\n");
+        assert_eq!(one.say("j NOOP"), "j OK NOOP completed\r\n");
+    }
+    // Another mailbox than the selected one leaves it open, and news is told.
+    other.say("c CREATE third");
+    maildrop.deliver(b"x");
+    assert_eq!(
+        other.say("d DELETE third"),
+        "* 4 EXISTS\r\n* 0 RECENT\r\nd OK DELETE completed\r\n"
+    );
+    assert_eq!(other.say("e CHECK"), "e OK CHECK completed\r\n");
 }
 
 #[test]

@@ -247,7 +247,7 @@ impl Mailbox {
                 self.job = Some(Box::new(Job::Append(append)));
             }
             (Stage::Piece, Answer::Checked(Err(Refusal::Gone))) => {
-                self.refused(io, "*", Refusal::Gone, true);
+                self.refused(io, &append.tag, Refusal::Gone, true);
             }
             (Stage::Piece, Answer::Checked(Err(refusal))) => {
                 let reply = super::mailbox::refusal_text(refusal, true);
