@@ -538,3 +538,59 @@ fn too_many_messages_are_not_copied_at_once() {
     assert!(text.contains("\r\nc NO [LIMIT] ") && text.contains("\r\nd NO [LIMIT] "));
     assert_eq!(asked, [100_000]);
 }
+
+/// What is bad is counted up to the next command that is understood, and a number without message not at all.
+#[test]
+fn a_long_session_does_not_end_by_mistakes_now_and_then() {
+    let mut client = Client::new(&maildrop());
+    for _ in 0..100 {
+        client.say("c FETCH 99 FLAGS");
+        client.say("d FROB");
+        assert_eq!(client.say("e NOOP"), "e OK NOOP completed\r\n");
+    }
+    for _ in 0..30 {
+        assert_eq!(
+            client.say("f FETCH 99 FLAGS"),
+            "f BAD No such message number\r\n"
+        );
+    }
+    let garbage = "g FROB\r\n".repeat(20);
+    client.session.receive(garbage.as_bytes());
+    let mut said = Vec::new();
+    let why = loop {
+        match client.session.next(Instant::now()) {
+            Next::Write => said.append(client.session.output()),
+            Next::Close(why) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why, Why::TooManyErrors);
+}
+
+/// A header that SMTP would not take is not taken here either: its end would not be told (`docs/limits.md`).
+#[test]
+fn a_header_that_is_too_long_is_not_kept() {
+    let field = format!("X: {}\r\n", "x".repeat(1019));
+    let say = |header: String| {
+        let maildrop = Maildrop::default();
+        let mut access = maildrop.access();
+        let config = super::Config {
+            append_limit: 4_000_000,
+            ..super::configuration(false)
+        };
+        let session = super::Fresh::implicit(std::sync::Arc::new(config)).secured(super::facts());
+        let message = format!("{header}\r\nbody");
+        let length = message.len();
+        let input =
+            format!("a LOGIN me sesame\r\nb APPEND INBOX {{{length}}}\r\n{message}\r\nc NOOP\r\n");
+        let it = outcome(session, &[input.as_bytes()], |ask| access.handle(ask));
+        let output = String::from_utf8(it.output).unwrap();
+        let lines = output.lines().filter(|line| line.starts_with("b "));
+        assert!(output.ends_with("c OK NOOP completed\r\n"));
+        (lines.collect::<String>(), maildrop.contents("INBOX").len())
+    };
+    let kept = "b OK [APPENDUID 1 1] APPEND completed".to_owned();
+    assert_eq!(say(field.repeat(1023)), (kept, 1));
+    let refused = "b NO [TOOBIG] The header is too long".to_owned();
+    assert_eq!(say(field.repeat(1024)), (refused, 0));
+}

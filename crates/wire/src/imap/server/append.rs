@@ -319,8 +319,8 @@ impl From<Bad> for Wrong {
             Bad::Name => Self("NO [CANNOT] A mailbox cannot have this name", false),
             Bad::Flag => Self("NO [CANNOT] This flag cannot be set", false),
             Bad::ReadOnly => Self("NO [NOPERM] The mailbox is read-only", false),
-            Bad::Number => Self("BAD No such message number", true),
-            Bad::UidRequired => Self("BAD [UIDREQUIRED] UIDONLY is enabled", true),
+            Bad::Number => Self("BAD No such message number", false),
+            Bad::UidRequired => Self("BAD [UIDREQUIRED] UIDONLY is enabled", false),
             _ => Self("BAD Wrong arguments", true),
         }
     }

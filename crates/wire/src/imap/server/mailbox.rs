@@ -378,6 +378,7 @@ impl Mailbox {
 
     /// Writes the tagged reply.
     pub(super) fn write_end(&self, io: &mut Io, ending: &Ending) {
+        io.forgive_bad();
         io.output.extend_from_slice(ending.head.as_bytes());
         if let (true, Some(view)) = (ending.highest, &self.view) {
             super::reply::put(
@@ -392,10 +393,9 @@ impl Mailbox {
     pub(super) fn refuse(&mut self, io: &mut Io, tag: &str, bad: Bad) -> Step {
         let text = match bad {
             Bad::Syntax => return io.bad(Some(tag), "Wrong arguments"),
-            Bad::Number => return io.bad(Some(tag), "No such message number"),
-            Bad::UidRequired => {
-                return io.bad(Some(tag), "[UIDREQUIRED] UIDONLY is enabled");
-            }
+            // Not counted: the command is well-formed, and another session may have removed the message.
+            Bad::Number => return io.mistaken(tag, "No such message number"),
+            Bad::UidRequired => return io.mistaken(tag, "[UIDREQUIRED] UIDONLY is enabled"),
             Bad::Event => {
                 return self.refuse_event(io, tag);
             }
