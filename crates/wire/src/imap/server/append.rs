@@ -44,6 +44,8 @@ pub(super) struct Append {
     waits: bool,
     /// `UTF8 (`: a parenthesis closes behind the message (RFC 6855 4).
     closes: bool,
+    /// A literal8, which may hold any octet (RFC 3516 4.4).
+    binary: bool,
     stage: Stage,
 }
 
@@ -106,6 +108,7 @@ impl Mailbox {
             left: announced.length,
             waits: announced.waits,
             closes: prefix.closes,
+            binary: prefix.binary,
             stage: Stage::Begin,
         };
         self.ask_append(append, prefix);
@@ -174,8 +177,13 @@ impl Mailbox {
         append.left -= piece as u64;
         if octets.contains(&0) {
             // A literal holds no NUL (RFC 9051 9, CHAR8), so a message that does could not be given out again; a literal8
-            // may hold it, and a mailbox that cannot keep it refuses (RFC 3516 4.4).
-            let reply = format!("{} NO [CANNOT] A message cannot hold NUL\r\n", append.tag);
+            // may hold it, and a mailbox that cannot keep it says so by its own code (RFC 3516 4.4).
+            let code = if append.binary {
+                "UNKNOWN-CTE"
+            } else {
+                "CANNOT"
+            };
+            let reply = format!("{} NO [{code}] A message cannot hold NUL\r\n", append.tag);
             append.stage = Stage::Abort(reply);
             io.drop_literal(append.left, String::new());
             return Step::Ask(Ask::AppendAbort);
@@ -218,6 +226,7 @@ impl Mailbox {
             left: announced.length,
             waits: announced.waits,
             closes: prefix.closes,
+            binary: prefix.binary,
             stage: Stage::Begin,
             ..append
         };
@@ -349,6 +358,7 @@ struct Prefix {
     flags: Flags,
     date: Option<InternalDate>,
     closes: bool,
+    binary: bool,
 }
 
 fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
@@ -372,7 +382,7 @@ fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
         }
     }
     // literal8 (RFC 4466) is taken like a literal; neither may bring NUL.
-    cursor.eat(b'~');
+    let binary = cursor.eat(b'~');
     let announcement = cursor
         .rest()
         .strip_suffix(b"}\r\n")
@@ -385,6 +395,7 @@ fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
             flags,
             date,
             closes,
+            binary,
         })
     } else {
         Err(Bad::Syntax)
