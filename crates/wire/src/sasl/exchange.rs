@@ -218,7 +218,8 @@ impl Exchange {
         match attempt(user, password, Mechanism::Plain) {
             // [SASL-PLAIN-03] another identity than one's own is not permitted to anyone here
             Ok((user, _))
-                if !identity.is_empty() && name(identity).as_deref() != Ok(user.as_str()) =>
+                if !identity.is_empty()
+                    && !name(identity).is_ok_and(|asked| is_same_user(&asked, &user)) =>
             {
                 Step::Failed(Failure::WrongCredentials)
             }
@@ -271,7 +272,7 @@ impl Exchange {
         };
         if !octets.is_empty() {
             match name(octets) {
-                Ok(asked) if asked.to_lowercase() == user.to_lowercase() => {}
+                Ok(asked) if is_same_user(&asked, &user) => {}
                 Ok(_) => return Step::Failed(Failure::WrongCredentials),
                 Err(failure) => return Step::Failed(failure),
             }
@@ -355,6 +356,11 @@ fn attempt(
             mechanism,
         },
     ))
+}
+
+/// Whether two prepared names are one user's: the keepers of accounts look names up without regard to case.
+fn is_same_user(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }
 
 /// What a client with a token says.
