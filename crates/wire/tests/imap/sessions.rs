@@ -6,7 +6,7 @@ use gatepost_testkit::imap::{Access, Maildrop};
 use gatepost_testkit::talk::{End, outcome};
 use gatepost_wire::imap::ask::{Answer, Ask, Refusal, Rows};
 use gatepost_wire::imap::server::Server;
-use gatepost_wire::session::{Machine, Next, Why};
+use gatepost_wire::session::{Fresh as _, Machine, Next, Why};
 
 use super::{backend, implicit_session, maildrop};
 
@@ -274,7 +274,7 @@ fn a_mailbox_that_vanishes_ends_the_session() {
     // The command was done; only then comes the end.
     assert!(
         it.output
-            .ends_with(b"* BYE The mailbox or the account is gone\r\n")
+            .ends_with(b"c OK NOOP completed\r\n* BYE The mailbox or the account is gone\r\n")
     );
 }
 

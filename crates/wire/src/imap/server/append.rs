@@ -22,6 +22,8 @@ use super::reply;
 use super::table::Verb;
 use super::view::Set;
 use crate::imap::ask::{Answer, Ask, Flags, InternalDate, Refusal, Uid};
+use crate::smtp::content::HEADER_OCTETS;
+use crate::smtp::header::HeaderScan;
 
 /// The size of a piece, in octets.
 const PIECE: usize = 64 * 1024;
@@ -46,6 +48,8 @@ pub(super) struct Append {
     closes: bool,
     /// A literal8, which may hold any octet (RFC 3516 4.4).
     binary: bool,
+    /// What has come of the header: a longer one than SMTP takes is refused here too.
+    header: HeaderScan,
     stage: Stage,
 }
 
@@ -109,6 +113,7 @@ impl Mailbox {
             waits: announced.waits,
             closes: prefix.closes,
             binary: prefix.binary,
+            header: HeaderScan::default(),
             stage: Stage::Begin,
         };
         self.ask_append(append, prefix);
@@ -175,6 +180,13 @@ impl Mailbox {
         io.inbox.consume(piece);
         io.progress();
         append.left -= piece as u64;
+        append.header.push(&octets);
+        if append.header.octets() > HEADER_OCTETS {
+            let reply = format!("{} NO [TOOBIG] The header is too long\r\n", append.tag);
+            append.stage = Stage::Abort(reply);
+            io.drop_literal(append.left, String::new());
+            return Step::Ask(Ask::AppendAbort);
+        }
         if octets.contains(&0) {
             // A literal holds no NUL (RFC 9051 9, CHAR8), so a message that does could not be given out again; a literal8
             // may hold it, and a mailbox that cannot keep it says so by its own code (RFC 3516 4.4).
@@ -227,6 +239,7 @@ impl Mailbox {
             waits: announced.waits,
             closes: prefix.closes,
             binary: prefix.binary,
+            header: HeaderScan::default(),
             stage: Stage::Begin,
             ..append
         };
