@@ -372,7 +372,7 @@ async fn the_from_field_can_be_held_to_the_login() {
         let expected = (!good).then_some(Refusal::SenderNotAuthorized);
         assert_eq!(sent.err(), expected, "{pieces:?}");
     }
-    assert_eq!(world.texts(BOB, "INBOX").len(), 3);
+    assert_eq!(world.texts(BOB, "INBOX").len(), 5);
 }
 
 /// [SUBM-02] what is touched names whole domains; what is not is passed on as it is.
@@ -387,6 +387,21 @@ async fn submission_wants_whole_domains_where_it_touches_the_header() {
         (
             "To: Bob <bob@[192.0.2.1]>, undisclosed-recipients:;\r\n",
             true,
+        (
+            &["From: team: ann@example.org, Ann <ann@example.org>;\r\n\r\n"],
+            true,
+        ),
+        (
+            &["From: \"bob@example.org\": ann@example.org;\r\n\r\n"],
+            true,
+        ),
+        // RFC 5322 3.4: without quotes this is no name of a group, and some programs show Bob.
+        (&["From: bob@example.org:ann@example.org;\r\n\r\n"], false),
+        (
+            &["From: bob @ example.org : ann@example.org;\r\n\r\n"],
+            false,
+        ),
+        (&["From: <bob@example.org>:ann@example.org;\r\n\r\n"], false),
         ),
         ("Cc: bob@mail\r\n", false),
         ("To: root\r\n", false),
