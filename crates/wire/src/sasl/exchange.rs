@@ -14,7 +14,7 @@
 
 use std::mem;
 
-use super::prepare::{prepare_name, prepare_password};
+use super::prepare::{is_same_user, prepare_name, prepare_password};
 use super::scram::{Binding, ClientFirst, Offer, Verdict};
 use super::{AccountAnswer, AccountAsk, Attempt, Mechanism};
 use crate::seam::{ChannelBindings, MayReadCredentials};
@@ -356,11 +356,6 @@ fn attempt(
             mechanism,
         },
     ))
-}
-
-/// Whether two prepared names are one user's: the keepers of accounts look names up without regard to case.
-fn is_same_user(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
 }
 
 /// What a client with a token says.
