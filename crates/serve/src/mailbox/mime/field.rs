@@ -51,7 +51,7 @@ pub fn first<'a>(header: &'a [u8], name: &str) -> Option<Field<'a>> {
 }
 
 /// Takes the last field off a header that was cut somewhere: of an address cut in the middle another would be left.
-pub(super) fn cut_field(header: &mut Vec<u8>) {
+pub(crate) fn cut_field(header: &mut Vec<u8>) {
     let begins = |at: &usize| !matches!(header.get(at + 1), None | Some(b' ' | b'\t'));
     let last = memchr::memrchr_iter(b'\n', header).find(begins);
     header.truncate(last.map_or(0, |at| at + 1));
