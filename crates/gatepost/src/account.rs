@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use gatepost_serve::mailbox::account::record;
 use gatepost_store::{AccountInfo, Accounts, Credential, Error};
+use gatepost_wire::sasl::prepare_name;
 use gatepost_wire::secret::Secret;
 
 use crate::exit::Failure;
@@ -47,6 +48,8 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Failure> {
+    // Before a password is asked for.
+    let kept = Accounts::check(address).map_err(|error| refused(address, error))?;
     if let Ok(Some(_)) = accounts.find(address) {
         return Err(refused(address, Error::AlreadyExists));
     }
@@ -62,7 +65,7 @@ fn add(accounts: &Accounts, address: &str, given: &ArgMatches) -> Result<(), Fai
     accounts
         .add(address, &derive(accounts, &secret)?, quota)
         .map_err(|error| refused(address, error))?;
-    println!("{address} can log in now.");
+    println!("{kept} can log in now.");
     Ok(())
 }
 
@@ -230,9 +233,19 @@ fn refused(address: &str, error: Error) -> Failure {
         Error::NoSuchAccount | Error::Gone => Failure::usage(format!(
             "there is no account {address}; gatepost account list shows all"
         )),
-        Error::Cannot => Failure::usage(format!(
-            "{address:?} is no mail address; write one such as anna@example.org"
-        )),
+        Error::Cannot => Failure::usage(cannot(address)),
         other => Failure::local(format!("{address}: {other}")),
+    }
+}
+
+/// Why an address cannot be an account's.
+fn cannot(address: &str) -> String {
+    match prepare_name(address) {
+        Ok(prepared) if prepared != address && Accounts::check(&prepared).is_ok() => format!(
+            "{address:?} is {prepared:?} to a login (RFC 4013), so nobody could log in by it; write that address"
+        ),
+        _ => format!(
+            "{address:?} is no mail address that can be written to and log in; write one such as anna@example.org, in 255 octets at the most"
+        ),
     }
 }

@@ -128,3 +128,61 @@ fn a_backup_into_a_file_is_the_files_fault() {
         said(&output)
     );
 }
+
+/// Who "can log in now" can log in, and gets mail.
+#[test]
+fn an_account_has_an_address_that_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("gatepost-data");
+    std::fs::create_dir(&data).unwrap();
+    let mut private = std::fs::metadata(&data).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut private, 0o700);
+    std::fs::set_permissions(&data, private).unwrap();
+    std::fs::write(folder.path().join("password"), "correct-horse-9").unwrap();
+    let add = |address: &str| {
+        let words = ["account", "add", address, "--password-file", "password"];
+        gatepost(folder.path(), &words)
+    };
+    let long = format!("{}@x.test", "l".repeat(65));
+    for bad in [
+        &long,
+        "a@x..test",
+        "a@../x",
+        "a@x.test.",
+        "../../etc@x.test",
+        "a\\b@x.test",
+        "c@x_y.test",
+        "an\u{200b}na@x.test",
+    ] {
+        let output = add(bad);
+        assert_eq!(output.status.code(), Some(2), "{bad}");
+        assert!(
+            said(&output).contains("is no mail address"),
+            "{}",
+            said(&output)
+        );
+    }
+    for changed in ["\u{ff41}nna@x.test", "an\u{ad}na@x.test"] {
+        let output = add(changed);
+        assert_eq!(output.status.code(), Some(2), "{changed}");
+        assert!(
+            said(&output).contains("is \"anna@x.test\" to a login"),
+            "{}",
+            said(&output)
+        );
+    }
+    let output = add("v@XN--Bcher-kva.test");
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(
+        told(&output).contains("v@b\u{fc}cher.test can log in now."),
+        "{}",
+        said(&output)
+    );
+    let output = add("v@b\u{fc}cher.test");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("exists already"),
+        "{}",
+        said(&output)
+    );
+}

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gatepost_wire::imap::ask::SpecialUse;
-use gatepost_wire::sasl::{ScramHash, ScramRecord};
+use gatepost_wire::sasl::{ScramHash, ScramRecord, prepare_name};
 use gatepost_wire::secret::Secret;
+use gatepost_wire::smtp::path::{Mailbox, normal_domain, readable_domain};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior};
 
@@ -28,8 +29,8 @@ const BEGINNING: [(&str, Option<SpecialUse>); 6] = [
     ("Trash", Some(SpecialUse::Trash)),
 ];
 
-/// The longest address, in octets: a local part of 64, `@`, and a domain of 255 (RFC 5321 4.5.3.1).
-const LONGEST: usize = 320;
+/// The longest address, in octets: as a name it must fit into a login (RFC 4616 2).
+const LONGEST: usize = 255;
 
 /// The accounts of a store: usable inside the server ([`crate::Store::accounts`]) and from another process beside it.
 /// All calls block.
@@ -72,8 +73,11 @@ impl Accounts {
         credential: &Credential,
         quota: Option<u64>,
     ) -> Result<AccountId, Error> {
-        let address = check(address)?;
+        let address = Self::check(address)?;
         self.write(|db| {
+            if find_id(db, &address)?.is_some() {
+                return Err(Error::AlreadyExists);
+            }
             let ScramRecord { salt, iterations, stored_key, server_key, .. } = &credential.record;
             let added = db
                 .prepare_cached(
@@ -102,6 +106,30 @@ impl Accounts {
         })
     }
 
+    /// An address that can be an account's, as it is kept: one that RCPT takes without quotes, and that a login brings unchanged.
+    /// Its domain is kept in U-labels, where a login can bring them; [`Accounts::find`] takes every way to write it.
+    ///
+    /// # Errors
+    /// [`Error::Cannot`].
+    pub fn check(address: &str) -> Result<String, Error> {
+        let mailbox = Mailbox::parse(address).map_err(|_| Error::Cannot)?;
+        // RFC 4013: what is prepared otherwise (wide letters, invisible ones) would never be found by its own name.
+        let is_name = |text: &str| {
+            text.len() <= LONGEST && prepare_name(text).is_ok_and(|prepared| prepared == text)
+        };
+        if address.starts_with('"') || !is_name(address) {
+            return Err(Error::Cannot);
+        }
+        [
+            readable_domain(&mailbox.domain),
+            normal_domain(&mailbox.domain),
+        ]
+        .iter()
+        .map(|domain| format!("{}@{domain}", mailbox.local.to_lowercase()))
+        .find(|kept| is_name(kept))
+        .ok_or(Error::Cannot)
+    }
+
     /// Removes an account and all its mail. Its sessions get [`Error::Gone`]. The server frees the space piece by piece
     /// after it, or when it starts next.
     pub fn remove(&self, address: &str) -> Result<(), Error> {
@@ -126,13 +154,11 @@ impl Accounts {
     pub fn set_credential(&self, address: &str, credential: &Credential) -> Result<(), Error> {
         self.write(|db| {
             let ScramRecord { salt, iterations, stored_key, server_key, .. } = &credential.record;
-            let id: Option<i64> = db
-                .prepare_cached(
-                    "UPDATE accounts SET salt = ?2, iterations = ?3, stored_key = ?4, server_key = ?5 WHERE address = ?1 RETURNING id",
-                )?
-                .query_row((fold(address), salt, iterations, stored_key.expose(), server_key.expose()), |row| row.get(0))
-                .optional()?;
-            let id = AccountId(id.ok_or(Error::NoSuchAccount)?);
+            let id = find_id(db, address)?.ok_or(Error::NoSuchAccount)?;
+            db.prepare_cached(
+                "UPDATE accounts SET salt = ?2, iterations = ?3, stored_key = ?4, server_key = ?5 WHERE id = ?1",
+            )?
+            .execute((id.0, salt, iterations, stored_key.expose(), server_key.expose()))?;
             put_sha1(db, id, credential.sha1.as_ref())
         })
     }
@@ -175,14 +201,10 @@ impl Accounts {
     /// Changes the quota of an account, in octets.
     pub fn set_quota(&self, address: &str, quota: Option<u64>) -> Result<(), Error> {
         self.write(|db| {
-            let changed = db
-                .prepare_cached("UPDATE accounts SET quota = ?2 WHERE address = ?1")?
-                .execute((fold(address), quota.map(signed)))?;
-            if changed == 0 {
-                Err(Error::NoSuchAccount)
-            } else {
-                Ok(())
-            }
+            let id = find_id(db, address)?.ok_or(Error::NoSuchAccount)?;
+            db.prepare_cached("UPDATE accounts SET quota = ?2 WHERE id = ?1")?
+                .execute((id.0, quota.map(signed)))?;
+            Ok(())
         })
     }
 
@@ -207,7 +229,7 @@ impl Accounts {
         })
     }
 
-    /// The account of an address; local part and domain are compared in lower case.
+    /// The account of an address; local part and domain are compared in lower case, labels of the domain in both their forms.
     pub fn find(&self, address: &str) -> Result<Option<Account>, Error> {
         self.readers.ask(|db| find(db, address))
     }
@@ -229,9 +251,13 @@ impl Accounts {
 /// The id alone, which a database of every version can tell.
 pub(crate) fn find_id(db: &Connection, address: &str) -> Result<Option<AccountId>, Error> {
     let mut query = db.prepare_cached("SELECT id FROM accounts WHERE address = ?1")?;
-    Ok(query
-        .query_row([fold(address)], |row| Ok(AccountId(row.get(0)?)))
-        .optional()?)
+    for way in ways(address) {
+        let found = query.query_row([way], |row| Ok(AccountId(row.get(0)?)));
+        if let Some(id) = found.optional()? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 /// The account of an address.
@@ -240,7 +266,28 @@ pub(crate) fn find(db: &Connection, address: &str) -> Result<Option<Account>, Er
         "SELECT a.id, a.address, a.quota, a.salt, a.iterations, a.stored_key, a.server_key, k.salt, k.iterations, k.stored_key, k.server_key
          FROM accounts a LEFT JOIN sha1_keys k ON k.account = a.id WHERE a.address = ?1",
     )?;
-    Ok(query.query_row([fold(address)], account).optional()?)
+    for way in ways(address) {
+        if let Some(found) = query.query_row([way], account).optional()? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The ways in which the address may be kept, the likeliest first. Stores that older versions made have domains as they were
+/// typed; where an account is of each form there, each is found by its own (RFC 5890 2.3.2.4).
+fn ways(address: &str) -> Vec<String> {
+    let mut ways = vec![address.to_lowercase()];
+    if let Some((local, domain)) = address.rsplit_once('@') {
+        // Most domains have one form.
+        let international = !domain.is_ascii() || domain.to_ascii_lowercase().contains("xn--");
+        if international {
+            let local = local.to_lowercase();
+            ways.push(format!("{local}@{}", readable_domain(domain)));
+            ways.push(format!("{local}@{}", normal_domain(domain)));
+        }
+    }
+    ways
 }
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
@@ -284,23 +331,4 @@ fn put_sha1(db: &Connection, id: AccountId, keys: Option<&ScramRecord>) -> Resul
         .execute((id.0, &keys.salt, keys.iterations, keys.stored_key.expose(), keys.server_key.expose()))?;
     }
     Ok(())
-}
-
-/// An address as it is compared and kept.
-fn fold(address: &str) -> String {
-    address.to_lowercase()
-}
-
-/// An address that can be an account's.
-fn check(address: &str) -> Result<String, Error> {
-    let parts = address
-        .rsplit_once('@')
-        .filter(|(local, domain)| !local.is_empty() && !domain.is_empty());
-    let possible = !address
-        .contains(|c: char| c.is_control() || c.is_whitespace() || matches!(c, '<' | '>' | ','));
-    if parts.is_some() && possible && address.len() <= LONGEST {
-        Ok(fold(address))
-    } else {
-        Err(Error::Cannot)
-    }
 }

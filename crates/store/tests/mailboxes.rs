@@ -49,6 +49,70 @@ fn an_account_begins_with_mailboxes_for_special_uses() {
     );
 }
 
+/// RFC 5890 2.3.2.4: A-labels and U-labels are two ways to write one domain.
+#[test]
+fn an_international_domain_is_one_in_both_its_forms() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = with_account(dir.path());
+    let accounts = store.accounts();
+    let ways = [
+        "v@b\u{fc}cher.test",
+        "V@B\u{dc}CHER.test",
+        "v@xn--bcher-kva.test",
+        "v@XN--BCHER-KVA.test",
+    ];
+    for (first, second) in [(0, 2), (2, 0)] {
+        let id = accounts.add(ways[first], &credential(), None).unwrap();
+        assert_eq!(
+            accounts.add(ways[second], &credential(), None),
+            Err(Error::AlreadyExists)
+        );
+        for way in ways {
+            assert_eq!(accounts.find(way).unwrap().unwrap().id, id, "{way}");
+            accounts.set_quota(way, Some(9)).unwrap();
+            accounts.set_credential(way, &credential()).unwrap();
+        }
+        accounts.remove(ways[second]).unwrap();
+        assert_eq!(accounts.find(ways[first]).unwrap(), None);
+    }
+}
+
+/// What older versions kept as it was typed is found all the same, and two accounts stay two.
+#[test]
+fn addresses_that_older_versions_kept_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = with_account(dir.path());
+    let accounts = store.accounts();
+    let keep_as = |address: &str, kept: &str| {
+        let id = accounts.add(address, &credential(), None).unwrap();
+        let db = rusqlite::Connection::open(dir.path().join("store.db")).unwrap();
+        let changed = db
+            .execute(
+                "UPDATE accounts SET address = ?2 WHERE address = ?1",
+                (address, kept),
+            )
+            .unwrap();
+        assert_eq!(changed, 1);
+        id
+    };
+    let old = keep_as("one@x.test", "v@xn--bcher-kva.test");
+    for way in ["v@xn--bcher-kva.test", "v@b\u{fc}cher.test"] {
+        assert_eq!(accounts.find(way).unwrap().unwrap().id, old);
+    }
+    let other = keep_as("two@x.test", "v@b\u{fc}cher.test");
+    assert_eq!(
+        accounts.find("v@b\u{fc}cher.test").unwrap().unwrap().id,
+        other
+    );
+    assert_eq!(
+        accounts.find("v@xn--bcher-kva.test").unwrap().unwrap().id,
+        old
+    );
+    let unusable = keep_as("three@x.test", "c@x_y.test");
+    assert_eq!(accounts.find("c@x_y.test").unwrap().unwrap().id, unusable);
+    accounts.remove("c@x_y.test").unwrap();
+}
+
 #[test]
 fn accounts_by_address_in_any_case() {
     let dir = tempfile::tempdir().unwrap();
@@ -63,12 +127,45 @@ fn accounts_by_address_in_any_case() {
         accounts.add("Me@gatepost.test", &credential(), None),
         Err(Error::AlreadyExists)
     );
-    for bad in ["", "me", "@x", "me@", "a b@x", "a\n@x", "<a@x>"] {
+    let long = format!("{}@x.test", "l".repeat(65));
+    let longest = format!("l@{}.test", ["d".repeat(63).as_str(); 4].join("."));
+    for bad in [
+        "",
+        "me",
+        "@x",
+        "me@",
+        "a b@x",
+        "a\n@x",
+        "<a@x>",
+        // RCPT would not take them,
+        &long,
+        "a@x..test",
+        "a@../x",
+        "a@x.test.",
+        "../../etc@x.test",
+        "a\\b@x.test",
+        "c@x_y.test",
+        "\"a\"@x.test",
+        // or a login would bring another name, or none.
+        "\u{ff41}nna@x.test",
+        "an\u{200b}na@x.test",
+        "e\u{301}@x.test",
+        "\u{1f600}@x.test",
+        &longest,
+    ] {
         assert_eq!(
             accounts.add(bad, &credential(), None),
             Err(Error::Cannot),
             "{bad:?}"
         );
+    }
+    for (given, kept) in [
+        ("Me@Gatepost.test", "me@gatepost.test"),
+        ("v@xn--bcher-kva.test", "v@b\u{fc}cher.test"),
+        // No login brings U-labels that Unicode 3.2 does not know.
+        ("v@xn--ls8h.test", "v@xn--ls8h.test"),
+    ] {
+        assert_eq!(gatepost_store::Accounts::check(given).as_deref(), Ok(kept));
     }
     let mut other = credential();
     other.record.iterations = 20_000;

@@ -244,7 +244,13 @@ impl Access {
                     .map(|_| ())
                     .ok_or(Refusal::NoSuchMailbox),
             }),
-            Ask::Rename { from, to } => Answer::Checked(rename(world, &from, to)),
+            Ask::Rename { from, to } => {
+                // A mailbox stays selected under its new name.
+                if self.selected.as_ref() == Some(&from) {
+                    self.selected = Some(to.clone());
+                }
+                Answer::Checked(rename(world, &from, to))
+            }
             Ask::Subscribe {
                 mailbox,
                 subscribed,
@@ -293,6 +299,9 @@ impl Access {
         }
         let name = self.selected.clone().expect("a mailbox is selected");
         match ask {
+            Ask::Changes { .. } if !world.folders.contains_key(&name) => {
+                Answer::Changes(Err(Refusal::Gone))
+            }
             Ask::Changes { since } => Answer::Changes(Ok(changes(world, &name, since))),
             Ask::Fetch {
                 uids,

@@ -17,6 +17,7 @@ use aws_lc_rs::{hmac, rand};
 use gatepost_store::{Account, AccountId, Credential, Error, Store};
 use gatepost_wire::sasl::{
     AccountAnswer, AccountAsk, Attempt, Mechanism, Preparation, ScramHash, ScramKeys, ScramRecord,
+    normal_name,
 };
 use gatepost_wire::secret::Secret;
 use tokio::sync::Semaphore;
@@ -200,7 +201,8 @@ impl AccountKeeper {
 
     fn arrive(&self, client: IpAddr, user: &str) -> (Keys, Wait) {
         let mut throttle = self.throttle();
-        let keys = throttle.keys(client, user);
+        // One account must not be several to whoever counts attempts.
+        let keys = throttle.keys(client, &normal_name(user));
         (keys, throttle.attempt(keys, Instant::now()))
     }
 
@@ -236,7 +238,7 @@ impl AccountKeeper {
 
     /// [SASL-SCRAM-02] the same salt for the same name every time, and keys nobody knows a password for
     fn decoy_record(&self, user: &str, hash: ScramHash) -> ScramRecord {
-        let name = user.to_lowercase();
+        let name = normal_name(user);
         let part = |label: &[u8], length| {
             let mut context = hmac::Context::with_key(&self.decoy);
             // Another salt than with SHA-256, as accounts have it.

@@ -1,6 +1,6 @@
 //! Which address is whose.
 //!
-//! Addresses are compared without regard to case. `user+tag@domain` goes to `user@domain` unless there is an account of the
+//! Addresses are compared without regard to case, domains without regard to the form of their labels (RFC 5890 2.3.2.4). `user+tag@domain` goes to `user@domain` unless there is an account of the
 //! full address (RFC 5233). Mail for postmaster goes to the account the configuration names, or to the first one
 //! [SMTP-BASE-20]. A domain is local when an account has it, or the configuration names it; nothing else is relayed to.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gatepost_store::{AccountId, Error, Store};
-use gatepost_wire::smtp::path::Mailbox;
+use gatepost_wire::smtp::path::{Mailbox, normal_domain};
 
 use super::Config;
 
@@ -52,11 +52,11 @@ impl Directory {
     pub fn new(store: Store, config: &Config) -> Self {
         Self {
             store,
-            host: config.host.to_lowercase().into(),
+            host: normal_domain(&config.host).into(),
             domains: config
                 .domains
                 .iter()
-                .map(|domain| domain.to_lowercase())
+                .map(|domain| normal_domain(domain))
                 .collect(),
             postmaster: config
                 .postmaster
@@ -90,10 +90,9 @@ impl Directory {
             }
         }
         let domains = self.local_domains()?;
-        let local = domains.contains(&address.domain) || self.domains.contains(&address.domain);
-        if address.local == "postmaster"
-            && (local || address.domain.is_empty() || address.domain == *self.host)
-        {
+        let domain = normal_domain(&address.domain);
+        let local = domains.contains(&domain) || self.domains.contains(&domain);
+        if address.local == "postmaster" && (local || domain.is_empty() || domain == *self.host) {
             return match self.postmaster()? {
                 Some(account) => Ok(self.remember(address.whole(), account)),
                 None => Ok(Owner::Nobody),
@@ -139,7 +138,7 @@ impl Directory {
             .iter()
             .filter_map(|account| account.address.rsplit_once('@'));
         let domains: Arc<HashSet<String>> =
-            Arc::new(domains.map(|(_, domain)| domain.to_owned()).collect());
+            Arc::new(domains.map(|(_, domain)| normal_domain(domain)).collect());
         self.cache().domains = Some((Arc::clone(&domains), Instant::now()));
         Ok(domains)
     }
@@ -171,7 +170,11 @@ pub fn is_own(mailbox: &Mailbox, account: &str) -> bool {
         .local
         .split_once('+')
         .map_or(address.local.as_str(), |(base, _)| base);
-    address.whole() == account || format!("{base}@{}", address.domain) == account
+    let Some((local, domain)) = account.rsplit_once('@') else {
+        return false;
+    };
+    let same = normal_domain(&address.domain) == normal_domain(domain);
+    same && (address.local == local || base == local)
 }
 
 /// An address in lower case, the local part without quotes.

@@ -12,7 +12,7 @@ use super::mime::envelope::envelope;
 use super::mime::scan::{scan, shallow};
 use super::mime::section::{binary, binary_size, section, whole};
 use super::mime::structure::structure;
-use super::mime::{HEADER_LIMIT, Part, Source};
+use super::mime::{Part, Source, read_header};
 use super::preview::preview;
 
 /// Octets of data in one answer, about.
@@ -42,7 +42,8 @@ pub fn is_content(item: &Item) -> bool {
     }
 }
 
-/// Answers for the first of `uids`, at least one.
+/// Answers for the first of `uids`, at least one; for none where the first has a header longer than [`SHORT_HEADER`] and this is
+/// not a long read: as many of those as there are threads would take too much memory.
 ///
 /// # Errors
 /// When the mailbox is gone or a message cannot be read.
@@ -51,6 +52,7 @@ pub fn rows(
     mailbox: MailboxId,
     uids: &[Uid],
     items: &[Item],
+    long: bool,
 ) -> Result<Rows, Error> {
     let asked = uids.get(..ROWS_LIMIT).unwrap_or(uids);
     if items.iter().all(Item::is_in_row) {
@@ -67,8 +69,13 @@ pub fn rows(
             let Some(message) = found.get(at) else {
                 continue;
             };
-            let Some(row) = row(store, message, items)? else {
-                continue;
+            let row = match row(store, message, items, long)? {
+                Outcome::Row(row) => row,
+                Outcome::Gone => continue,
+                Outcome::Long => {
+                    rows.answered -= 1;
+                    return Ok(rows);
+                }
             };
             weight += row.data.iter().map(self::weight).sum::<usize>();
             rows.rows.push(row);
@@ -109,12 +116,22 @@ fn rows_alone(
     })
 }
 
-/// One message's data; none when it vanished meanwhile.
-fn row(store: &Store, message: &Message, items: &[Item]) -> Result<Option<Row>, Error> {
+/// What came of a message.
+enum Outcome {
+    Row(Row),
+    /// It vanished meanwhile.
+    Gone,
+    /// Its header is too long for a short read.
+    Long,
+}
+
+/// One message's data.
+fn row(store: &Store, message: &Message, items: &[Item], long: bool) -> Result<Outcome, Error> {
     let mut content = Content {
         source: Stored::new(store, message),
         part: None,
         whole: false,
+        short: !long,
     };
     let data = items
         .iter()
@@ -122,11 +139,12 @@ fn row(store: &Store, message: &Message, items: &[Item]) -> Result<Option<Row>, 
         .collect::<io::Result<Vec<_>>>();
     let data = match (data, content.source.failure) {
         (Ok(data), _) => data,
-        (Err(_), Some(Error::Gone)) => return Ok(None),
+        (Err(_), Some(Error::Gone)) => return Ok(Outcome::Gone),
+        (Err(error), None) if error.kind() == TOO_LONG => return Ok(Outcome::Long),
         (Err(_), failure) => return Err(failure.unwrap_or(Error::Fault(Fault::Closed))),
     };
     let (uid, flags, modseq) = (message.uid, message.flags.clone(), message.modseq);
-    Ok(Some(Row {
+    Ok(Outcome::Row(Row {
         uid,
         flags,
         modseq,
@@ -161,10 +179,7 @@ fn datum(message: &Message, item: &Item, content: &mut Content<'_>) -> io::Resul
         }
         Item::Envelope => {
             let (part, source) = content.tree(false, message.size)?;
-            let length = usize::try_from(part.header.end)
-                .unwrap_or(HEADER_LIMIT)
-                .min(HEADER_LIMIT);
-            Datum::Envelope(Box::new(envelope(&source.read(0, length)?)))
+            Datum::Envelope(Box::new(envelope(&read_header(source, &part.header)?)))
         }
         Item::BodyStructure { extended } => {
             let (part, source) = content.tree(true, message.size)?;
@@ -263,12 +278,24 @@ struct Content<'a> {
     part: Option<Part>,
     /// Whether `part` is the tree of all parts.
     whole: bool,
+    /// Whether only headers up to [`SHORT_HEADER`] may be read.
+    short: bool,
 }
+
+/// Octets of a header that any number of sessions may have read at once.
+pub const SHORT_HEADER: u64 = 64 * 1024;
+
+/// How [`Content`] says that a header is longer.
+const TOO_LONG: io::ErrorKind = io::ErrorKind::FileTooLarge;
 
 impl<'a> Content<'a> {
     fn tree(&mut self, whole: bool, size: u64) -> io::Result<(&Part, &mut Stored<'a>)> {
         if self.part.is_none() && !whole {
             self.part = shallow(&mut self.source, size)?;
+            let header = self.part.as_ref().map_or(size, |part| part.header.end);
+            if self.short && header > SHORT_HEADER {
+                return Err(TOO_LONG.into());
+            }
         }
         if self.part.is_none() || (whole && !self.whole) {
             self.part = Some(scan(&mut self.source)?);

@@ -233,19 +233,20 @@ impl ImapBackend {
         mark_seen: bool,
     ) -> Result<Rows, Refusal> {
         let (store, mailbox) = (self.shared.store.clone(), self.mailbox()?);
-        let (wanted, account) = (Arc::clone(&items), self.account()?);
-        let mut rows = if fetch::is_long(&items) {
-            self.shared
-                .read_long(account, move || {
-                    fetch::rows(&store, mailbox, &uids, &wanted)
-                })
-                .await
-        } else {
-            self.shared
-                .block(move || fetch::rows(&store, mailbox, &uids, &wanted))
-                .await
+        let account = self.account()?;
+        let uids: Arc<[Uid]> = uids.into();
+        let read = |long| {
+            let (store, uids, wanted) = (store.clone(), Arc::clone(&uids), Arc::clone(&items));
+            move || fetch::rows(&store, mailbox, &uids, &wanted, long)
+        };
+        let mut rows = Rows::default();
+        if !fetch::is_long(&items) {
+            rows = self.shared.block(read(false)).await.map_err(refusal)?;
         }
-        .map_err(refusal)?;
+        if rows.answered == 0 {
+            let long = self.shared.read_long(account, read(true)).await;
+            rows = long.map_err(refusal)?;
+        }
         if mark_seen {
             self.mark_seen(mailbox, &mut rows).await?;
         }

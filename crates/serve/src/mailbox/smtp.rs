@@ -19,12 +19,14 @@ use gatepost_wire::imap::ask::Flags;
 use gatepost_wire::session::Machine;
 use gatepost_wire::smtp::ask::{Answer, Ask, Envelope, MailFrom, Refusal};
 use gatepost_wire::smtp::header::HeaderScan;
-use gatepost_wire::smtp::path::{ForwardPath, ReversePath};
+use gatepost_wire::smtp::path::{ForwardPath, Mailbox, ReversePath};
 use gatepost_wire::smtp::xclient::Introduced;
 use mail_parser::{HeaderName, HeaderValue, MessageParser};
 
 use super::account::Login;
 use super::directory::{Owner, is_own};
+use super::mime::address::{self, Entry};
+use super::mime::field::fields;
 use super::{Recorded, Shared, Summary, date};
 use crate::server::front::Front;
 
@@ -324,8 +326,15 @@ impl Shared {
     }
 }
 
-/// Whether every mailbox of every From field of this header is the account's own, and there is one.
+/// Whether every mailbox of every From field of this header is the account's own, and there is one. Readers differ where the
+/// grammar is broken: in `b@x.test:a@x.test;`, whose name of a group would have to be quoted (RFC 5322 3.4), one sees A and another
+/// B. Two readings must come to the same.
 fn is_from(header: &[u8], account: &str) -> bool {
+    names_only(header, account) && shows_only(header, account)
+}
+
+/// The reading of what stands in the fields: groups passed over, names not looked at.
+fn names_only(header: &[u8], account: &str) -> bool {
     let Some(header) = MessageParser::new()
         .with_minimal_headers()
         .parse_headers(header)
@@ -345,6 +354,21 @@ fn is_from(header: &[u8], account: &str) -> bool {
         ForwardPath::parse(&format!("<{text}>")).is_ok_and(|path| is_own(&path.0, account))
     };
     mailboxes.peek().is_some() && mailboxes.all(|it| it.address.as_deref().is_some_and(own))
+}
+
+/// The reading of ENVELOPE: what a mail program shows.
+fn shows_only(header: &[u8], account: &str) -> bool {
+    let own = |entry: &Entry| match entry {
+        Entry::Mailbox { local, domain, .. } => {
+            let text = |octets: &[u8]| String::from_utf8_lossy(octets).into_owned();
+            let (local, domain) = (text(local), text(domain));
+            is_own(&Mailbox { local, domain }, account)
+        }
+        Entry::Group(_) | Entry::GroupEnd => true,
+    };
+    fields(header)
+        .filter(|field| field.is("From"))
+        .all(|field| address::parse(&field.unfolded()).iter().all(own))
 }
 
 /// Whether every address of this header has a domain of at least two labels, or an address literal. An entry without an address

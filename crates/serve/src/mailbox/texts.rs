@@ -15,7 +15,7 @@ use super::mime::field::{Field, fields};
 use super::mime::scan::{scan, shallow};
 use super::mime::section::decode;
 use super::mime::transfer::Decoder;
-use super::mime::{HEADER_LIMIT, Kind, Part, Source};
+use super::mime::{self, Kind, Part, Source};
 
 /// Octets decoded to text at a time.
 const PIECE: usize = 64 * 1024;
@@ -131,13 +131,11 @@ impl Source for Indexed<'_> {
 
 /// The header of a message, as far as headers are looked at.
 pub(super) fn read_header(source: &mut dyn Source, size: u64) -> io::Result<Vec<u8>> {
-    let end = match shallow(source, size)? {
-        Some(part) => usize::try_from(part.header.end)
-            .unwrap_or(HEADER_LIMIT)
-            .min(HEADER_LIMIT),
-        None => HEADER_LIMIT,
+    let header = match shallow(source, size)? {
+        Some(part) => part.header,
+        None => 0..size,
     };
-    source.read(0, end)
+    mime::read_header(source, &header)
 }
 
 /// The fields of a header. Says whether to go on.
@@ -165,9 +163,7 @@ pub(super) fn body_texts(
             Ok(true)
         }
         Kind::Message(inner) => {
-            let length =
-                usize::try_from(inner.header.end - inner.header.start).unwrap_or(HEADER_LIMIT);
-            let header = source.read(inner.header.start, length.min(HEADER_LIMIT))?;
+            let header = mime::read_header(source, &inner.header)?;
             Ok(header_texts(&header, taker) && body_texts(inner, source, taker)?)
         }
         Kind::Leaf => leaf_text(part, source, taker),

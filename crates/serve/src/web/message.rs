@@ -7,6 +7,8 @@ use mail_parser::{
 };
 use serde_json::{Value, json};
 
+use crate::mailbox::mime::field::cut_field;
+
 /// Above this a message is not taken apart, which takes memory several times its size: its source can be had.
 pub(super) const TAKEN_APART: u64 = 32 * 1024 * 1024;
 /// Of a message in the list only so much is read: the header fields shown there stand at its beginning.
@@ -17,6 +19,7 @@ const SHOWN: usize = 2 * 1024 * 1024;
 /// A line of the list.
 pub(super) fn listed(store: &Store, row: &Row) -> Value {
     let octets = store.read(&row.body, 0, LISTED).unwrap_or_default();
+    let octets = whole_fields(octets, row.size);
     let header = MessageParser::default().parse_headers(octets.as_slice());
     let header = header.as_ref();
     json!({
@@ -29,6 +32,15 @@ pub(super) fn listed(store: &Store, row: &Row) -> Value {
         "subject": header.and_then(Message::subject),
         "arrival": header.map(arrival),
     })
+}
+
+/// The beginning of a message of `size` octets, without a field that it cuts: of an address that was cut another would be shown.
+fn whole_fields(mut beginning: Vec<u8>, size: u64) -> Vec<u8> {
+    let is_all = beginning.len() as u64 >= size;
+    if !is_all && memchr::memmem::find(&beginning, b"\r\n\r\n").is_none() {
+        cut_field(&mut beginning);
+    }
+    beginning
 }
 
 /// The whole message.
@@ -167,6 +179,16 @@ mod tests {
             assert_eq!(told["channel"], "Clear", "{clear}");
         }
         assert_eq!(parse("Subject: x\r\n\r\n"), Value::Null);
+    }
+
+    #[test]
+    fn a_field_cut_by_the_list_is_not_shown() {
+        let fields = |beginning: &str, size| whole_fields(beginning.as_bytes().to_vec(), size);
+        let cut = "Subject: x\r\nTo: anna@example.or";
+        assert_eq!(fields(cut, 99), b"Subject: x\r\n");
+        assert_eq!(fields(cut, cut.len() as u64), cut.as_bytes());
+        let body = "Subject: x\r\n\r\nTo: anna@example.or";
+        assert_eq!(fields(body, 99), body.as_bytes());
     }
 
     #[test]

@@ -100,6 +100,11 @@ async fn keys_of_unknown_users_look_real_and_stay_the_same() {
                 .all(|byte| byte.is_ascii_graphic() && byte != b',')
     );
     assert_ne!(first.salt, keys(&world, "other@example.org").await.salt);
+    // An account has one salt however its domain is written; so has a name without account.
+    assert_eq!(
+        keys(&world, "nobody@b\u{fc}cher.test").await.salt,
+        keys(&world, "nobody@xn--bcher-kva.test").await.salt
+    );
     world
         .store
         .accounts()

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use gatepost_net::driver::Backend;
 use gatepost_serve::mailbox::Recorded as _;
+use gatepost_serve::mailbox::fetch::rows;
 use gatepost_serve::mailbox::imap::ImapBackend;
 use gatepost_testkit::{facts, talk};
 use gatepost_wire::imap::ask::{
@@ -580,6 +581,74 @@ async fn envelopes_weigh_what_they_take() {
     let uids = select(&mut backend, "INBOX").await.unwrap();
     let rows = fetch(&mut backend, &uids, &[Item::Envelope], false).await;
     assert!(rows.answered < uids.len(), "{}", rows.answered);
+}
+
+/// Headers longer than any that programs write: what stands at their end is told, too.
+#[test]
+fn a_long_header_is_told_to_its_end() {
+    let runtime = Runtime::new().unwrap();
+    let world = World::new();
+    let to = "reader@far.test,\r\n ".repeat(1_000);
+    let text = format!(
+        "{}To: {to}last@far.test\r\nFrom: ann@example.org\r\nSubject: late word\r\n\
+         Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n",
+        format!("X-Long: {}\r\n", "y".repeat(900)).repeat(300)
+    );
+    runtime.block_on(world.append(ANN, "INBOX", "From: bob@example.org\r\n\r\nshort"));
+    runtime.block_on(world.append(ANN, "INBOX", &text));
+    let transcript = talk(
+        &runtime,
+        &world,
+        "b SELECT INBOX\r\nc FETCH 1:2 ENVELOPE\r\nd FETCH 2 BODYSTRUCTURE\r\n\
+         e FETCH 1:2 BODY.PEEK[HEADER.FIELDS (Subject From)]\r\nf SEARCH SUBJECT \"late word\"\r\n",
+    );
+    let address = |local: &str, domain: &str| format!("((NIL NIL \"{local}\" \"{domain}\"))");
+    for expected in [
+        &address("bob", "example.org"),
+        "* 2 FETCH (ENVELOPE (NIL \"late word\" ((NIL NIL \"ann\" \"example.org\"))",
+        "(NIL NIL \"reader\" \"far.test\")(NIL NIL \"last\" \"far.test\")) NIL NIL NIL NIL))\r\n",
+        "* 2 FETCH (BODYSTRUCTURE ((\"TEXT\" \"PLAIN\"",
+        "{25}\r\nFrom: bob@example.org\r\n\r\n",
+        "{45}\r\nFrom: ann@example.org\r\nSubject: late word\r\n\r\n",
+        "* SEARCH 2\r\n",
+    ] {
+        assert!(
+            transcript.contains(expected),
+            "{expected}\n---\n{transcript}"
+        );
+    }
+}
+
+/// A session of those that may be many reads no such header; an answer goes on in a long read.
+#[tokio::test]
+async fn a_long_header_is_a_long_read() {
+    let world = World::new();
+    let long = format!("To: {}\r\n\r\n", "a@b,\r\n ".repeat(10_000));
+    for text in ["To: a@b\r\n\r\n", &long, "To: a@b\r\n\r\n"] {
+        world.append(ANN, "INBOX", text).await;
+    }
+    let (mailbox, _) = world.store.select(world.account(ANN), "INBOX").unwrap();
+    for (uids, long, answered) in [
+        (&[1, 2, 3][..], false, 1),
+        (&[2, 3], false, 0),
+        (&[2, 3], true, 2),
+        (&[1, 2, 3], true, 3),
+    ] {
+        let items = [Item::Envelope];
+        let rows = rows(&world.store, mailbox, uids, &items, long).unwrap();
+        // An answer of many addresses ends early.
+        assert_eq!(
+            rows.answered.min(answered),
+            rows.answered,
+            "{uids:?} {long}"
+        );
+        assert_eq!(rows.answered == 0, answered == 0, "{uids:?} {long}");
+        assert_eq!(rows.rows.len(), rows.answered);
+    }
+    let mut backend = world.imap(ANN).await;
+    select(&mut backend, "INBOX").await.unwrap();
+    let rows = fetch(&mut backend, &[2, 3], &[Item::Envelope], false).await;
+    assert!(rows.answered > 0);
 }
 
 /// Ten thousand sessions wait in IDLE: the backend of each is small.

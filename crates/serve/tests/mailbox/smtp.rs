@@ -306,6 +306,37 @@ async fn a_login_sends_as_itself() {
     }
 }
 
+/// RFC 5890 2.3.2.4: a domain is the same in A-labels and in U-labels, for who gets mail, who logs in, and who sends.
+#[tokio::test]
+async fn an_international_domain_is_one_in_both_its_forms() {
+    let world = World::new();
+    let ways = ["v@b\u{fc}cher.test", "v@xn--bcher-kva.test"];
+    let credential = crate::world::credential(PASSWORD);
+    world
+        .store
+        .accounts()
+        .add(ways[1], &credential, None)
+        .unwrap();
+    let mut mx = world.smtp(Role::Mx, None).await;
+    for way in ways {
+        begin(&mut mx, "", &[way]).await.unwrap();
+        let nobody = way.replacen('v', "nobody", 1);
+        assert_eq!(
+            begin(&mut mx, "", &[&nobody]).await,
+            Err(Refusal::NoSuchMailbox),
+            "a domain of ours"
+        );
+        let mut backend = SmtpBackend::new(Arc::clone(&world.shared), CLIENT, Role::Submission);
+        let ask = Ask::Account(crate::world::login(way, PASSWORD));
+        let answer = backend.answer(ask).await;
+        assert_eq!(answer, Answer::Account(crate::world::granted(ways[0])));
+        for sender in ways {
+            let verdict = verdict(&mut backend, Ask::Mail(from(sender))).await;
+            assert_eq!(verdict, Ok(()), "{way} sends as {sender}");
+        }
+    }
+}
+
 /// [SUBM-01] also when a session should let it through
 #[tokio::test]
 async fn submission_takes_nothing_without_a_login() {
@@ -356,6 +387,21 @@ async fn the_from_field_can_be_held_to_the_login() {
             &["From: team: ann@example.org, bob@example.org;\r\n\r\n"],
             false,
         ),
+        (
+            &["From: team: ann@example.org, Ann <ann@example.org>;\r\n\r\n"],
+            true,
+        ),
+        (
+            &["From: \"bob@example.org\": ann@example.org;\r\n\r\n"],
+            true,
+        ),
+        // RFC 5322 3.4: without quotes this is no name of a group, and some programs show Bob.
+        (&["From: bob@example.org:ann@example.org;\r\n\r\n"], false),
+        (
+            &["From: bob @ example.org : ann@example.org;\r\n\r\n"],
+            false,
+        ),
+        (&["From: <bob@example.org>:ann@example.org;\r\n\r\n"], false),
         (&["From: Ann\r\n\r\n"], false),
         (&["Subject: none\r\n\r\n"], false),
         (&["Subject: none\r\n\r\nFrom: ann@example.org\r\n"], false),
@@ -372,7 +418,7 @@ async fn the_from_field_can_be_held_to_the_login() {
         let expected = (!good).then_some(Refusal::SenderNotAuthorized);
         assert_eq!(sent.err(), expected, "{pieces:?}");
     }
-    assert_eq!(world.texts(BOB, "INBOX").len(), 3);
+    assert_eq!(world.texts(BOB, "INBOX").len(), 5);
 }
 
 /// [SUBM-02] what is touched names whole domains; what is not is passed on as it is.

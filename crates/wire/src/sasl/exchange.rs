@@ -14,7 +14,7 @@
 
 use std::mem;
 
-use super::prepare::{prepare_name, prepare_password};
+use super::prepare::{is_same_user, prepare_name, prepare_password};
 use super::scram::{Binding, ClientFirst, Offer, Verdict};
 use super::{AccountAnswer, AccountAsk, Attempt, Mechanism};
 use crate::seam::{ChannelBindings, MayReadCredentials};
@@ -218,7 +218,8 @@ impl Exchange {
         match attempt(user, password, Mechanism::Plain) {
             // [SASL-PLAIN-03] another identity than one's own is not permitted to anyone here
             Ok((user, _))
-                if !identity.is_empty() && name(identity).as_deref() != Ok(user.as_str()) =>
+                if !identity.is_empty()
+                    && !name(identity).is_ok_and(|asked| is_same_user(&asked, &user)) =>
             {
                 Step::Failed(Failure::WrongCredentials)
             }
@@ -271,7 +272,7 @@ impl Exchange {
         };
         if !octets.is_empty() {
             match name(octets) {
-                Ok(asked) if asked.to_lowercase() == user.to_lowercase() => {}
+                Ok(asked) if is_same_user(&asked, &user) => {}
                 Ok(_) => return Step::Failed(Failure::WrongCredentials),
                 Err(failure) => return Step::Failed(failure),
             }

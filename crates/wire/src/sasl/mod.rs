@@ -22,7 +22,7 @@ pub use base64::{BadBase64, decode_base64, encode_base64};
 pub use exchange::{Exchange, Failure, Step};
 pub use hash::ScramHash;
 pub use mechanism::Mechanism;
-pub use prepare::{Preparation, prepare_name, prepare_password};
+pub use prepare::{Preparation, normal_name, prepare_name, prepare_password};
 pub use record::{LEAST_ITERATIONS, ScramRecord};
 
 use crate::seam::Channel;

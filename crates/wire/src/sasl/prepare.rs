@@ -5,6 +5,7 @@
 //! refused too, as RFC 4013 2.5 asks for strings that are stored.
 
 use crate::secret::Secret;
+use crate::smtp::path::normal_domain;
 
 /// Why a name or password cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,20 @@ pub fn prepare_name(name: &str) -> Result<String, Preparation> {
 /// See [`Preparation`].
 pub fn prepare_password(password: &str) -> Result<Secret<String>, Preparation> {
     prepare(password).map(Secret::new)
+}
+
+/// A prepared name in the form in which names are compared: in lower case, the domain's labels in one of their two forms.
+pub fn normal_name(name: &str) -> String {
+    let name = name.to_lowercase();
+    match name.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", normal_domain(domain)),
+        None => name,
+    }
+}
+
+/// Whether two prepared names are one user's.
+pub(super) fn is_same_user(one: &str, other: &str) -> bool {
+    normal_name(one) == normal_name(other)
 }
 
 // [SMTP-AUTH-12] [SASL-PLAIN-03] failure or an empty result is a failure of the login

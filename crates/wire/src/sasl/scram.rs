@@ -12,7 +12,7 @@
 
 use subtle::ConstantTimeEq as _;
 
-use super::prepare::prepare_name;
+use super::prepare::{is_same_user, prepare_name};
 use super::record::LEAST_ITERATIONS;
 use super::{Failure, ScramHash, ScramKeys, decode_base64, encode_base64};
 use crate::seam::ChannelBindings;
@@ -87,7 +87,8 @@ impl ClientFirst {
 
         let user = prepared(name)?;
         // RFC 5802 5.1: another identity than one's own is not permitted to anyone here.
-        if !authzid.is_empty() && prepared(attribute(Some(authzid), "a=")?)? != user {
+        if !authzid.is_empty() && !is_same_user(&prepared(attribute(Some(authzid), "a=")?)?, &user)
+        {
             return Err(Failure::WrongCredentials);
         }
         let mut expected_binding = format!("{flag},{authzid},").into_bytes();

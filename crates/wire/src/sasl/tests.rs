@@ -244,6 +244,19 @@ fn plain_is_prepared_and_takes_no_other_identity() {
         exchange.start(Some("\0I\u{ad}X\0a\u{aa}".as_bytes())),
         password_step("IX", "aa", Mechanism::Plain)
     );
+    assert_eq!(
+        begin_clear(Mechanism::Plain).start(Some(
+            "v@xn--bcher-kva.test\0v@b\u{fc}cher.test\0p".as_bytes()
+        )),
+        password_step("v@b\u{fc}cher.test", "p", Mechanism::Plain)
+    );
+    for message in ["A@X.test\0a@x.test\0p", "a@\u{ad}x.test\0a@x.test\0p"] {
+        assert_eq!(
+            begin_clear(Mechanism::Plain).start(Some(message.as_bytes())),
+            password_step("a@x.test", "p", Mechanism::Plain),
+            "the same user, written otherwise"
+        );
+    }
     for message in [
         "other\0u\0p",
         "\0\u{ad}\0p",

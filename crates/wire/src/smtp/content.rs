@@ -5,6 +5,8 @@
 //! - A NUL [SMTP-SMUG-03]: programs written in C see less of the line than we do.
 //! - A line over [`LINE_OCTETS`]. RFC 5321 4.5.3.1.6 wants 1,000 octets received; generators of HTML send much longer lines, and
 //!   refusing those loses mail for nothing. The bound is there for the readers of the stored message.
+//! - A header over [`HEADER_OCTETS`]: readers look at no more of it, and would show another message than the one that came. RFC 5321
+//!   4.5.3.1 knows no limit of its own; real headers are below 64 KiB.
 //! - More than [`RECEIVED_FIELDS`] `Received:` fields: the mail runs in circles [SMTP-BASE-14].
 //! - More octets than the limit announced with SIZE.
 //!
@@ -17,6 +19,8 @@ use super::reply::{self, Reply};
 
 /// The longest line kept, in octets, its CRLF counted.
 pub const LINE_OCTETS: usize = 64 * 1024;
+/// The longest header kept, in octets, the empty line behind it counted.
+pub const HEADER_OCTETS: usize = 1024 * 1024;
 /// The greatest count of `Received:` fields kept (RFC 5321 6.3: "normally at least 100").
 pub const RECEIVED_FIELDS: u32 = 100;
 
@@ -31,6 +35,8 @@ pub enum Fault {
     Nul,
     /// A line over [`LINE_OCTETS`].
     LongLine,
+    /// A header over [`HEADER_OCTETS`].
+    LongHeader,
     /// More than [`RECEIVED_FIELDS`] `Received:` fields.
     Loop,
 }
@@ -43,6 +49,7 @@ impl Fault {
             Self::BareLineEnd => reply::BARE_LINE_END,
             Self::Nul => reply::NUL_IN_CONTENT,
             Self::LongLine => reply::LINE_TOO_LONG_IN_CONTENT,
+            Self::LongHeader => reply::HEADER_TOO_LONG,
             Self::Loop => reply::LOOP,
         }
     }
@@ -95,6 +102,9 @@ impl ContentCheck {
             self.lines(piece);
         }
         self.header.push(piece);
+        if self.header.octets() > HEADER_OCTETS {
+            self.note(Fault::LongHeader);
+        }
         if self.header.received() > RECEIVED_FIELDS {
             self.note(Fault::Loop);
         }
@@ -231,6 +241,20 @@ mod tests {
             None
         );
         assert_eq!(whole(&line(LINE_OCTETS + 1)), Some(Fault::LongLine));
+    }
+
+    #[test]
+    fn headers_have_a_bound() {
+        let field = format!("X: {}\r\n", "x".repeat(1019));
+        let header = |octets: &str| [field.repeat(1023), octets.to_owned()].concat();
+        let last = format!("Y: {}\r\n\r\n", "y".repeat(1017));
+        let good = header(&last);
+        assert_eq!(good.len(), HEADER_OCTETS);
+        assert_eq!(whole(good.as_bytes()), None);
+        assert_eq!(whole([good.as_str(), &field].concat().as_bytes()), None);
+        let long = header(&format!("Z{last}"));
+        assert_eq!(whole(long.as_bytes()), Some(Fault::LongHeader));
+        assert_eq!(Fault::LongHeader.reply(), reply::HEADER_TOO_LONG);
     }
 
     // [SMTP-CHUNK-03]

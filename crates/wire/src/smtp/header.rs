@@ -13,6 +13,8 @@ pub struct HeaderScan {
     name: [u8; NAME_OCTETS],
     /// Octets of `name` that are filled.
     filled: usize,
+    /// Octets of the header so far.
+    octets: usize,
     received: u32,
     date: bool,
     message_id: bool,
@@ -37,12 +39,15 @@ impl HeaderScan {
                 Place::Body => return,
                 Place::Rest => {
                     let Some(end) = memchr::memchr(b'\n', piece) else {
+                        self.octets = self.octets.saturating_add(piece.len());
                         return;
                     };
+                    self.octets = self.octets.saturating_add(end + 1);
                     piece = piece.get(end + 1..).unwrap_or_default();
                     self.start_line();
                 }
                 Place::Name => {
+                    self.octets = self.octets.saturating_add(1);
                     self.name_octet(octet);
                     piece = rest;
                 }
@@ -63,6 +68,11 @@ impl HeaderScan {
     /// Whether a `Message-ID:` field has been seen.
     pub const fn has_message_id(&self) -> bool {
         self.message_id
+    }
+
+    /// How many octets of the header have been seen, the empty line behind it counted.
+    pub const fn octets(&self) -> usize {
+        self.octets
     }
 
     /// Whether the empty line behind the header has been seen.
@@ -124,6 +134,10 @@ mod tests {
         assert!(scan.has_message_id());
         assert!(!scan.has_date());
         assert!(scan.ended());
+        assert_eq!(
+            &MESSAGE[scan.octets()..],
+            b"Date: body\r\nReceived: body\r\n"
+        );
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Strict: what the grammar does not allow is refused, because the next reader might see another address in it. Source
 //! routes are understood and dropped (RFC 5321 appendix C). With SMTPUTF8 any non-ASCII character that is neither a control
-//! nor a space may stand in a local part and in a domain's label (RFC 6531 3.3); domains are not mapped, only compared.
+//! nor a space may stand in a local part and in a domain's label (RFC 6531 3.3); domains are kept as they were written, and compared
+//! in one form ([`normal_domain`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -98,6 +99,24 @@ impl Mailbox {
     /// Whether the domain has at least two labels or is an address literal [SUBM-02].
     pub fn is_fully_qualified(&self) -> bool {
         self.domain.starts_with('[') || self.domain.contains('.')
+    }
+}
+
+/// The form in which domains are compared: A-labels in lower case (RFC 5890 2.3.2.4; RFC 6531 3.2). A domain that no international
+/// name can be is only put in lower case.
+pub fn normal_domain(domain: &str) -> String {
+    if domain.is_ascii() {
+        return domain.to_ascii_lowercase();
+    }
+    idna::domain_to_ascii(domain).unwrap_or_else(|_| domain.to_lowercase())
+}
+
+/// A domain as people read it: U-labels, where it has any.
+pub fn readable_domain(domain: &str) -> String {
+    let normal = normal_domain(domain);
+    match idna::domain_to_unicode(&normal) {
+        (readable, Ok(())) => readable,
+        (_, Err(_)) => normal,
     }
 }
 
@@ -314,6 +333,29 @@ mod tests {
         assert_eq!(path_length(r#"<"a>b"@c> X"#), Ok(9));
         assert_eq!(path_length("x<a@b>"), Err(BadPath));
         assert_eq!(path_length("<a@b"), Err(BadPath));
+    }
+
+    #[test]
+    fn domains_have_one_form() {
+        for same in [
+            "b\u{fc}cher.test",
+            "B\u{dc}CHER.test",
+            "bu\u{308}cher.TEST",
+            "xn--bcher-kva.test",
+            "XN--BCHER-KVA.Test",
+        ] {
+            assert_eq!(normal_domain(same), "xn--bcher-kva.test", "{same}");
+            assert_eq!(readable_domain(same), "b\u{fc}cher.test", "{same}");
+        }
+        for (domain, normal) in [
+            ("Mail.Example.ORG", "mail.example.org"),
+            ("[IPv6:2001:DB8::1]", "[ipv6:2001:db8::1]"),
+            ("xn--a.test", "xn--a.test"),
+            ("", ""),
+        ] {
+            assert_eq!(normal_domain(domain), normal);
+            assert_eq!(readable_domain(domain), normal);
+        }
     }
 
     #[test]

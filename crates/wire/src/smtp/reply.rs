@@ -104,6 +104,7 @@ pub(super) const NEEDS_SMTPUTF8: Reply =
 
 // Content.
 pub(super) const MESSAGE_TOO_LARGE: Reply = reply(552, "5.3.4", "Message larger than the limit");
+pub(super) const HEADER_TOO_LONG: Reply = reply(552, "5.3.4", "Header longer than the limit");
 // [CONF-14] asks for 550. The registry has no code for bare line ends (5.6.11 is one vendor's), so: other media error.
 pub(super) const BARE_LINE_END: Reply =
     reply(550, "5.6.0", "Bare CR or LF in the message, RFC 5321 2.3.8");

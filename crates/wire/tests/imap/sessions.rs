@@ -6,7 +6,7 @@ use gatepost_testkit::imap::{Access, Maildrop};
 use gatepost_testkit::talk::{End, outcome};
 use gatepost_wire::imap::ask::{Answer, Ask, Refusal, Rows};
 use gatepost_wire::imap::server::Server;
-use gatepost_wire::session::{Machine, Next, Why};
+use gatepost_wire::session::{Fresh as _, Machine, Next, Why};
 
 use super::{backend, implicit_session, maildrop};
 
@@ -271,10 +271,66 @@ fn a_mailbox_that_vanishes_ends_the_session() {
         },
     );
     assert_eq!(it.end, End::Closed(Why::Gone));
+    // The command was done; only then comes the end.
     assert!(
         it.output
-            .ends_with(b"* BYE The mailbox or the account is gone\r\n")
+            .ends_with(b"c OK NOOP completed\r\n* BYE The mailbox or the account is gone\r\n")
     );
+}
+
+/// RFC 9051 2.2.2: a command that cannot be done any more is answered before the end.
+#[test]
+fn a_command_in_a_mailbox_that_vanished_is_answered() {
+    for command in ["FETCH 1 FLAGS", "SEARCH ALL", "STORE 1 FLAGS ()", "EXPUNGE"] {
+        let mut access = maildrop().access();
+        let input = format!("a LOGIN me sesame\r\nb SELECT INBOX\r\nc {command}\r\n");
+        let it = outcome(implicit_session(), &[input.as_bytes()], |ask| match ask {
+            Ask::Fetch { .. } => Answer::Rows(Err(Refusal::Gone)),
+            Ask::Search { .. } => Answer::Found(Err(Refusal::Gone)),
+            Ask::Store { .. } => Answer::Stored(Err(Refusal::Gone)),
+            Ask::Expunge { .. } => Answer::Expunged(Err(Refusal::Gone)),
+            other => access.handle(other),
+        });
+        assert_eq!(it.end, End::Closed(Why::Gone), "{command}");
+        assert!(
+            it.output.ends_with(
+                b"c NO [NONEXISTENT] The mailbox or the account is gone\r\n\
+                * BYE The mailbox or the account is gone\r\n"
+            ),
+            "{command}"
+        );
+    }
+}
+
+/// RFC 9051 6.3.5: whoever deletes the mailbox it has selected gets OK, and goes on without one.
+#[test]
+fn deleting_the_selected_mailbox_leaves_it() {
+    let maildrop = maildrop();
+    let (mut one, mut other) = (Client::new(&maildrop), Client::new(&maildrop));
+    one.say("c CREATE old");
+    one.say("d CREATE kept");
+    for (name, notify) in [("old", ""), ("kept", "NOTIFY SET (personal (MailboxName))")] {
+        one.say(&format!("e SELECT {name}"));
+        one.say("f RENAME old new");
+        if !notify.is_empty() {
+            assert_eq!(one.say(&format!("g {notify}")), "g OK NOTIFY completed\r\n");
+        }
+        let name = name.replace("old", "new");
+        assert_eq!(
+            one.say(&format!("h DELETE {name}")),
+            "* OK [CLOSED] The mailbox that was selected is deleted\r\nh OK DELETE completed\r\n"
+        );
+        assert_eq!(one.say("i CHECK"), "i BAD Not in this state\r\n");
+        assert_eq!(one.say("j NOOP"), "j OK NOOP completed\r\n");
+    }
+    // Another mailbox than the selected one leaves it open, and news is told.
+    other.say("c CREATE third");
+    maildrop.deliver(b"x");
+    assert_eq!(
+        other.say("d DELETE third"),
+        "* 4 EXISTS\r\n* 0 RECENT\r\nd OK DELETE completed\r\n"
+    );
+    assert_eq!(other.say("e CHECK"), "e OK CHECK completed\r\n");
 }
 
 #[test]
@@ -481,4 +537,60 @@ fn too_many_messages_are_not_copied_at_once() {
     let text = String::from_utf8(it.output).unwrap();
     assert!(text.contains("\r\nc NO [LIMIT] ") && text.contains("\r\nd NO [LIMIT] "));
     assert_eq!(asked, [100_000]);
+}
+
+/// What is bad is counted up to the next command that is understood, and a number without message not at all.
+#[test]
+fn a_long_session_does_not_end_by_mistakes_now_and_then() {
+    let mut client = Client::new(&maildrop());
+    for _ in 0..100 {
+        client.say("c FETCH 99 FLAGS");
+        client.say("d FROB");
+        assert_eq!(client.say("e NOOP"), "e OK NOOP completed\r\n");
+    }
+    for _ in 0..30 {
+        assert_eq!(
+            client.say("f FETCH 99 FLAGS"),
+            "f BAD No such message number\r\n"
+        );
+    }
+    let garbage = "g FROB\r\n".repeat(20);
+    client.session.receive(garbage.as_bytes());
+    let mut said = Vec::new();
+    let why = loop {
+        match client.session.next(Instant::now()) {
+            Next::Write => said.append(client.session.output()),
+            Next::Close(why) => break why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(why, Why::TooManyErrors);
+}
+
+/// A header that SMTP would not take is not taken here either: its end would not be told (`docs/limits.md`).
+#[test]
+fn a_header_that_is_too_long_is_not_kept() {
+    let field = format!("X: {}\r\n", "x".repeat(1019));
+    let say = |header: String| {
+        let maildrop = Maildrop::default();
+        let mut access = maildrop.access();
+        let config = super::Config {
+            append_limit: 4_000_000,
+            ..super::configuration(false)
+        };
+        let session = super::Fresh::implicit(std::sync::Arc::new(config)).secured(super::facts());
+        let message = format!("{header}\r\nbody");
+        let length = message.len();
+        let input =
+            format!("a LOGIN me sesame\r\nb APPEND INBOX {{{length}}}\r\n{message}\r\nc NOOP\r\n");
+        let it = outcome(session, &[input.as_bytes()], |ask| access.handle(ask));
+        let output = String::from_utf8(it.output).unwrap();
+        let lines = output.lines().filter(|line| line.starts_with("b "));
+        assert!(output.ends_with("c OK NOOP completed\r\n"));
+        (lines.collect::<String>(), maildrop.contents("INBOX").len())
+    };
+    let kept = "b OK [APPENDUID 1 1] APPEND completed".to_owned();
+    assert_eq!(say(field.repeat(1023)), (kept, 1));
+    let refused = "b NO [TOOBIG] The header is too long".to_owned();
+    assert_eq!(say(field.repeat(1024)), (refused, 0));
 }

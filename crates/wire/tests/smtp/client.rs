@@ -296,9 +296,10 @@ fn a_large_message_streams() {
         let mut transaction = message(1, &["a@gatepost.test"]);
         transaction.framing = framing;
         let mut owner = Owner::default();
-        owner
-            .queue
-            .push_back((transaction, vec![portion.clone(); 100]));
+        owner.queue.push_back((
+            transaction,
+            [vec![b"\r\n".to_vec()], vec![portion.clone(); 100]].concat(),
+        ));
         let (ended, client, mailbox) = talk(Mode::Implicit, mx(), &mut owner);
         assert_eq!(
             (ended.client, client.failure()),

@@ -50,6 +50,13 @@ pub fn first<'a>(header: &'a [u8], name: &str) -> Option<Field<'a>> {
     fields(header).find(|field| field.is(name))
 }
 
+/// Takes the last field off a header that was cut somewhere: of an address cut in the middle another would be left.
+pub(crate) fn cut_field(header: &mut Vec<u8>) {
+    let begins = |at: &usize| !matches!(header.get(at + 1), None | Some(b' ' | b'\t'));
+    let last = memchr::memrchr_iter(b'\n', header).find(begins);
+    header.truncate(last.map_or(0, |at| at + 1));
+}
+
 /// A line with the lines that continue it; none at the end of the header.
 fn take_field(header: &[u8]) -> Option<(&[u8], &[u8])> {
     if header.is_empty() || header.starts_with(b"\n") || header.starts_with(b"\r\n") {
@@ -79,6 +86,22 @@ fn parse(raw: &[u8]) -> Option<Field<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_field_that_was_cut_is_left_out() {
+        for (cut, left) in [
+            ("A: b\r\nTo: anna@exam", "A: b\r\n"),
+            ("A: b\r\nTo: anna@example.org,\r\n ben@exam", "A: b\r\n"),
+            // The next line might have gone on with it.
+            ("A: b\r\nTo: anna@example.org\r\n", "A: b\r\n"),
+            ("To: anna@exam", ""),
+            ("", ""),
+        ] {
+            let mut header = cut.as_bytes().to_vec();
+            cut_field(&mut header);
+            assert_eq!(header, left.as_bytes(), "{cut:?}");
+        }
+    }
 
     #[test]
     fn fields_folded_and_odd() {

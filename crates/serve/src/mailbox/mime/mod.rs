@@ -26,9 +26,13 @@ use std::io;
 use std::ops::Range;
 
 use content::Content;
+use gatepost_wire::smtp::content::HEADER_OCTETS;
 
-/// How much of one header is looked at, in octets. What common servers allow for a whole header; real ones are under 16 KiB.
-pub const HEADER_LIMIT: usize = 64 * 1024;
+/// How much of one header is looked at, in octets. Real ones are under 16 KiB, those of mail to a thousand recipients 64 KiB;
+/// SMTP and APPEND take none over [`HEADER_OCTETS`], to which this server adds up to 8 KiB ([`super::smtp::ADDED_LIMIT`]); only
+/// imported mail and embedded messages can have longer ones. What lies beyond is left out by whole fields, so that none is told
+/// half ([`read_header`]).
+pub const HEADER_LIMIT: usize = HEADER_OCTETS + 8 * 1024;
 /// How many parts a message is cut into at the most (as common gateways limit it).
 pub const PARTS_LIMIT: usize = 1_000;
 /// How deep parts nest at the most. Deeper ones are shown as `application/octet-stream`.
@@ -51,6 +55,28 @@ impl Source for &[u8] {
             .unwrap_or_default();
         Ok(rest.get(..length).unwrap_or(rest).to_vec())
     }
+}
+
+/// Reads a header as far as headers are looked at: the whole of it, or the whole fields within [`HEADER_LIMIT`] octets.
+///
+/// # Errors
+/// When the message cannot be read.
+pub fn read_header(source: &mut dyn Source, range: &Range<u64>) -> io::Result<Vec<u8>> {
+    let length = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+    let wanted = length.min(HEADER_LIMIT);
+    let mut header = Vec::new();
+    while header.len() < wanted {
+        // A source gives no more at a time than it likes.
+        let piece = source.read(range.start + header.len() as u64, wanted - header.len())?;
+        if piece.is_empty() {
+            return Ok(header);
+        }
+        header.extend_from_slice(&piece);
+    }
+    if length > wanted {
+        field::cut_field(&mut header);
+    }
+    Ok(header)
 }
 
 /// A message or a body part.

@@ -13,12 +13,16 @@ use std::io;
 use memchr::memchr;
 
 use super::content::{Content, Media};
+use super::field::cut_field;
 use super::{DEPTH_LIMIT, HEADER_LIMIT, Kind, PARTS_LIMIT, Part, Source};
 
 /// How much is read at a time.
 const PIECE: usize = 64 * 1024;
-/// Octets of headers in all parts together whose content fields are kept: beyond that, parts have none and are plain text.
-const FIELDS_LIMIT: usize = 1024 * 1024;
+/// How much is read first where only the header is looked for: most end in it.
+const BEGINNING: usize = 8 * 1024;
+/// Octets of headers in all parts together whose content fields are kept: beyond that, parts have none and are plain text. The
+/// longest header of a message leaves its parts as much again.
+const FIELDS_LIMIT: usize = 2 * HEADER_LIMIT;
 /// How much of a body line is looked at: longer lines are no delimiters. A boundary has at most 70 characters by the standard,
 /// but senders exceed it.
 const LINE_LIMIT: usize = 1_000;
@@ -46,22 +50,18 @@ pub fn scan(source: &mut dyn Source) -> io::Result<Part> {
 /// # Errors
 /// When the source cannot be read.
 pub fn shallow(source: &mut dyn Source, size: u64) -> io::Result<Option<Part>> {
-    for length in [8 * 1024, HEADER_LIMIT] {
-        let start = source.read(0, length)?;
-        let whole = start.len() as u64 >= size;
-        let end = if whole {
-            Some(header_end(&start).unwrap_or(start.len()))
-        } else {
-            header_end(&start)
-        };
-        if let Some(end) = end {
-            let end = end as u64;
-            let content = Box::default();
+    let (mut border, mut offset) = (Border::default(), 0);
+    while offset < HEADER_LIMIT as u64 {
+        let piece = source.read(offset, if offset == 0 { BEGINNING } else { PIECE })?;
+        let found = border.find(&piece);
+        let length = found.unwrap_or(piece.len());
+        offset += length as u64;
+        if found.is_some() || length == 0 || offset >= size {
             return Ok(Some(Part {
-                header: 0..end,
-                body: end..size,
+                header: 0..offset,
+                body: offset..size.max(offset),
                 lines: 0,
-                content,
+                content: Box::default(),
                 kind: Kind::Leaf,
             }));
         }
@@ -69,16 +69,42 @@ pub fn shallow(source: &mut dyn Source, size: u64) -> io::Result<Option<Part>> {
     Ok(None)
 }
 
-/// Where the body begins: behind the first empty line.
-fn header_end(text: &[u8]) -> Option<usize> {
-    let mut line = 0;
-    loop {
-        let rest = text.get(line..)?;
-        let next = line + memchr(b'\n', rest)? + 1;
-        if rest.starts_with(b"\n") || rest.starts_with(b"\r\n") {
-            return Some(next);
+/// Looks for the empty line behind a header that comes in pieces.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Border {
+    /// A line begins.
+    #[default]
+    Line,
+    /// A line began with CR.
+    Cr,
+    /// In a line that is not empty.
+    Inside,
+}
+
+impl Border {
+    /// Where the body begins in this piece, if it does.
+    fn find(&mut self, piece: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        while let Some(octet) = piece.get(at) {
+            at += match (*self, octet) {
+                (Self::Line | Self::Cr, b'\n') => return Some(at + 1),
+                (Self::Line, b'\r') => {
+                    *self = Self::Cr;
+                    1
+                }
+                _ => {
+                    let rest = piece.get(at..).unwrap_or_default();
+                    let end = memchr(b'\n', rest);
+                    *self = if end.is_some() {
+                        Self::Line
+                    } else {
+                        Self::Inside
+                    };
+                    end.map_or(rest.len(), |end| end + 1)
+                }
+            };
         }
-        line = next;
+        None
     }
 }
 
@@ -87,8 +113,9 @@ fn header_end(text: &[u8]) -> Option<usize> {
 pub struct Scanner {
     open: Vec<Open>,
     place: Place,
-    /// The header being read, up to the limit.
+    /// The header being read, up to the limit, and whether it is longer.
     header: Vec<u8>,
+    header_cut: bool,
     /// The beginning of the line being read, up to [`LINE_LIMIT`]; only when it came in several pieces.
     partial: Vec<u8>,
     /// Where the line being read begins, and how much of it has passed.
@@ -146,6 +173,7 @@ impl Scanner {
             open: vec![Open::new(0, false)],
             place: Place::Header,
             header: Vec::new(),
+            header_cut: false,
             partial: Vec::new(),
             line_start: 0,
             line_length: 0,
@@ -233,15 +261,22 @@ impl Scanner {
         }
         if self.place == Place::Header {
             let empty = line == b"\r\n" || line == b"\n";
-            let room = HEADER_LIMIT.saturating_sub(self.header.len());
-            self.header
-                .extend_from_slice(line.get(..room).unwrap_or(line));
+            self.keep_header(line);
             if empty {
                 self.breaks += 1;
                 self.header_ends(self.line_start + self.line_length);
                 self.breaks -= 1;
             }
         }
+    }
+
+    /// Adds a line to the header, up to the limit.
+    fn keep_header(&mut self, line: &[u8]) {
+        let room = HEADER_LIMIT.saturating_sub(self.header.len());
+        self.header
+            .extend_from_slice(line.get(..room).unwrap_or(line));
+        // Of a very long line only the beginning came.
+        self.header_cut |= line.len() > room || line.len() as u64 != self.line_length;
     }
 
     /// Whether the line is a delimiter of an open multipart; if so, acts on it.
@@ -297,7 +332,10 @@ impl Scanner {
     /// The header of the innermost part is complete; its body begins at `body_start`.
     fn header_ends(&mut self, body_start: u64) {
         self.place = Place::Body;
-        let header = std::mem::take(&mut self.header);
+        let mut header = std::mem::take(&mut self.header);
+        if std::mem::take(&mut self.header_cut) {
+            cut_field(&mut header);
+        }
         let deep = self.open.len() >= DEPTH_LIMIT;
         let room = self.parts < PARTS_LIMIT;
         let breaks = self.breaks;
@@ -451,6 +489,7 @@ impl Part {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::read_header;
     use super::*;
 
     fn tree(message: &[u8]) -> Part {
@@ -601,7 +640,7 @@ mod tests {
         );
         message = format!(
             "Content-Type: multipart/mixed; boundary=x\r\n\r\n{}",
-            long.repeat(40)
+            long.repeat(80)
         )
         .into_bytes();
         let Kind::Multipart(children) = tree(&message).kind else {
@@ -614,6 +653,31 @@ mod tests {
                 .count(),
             FIELDS_LIMIT / (long.len() - 5)
         );
+    }
+
+    /// What lies beyond the limit is left out by whole fields: of one that was cut, something else would be told.
+    #[test]
+    fn a_field_across_the_limit_is_left_out() {
+        // Thirty octets of the field are within the limit.
+        let padding = "X: y\r\n".repeat(HEADER_LIMIT / 6 - 5);
+        for field in [
+            "Content-Type: multipart/mixed; boundary=b",
+            "Content-Type: multipart/mixed;\r\n boundary=b",
+        ] {
+            let message = format!("{padding}{field}\r\n\r\n--b\r\n\r\n");
+            assert_eq!(tree(message.as_bytes()).content.media, None, "{field}");
+            let mut source = message.as_bytes();
+            let header = read_header(&mut source, &(0..message.len() as u64)).unwrap();
+            assert_eq!(header, padding.as_bytes());
+        }
+        let whole = format!(
+            "{}Content-Type: text/html\r\n\r\n",
+            "X: y\r\n".repeat(50_000)
+        );
+        let mut source = whole.as_bytes();
+        let part = shallow(&mut source, whole.len() as u64).unwrap().unwrap();
+        assert_eq!(part.header.end, whole.len() as u64);
+        assert!(tree(whole.as_bytes()).content.media.unwrap().is("text"));
     }
 
     fn within(part: &Part, outer: &std::ops::Range<u64>) {

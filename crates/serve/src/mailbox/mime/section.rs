@@ -8,7 +8,7 @@ use gatepost_wire::imap::ask::{Datum, Section, SectionText};
 use super::content::Transfer;
 use super::field::fields;
 use super::transfer::Decoder;
-use super::{HEADER_LIMIT, Kind, Part, Source};
+use super::{Kind, Part, Source, read_header};
 
 /// Sections up to this many octets are answered at once; longer ones are left for the session to read.
 pub const INLINE_LIMIT: u64 = 64 * 1024;
@@ -187,10 +187,7 @@ fn filtered(
     let Some(range) = place(root, &wanted.part, &wanted.text) else {
         return Ok(Datum::Nil);
     };
-    let length = usize::try_from(range.end - range.start)
-        .unwrap_or(HEADER_LIMIT)
-        .min(HEADER_LIMIT);
-    let header = source.read(range.start, length)?;
+    let header = read_header(source, &range)?;
     let mut text: Vec<u8> = Vec::new();
     for field in fields(&header).filter(|field| keep(field.name)) {
         text.extend_from_slice(field.raw);

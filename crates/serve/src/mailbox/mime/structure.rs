@@ -10,11 +10,11 @@ use imap_types::core::{IString, Vec1};
 
 use super::content::{Content, Media, Parameter};
 use super::envelope::{envelope, optional, string};
-use super::{HEADER_LIMIT, Kind, Part, Source};
+use super::{Kind, Part, Source, read_header};
 
-/// How many embedded messages are shown with their envelope; the envelopes of more are empty. Keeps the answer small where a
-/// message is built of a thousand messages with long headers.
-const ENVELOPES_LIMIT: usize = 100;
+/// Octets of the headers of embedded messages that are shown as envelopes; what goes beyond has an empty one. As many messages as
+/// there can be, with headers of 4 KiB, are shown all; the answer stays small where they are longer.
+const ENVELOPES_LIMIT: u64 = 2 * 1024 * 1024;
 
 /// Makes the structure of a message, with extension data or without.
 ///
@@ -28,7 +28,7 @@ pub fn structure(
     Writer {
         source,
         extended,
-        envelopes: 0,
+        budget: ENVELOPES_LIMIT,
     }
     .part(part)
 }
@@ -36,7 +36,8 @@ pub fn structure(
 struct Writer<'a> {
     source: &'a mut dyn Source,
     extended: bool,
-    envelopes: usize,
+    /// Octets of headers that may still be shown as envelopes.
+    budget: u64,
 }
 
 impl Writer<'_> {
@@ -76,13 +77,11 @@ impl Writer<'_> {
     }
 
     fn message(&mut self, inner: &Part) -> io::Result<SpecificFields<'static>> {
-        self.envelopes += 1;
-        let shown = self.envelopes <= ENVELOPES_LIMIT;
-        let length = usize::try_from(inner.header.end - inner.header.start)
-            .unwrap_or(HEADER_LIMIT)
-            .min(HEADER_LIMIT);
+        let length = inner.header.end - inner.header.start;
+        let shown = length <= self.budget;
+        self.budget = self.budget.saturating_sub(length);
         let header = if shown {
-            self.source.read(inner.header.start, length)?
+            read_header(self.source, &inner.header)?
         } else {
             Vec::new()
         };
@@ -288,6 +287,29 @@ mod tests {
                  (\"TEXT\" \"PLAIN\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 3 1) 4)",
                 inner.len()
             )
+        );
+    }
+
+    /// All embedded messages are shown with their envelopes, unless their headers are very long.
+    #[test]
+    fn envelopes_of_many_embedded_messages() {
+        let digest = |count: usize, padding: usize| {
+            let padding = "x".repeat(padding);
+            let message = format!("--d\r\n\r\nX: {padding}\r\nSubject: shown\r\n\r\n\r\n");
+            let all = message.repeat(count);
+            body(
+                &format!("Content-Type: multipart/digest; boundary=d\r\n\r\n{all}--d--\r\n"),
+                false,
+            )
+        };
+        assert_eq!(digest(400, 0).matches("\"shown\"").count(), 400);
+        let long = digest(80, 60_000);
+        let shown = usize::try_from(ENVELOPES_LIMIT).unwrap() / 60_000;
+        assert_eq!(long.matches("\"shown\"").count(), shown);
+        assert_eq!(
+            long.matches("MESSAGE").count(),
+            80,
+            "the others are there, with empty ones"
         );
     }
 

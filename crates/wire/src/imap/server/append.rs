@@ -22,6 +22,8 @@ use super::reply;
 use super::table::Verb;
 use super::view::Set;
 use crate::imap::ask::{Answer, Ask, Flags, InternalDate, Refusal, Uid};
+use crate::smtp::content::HEADER_OCTETS;
+use crate::smtp::header::HeaderScan;
 
 /// The size of a piece, in octets.
 const PIECE: usize = 64 * 1024;
@@ -44,6 +46,10 @@ pub(super) struct Append {
     waits: bool,
     /// `UTF8 (`: a parenthesis closes behind the message (RFC 6855 4).
     closes: bool,
+    /// A literal8, which may hold any octet (RFC 3516 4.4).
+    binary: bool,
+    /// What has come of the header: a longer one than SMTP takes is refused here too.
+    header: HeaderScan,
     stage: Stage,
 }
 
@@ -106,6 +112,8 @@ impl Mailbox {
             left: announced.length,
             waits: announced.waits,
             closes: prefix.closes,
+            binary: prefix.binary,
+            header: HeaderScan::default(),
             stage: Stage::Begin,
         };
         self.ask_append(append, prefix);
@@ -172,10 +180,22 @@ impl Mailbox {
         io.inbox.consume(piece);
         io.progress();
         append.left -= piece as u64;
+        append.header.push(&octets);
+        if append.header.octets() > HEADER_OCTETS {
+            let reply = format!("{} NO [TOOBIG] The header is too long\r\n", append.tag);
+            append.stage = Stage::Abort(reply);
+            io.drop_literal(append.left, String::new());
+            return Step::Ask(Ask::AppendAbort);
+        }
         if octets.contains(&0) {
             // A literal holds no NUL (RFC 9051 9, CHAR8), so a message that does could not be given out again; a literal8
-            // may hold it, and a mailbox that cannot keep it refuses (RFC 3516 4.4).
-            let reply = format!("{} NO [CANNOT] A message cannot hold NUL\r\n", append.tag);
+            // may hold it, and a mailbox that cannot keep it says so by its own code (RFC 3516 4.4).
+            let code = if append.binary {
+                "UNKNOWN-CTE"
+            } else {
+                "CANNOT"
+            };
+            let reply = format!("{} NO [{code}] A message cannot hold NUL\r\n", append.tag);
             append.stage = Stage::Abort(reply);
             io.drop_literal(append.left, String::new());
             return Step::Ask(Ask::AppendAbort);
@@ -218,6 +238,8 @@ impl Mailbox {
             left: announced.length,
             waits: announced.waits,
             closes: prefix.closes,
+            binary: prefix.binary,
+            header: HeaderScan::default(),
             stage: Stage::Begin,
             ..append
         };
@@ -247,7 +269,7 @@ impl Mailbox {
                 self.job = Some(Box::new(Job::Append(append)));
             }
             (Stage::Piece, Answer::Checked(Err(Refusal::Gone))) => {
-                self.refused(io, "*", Refusal::Gone, true);
+                self.refused(io, &append.tag, Refusal::Gone, true);
             }
             (Stage::Piece, Answer::Checked(Err(refusal))) => {
                 let reply = super::mailbox::refusal_text(refusal, true);
@@ -319,8 +341,8 @@ impl From<Bad> for Wrong {
             Bad::Name => Self("NO [CANNOT] A mailbox cannot have this name", false),
             Bad::Flag => Self("NO [CANNOT] This flag cannot be set", false),
             Bad::ReadOnly => Self("NO [NOPERM] The mailbox is read-only", false),
-            Bad::Number => Self("BAD No such message number", true),
-            Bad::UidRequired => Self("BAD [UIDREQUIRED] UIDONLY is enabled", true),
+            Bad::Number => Self("BAD No such message number", false),
+            Bad::UidRequired => Self("BAD [UIDREQUIRED] UIDONLY is enabled", false),
             _ => Self("BAD Wrong arguments", true),
         }
     }
@@ -349,6 +371,7 @@ struct Prefix {
     flags: Flags,
     date: Option<InternalDate>,
     closes: bool,
+    binary: bool,
 }
 
 fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
@@ -372,7 +395,7 @@ fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
         }
     }
     // literal8 (RFC 4466) is taken like a literal; neither may bring NUL.
-    cursor.eat(b'~');
+    let binary = cursor.eat(b'~');
     let announcement = cursor
         .rest()
         .strip_suffix(b"}\r\n")
@@ -385,6 +408,7 @@ fn prefix(mut cursor: Cursor<'_>, utf8: bool) -> Result<Prefix, Bad> {
             flags,
             date,
             closes,
+            binary,
         })
     } else {
         Err(Bad::Syntax)

@@ -211,15 +211,17 @@ impl Mailbox {
     pub(super) fn changed(&mut self, io: &mut Io, after: After, result: Result<Changes, Refusal>) {
         let expunge = match &after {
             After::Reply(ending) => ending.expunge,
-            After::Idle(_) => true,
+            After::Idle(_) | After::Deleted(_) => true,
             After::Nothing => self.expunges_at_once(),
         };
         let new = match result {
+            // Asked whatever NOTIFY wants to hear: what it does not, is not told.
+            Ok(_) if self.is_muted() => Vec::new(),
             Ok(changes) => self.tell_changes(io, &changes, expunge),
-            Err(Refusal::Gone) => return self.refused(io, "*", Refusal::Gone, false),
+            Err(Refusal::Gone) => return self.gone(io, after),
             // What is new will be told another time; a command itself is done.
             Err(_) => {
-                io.news |= matches!(after, After::Reply(_));
+                io.news |= matches!(after, After::Reply(_) | After::Deleted(_));
                 Vec::new()
             }
         };
@@ -229,9 +231,29 @@ impl Mailbox {
         }
     }
 
+    /// The mailbox selected is not there any more. Whoever deleted it goes on without one (RFC 9051 6.3.5 asks for OK); every
+    /// other session ends, once the command it waits for is answered (RFC 9051 2.2.2).
+    pub(super) fn gone(&mut self, io: &mut Io, after: After) {
+        if let After::Deleted(tag) = after {
+            io.line(format_args!(
+                "* OK [CLOSED] The mailbox that was selected is deleted"
+            ));
+            let verb = Verb::Delete;
+            return self.put(Ask::Unselect, Job::Unselect { tag, verb });
+        }
+        if let After::Reply(ending) = after {
+            self.write_end(io, &ending);
+        }
+        self.refused(io, "*", Refusal::Gone, false);
+    }
+
     /// Changes are told: what comes then.
     pub(super) fn go_on(&mut self, io: &mut Io, after: After) {
         match after {
+            After::Deleted(tag) => {
+                let reply = format!("{tag} OK {} completed\r\n", Verb::Delete.name());
+                self.finish(io, reply, true);
+            }
             After::Reply(ending) => self.write_end(io, &ending),
             After::Idle(tag) => self.job = Some(Box::new(Job::Idle { tag })),
             After::Nothing => {}

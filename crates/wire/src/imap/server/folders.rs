@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::io::Io;
-use super::job::Job;
+use super::job::{After, Job};
 use super::list::List;
 use super::mailbox::Mailbox;
 use super::status::StatusItems;
@@ -140,6 +140,11 @@ impl Mailbox {
         result: Result<(), Refusal>,
     ) {
         match result {
+            // Whether it was the selected one tells the backend: under which name it was opened says little after a RENAME.
+            Ok(()) if verb == Verb::Delete && self.view.is_some() => {
+                io.news &= self.is_muted();
+                self.fetch_changes(After::Deleted(tag.into()));
+            }
             Ok(()) => self.finish(io, format!("{tag} OK {} completed\r\n", verb.name()), true),
             Err(refusal) => self.refused(io, tag, refusal, false),
         }

@@ -29,7 +29,7 @@ const WRONG_STATE: &str = "Not in this state";
 /// Tolerated nuisances. They survive the upgrade: TLS does not make a flood shorter.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counters {
-    /// Commands with errors since the session began, or since login.
+    /// Commands with errors: before login all of them, after it those since the last one that was understood.
     bad: u8,
     /// Failed logins.
     failed_logins: u8,
@@ -228,6 +228,17 @@ impl Io {
     pub(super) fn bad(&mut self, tag: Option<&str>, text: &str) -> Step {
         self.line(format_args!("{} BAD {text}", tag.unwrap_or("*")));
         self.count_bad()
+    }
+
+    /// Says BAD to a command that is well-formed: that is no sign of a lost or hostile client, and is not counted.
+    pub(super) fn mistaken(&mut self, tag: &str, text: &str) -> Step {
+        self.line(format_args!("{tag} BAD {text}"));
+        Step::Again
+    }
+
+    /// A command was understood: the client speaks IMAP, however long ago it made mistakes. Before login all count.
+    pub(super) fn forgive_bad(&mut self) {
+        self.counters.bad = 0;
     }
 
     fn count_bad(&mut self) -> Step {

@@ -158,6 +158,8 @@ pub(super) enum After {
     Idle(Box<str>),
     /// Nothing: it was told between commands (RFC 5465).
     Nothing,
+    /// The end of a DELETE that was done. The mailbox selected may have been the one.
+    Deleted(Box<str>),
 }
 
 /// The end of a command.

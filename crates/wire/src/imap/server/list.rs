@@ -188,6 +188,13 @@ impl List {
             .any(|pattern| matches_pattern(pattern, name))
     }
 
+    /// Whether `%` takes this level in the place of names below it.
+    fn hides_below(&self, level: &str) -> bool {
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.contains('%') && matches_pattern(pattern, level))
+    }
+
     fn selected(&self, mailbox: &Mailbox) -> bool {
         (!self.only_subscribed || mailbox.subscribed)
             && (!self.only_special_use || mailbox.special_use.is_some())
@@ -281,7 +288,7 @@ impl List {
             if self.matches(name) {
                 told.insert(name);
             } else {
-                told.extend(parents(name).filter(|parent| self.matches(parent)));
+                told.extend(parents(name).filter(|parent| self.hides_below(parent)));
             }
         }
         for name in told {
@@ -593,6 +600,24 @@ mod tests {
         let list = List::parse_lsub(Cursor::new(b" \"\" %\r\n"), Names::ModifiedUtf7).unwrap();
         list.tell(&mut out, &mailboxes, Names::ModifiedUtf7);
         assert_eq!(out, b"* LSUB (\\Noselect) \"/\" \"foo\"\r\n");
+    }
+
+    /// Without `%` a name that is not subscribed is not told, whatever there is below it.
+    #[test]
+    fn lsub_of_a_name_tells_no_level_above() {
+        let mailboxes = [mailbox("foo/bar", true, true)];
+        for (pattern, expected) in [
+            ("foo", ""),
+            ("f*o", ""),
+            ("foo/bar", "* LSUB () \"/\" \"foo/bar\"\r\n"),
+            ("f%", "* LSUB (\\Noselect) \"/\" \"foo\"\r\n"),
+        ] {
+            let mut out = Vec::new();
+            let line = format!(" \"\" {pattern}\r\n");
+            let list = List::parse_lsub(Cursor::new(line.as_bytes()), Names::ModifiedUtf7).unwrap();
+            list.tell(&mut out, &mailboxes, Names::ModifiedUtf7);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{pattern}");
+        }
     }
 
     #[test]

@@ -378,6 +378,7 @@ impl Mailbox {
 
     /// Writes the tagged reply.
     pub(super) fn write_end(&self, io: &mut Io, ending: &Ending) {
+        io.forgive_bad();
         io.output.extend_from_slice(ending.head.as_bytes());
         if let (true, Some(view)) = (ending.highest, &self.view) {
             super::reply::put(
@@ -392,10 +393,9 @@ impl Mailbox {
     pub(super) fn refuse(&mut self, io: &mut Io, tag: &str, bad: Bad) -> Step {
         let text = match bad {
             Bad::Syntax => return io.bad(Some(tag), "Wrong arguments"),
-            Bad::Number => return io.bad(Some(tag), "No such message number"),
-            Bad::UidRequired => {
-                return io.bad(Some(tag), "[UIDREQUIRED] UIDONLY is enabled");
-            }
+            // Not counted: the command is well-formed, and another session may have removed the message.
+            Bad::Number => return io.mistaken(tag, "No such message number"),
+            Bad::UidRequired => return io.mistaken(tag, "[UIDREQUIRED] UIDONLY is enabled"),
             Bad::Event => {
                 return self.refuse_event(io, tag);
             }
@@ -410,10 +410,14 @@ impl Mailbox {
         Step::Again
     }
 
-    /// Ends a command the backend refused. `to` says that the mailbox in question is a destination.
+    /// Ends a command the backend refused. `to` says that the mailbox in question is a destination. `tag` is `*` where no command
+    /// waits for a reply; one that does gets it before the end (RFC 9051 2.2.2).
     pub(super) fn refused(&mut self, io: &mut Io, tag: &str, refusal: Refusal, to: bool) {
         if refusal == Refusal::Gone {
             self.job = None;
+            if tag != "*" {
+                io.line(format_args!("{tag} NO {}", refusal_text(refusal, to)));
+            }
             io.bye(Why::Gone, "The mailbox or the account is gone");
             return;
         }
@@ -504,7 +508,8 @@ pub(super) fn refusal_text(refusal: Refusal, to: bool) -> &'static str {
         Refusal::Limit => "[LIMIT] A limit is reached",
         Refusal::Expunged => "[EXPUNGEISSUED] The message is gone",
         Refusal::UseAttr => "[USEATTR] The special use is taken or not possible",
-        Refusal::Unavailable | Refusal::Gone => "[UNAVAILABLE] Try again later",
+        Refusal::Gone => "[NONEXISTENT] The mailbox or the account is gone",
+        Refusal::Unavailable => "[UNAVAILABLE] Try again later",
     }
 }
 

@@ -185,9 +185,7 @@ impl Mailbox {
             (Err(refusal), FetchEnd::Tagged { tag, .. }) => {
                 self.refused(io, &tag, refusal, false);
             }
-            (Err(Refusal::Gone), FetchEnd::Pushed(_)) => {
-                self.refused(io, "*", Refusal::Gone, false);
-            }
+            (Err(Refusal::Gone), FetchEnd::Pushed(after)) => self.gone(io, after),
             // Nobody asked: the client has been told that there are new messages, and can ask.
             (Err(_), FetchEnd::Pushed(after)) => self.go_on(io, after),
         }

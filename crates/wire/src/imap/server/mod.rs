@@ -94,7 +94,7 @@ pub struct Limits {
     pub dropped: u64,
     /// Commands with errors before login.
     pub bad_before_login: u8,
-    /// Commands with errors after login.
+    /// Commands with errors after login, one after the other.
     pub bad: u8,
     /// Failed logins.
     pub failed_logins: u8,

@@ -389,6 +389,7 @@ fn scram_first_message_grammar() {
     for (message, name) in [
         ("n,,n=a=2Cb=3Dc,r=abc", "a,b=c"),
         ("n,a=user,n=user,r=abc", "user"),
+        ("n,a=USER,n=user,r=abc", "user"),
         ("n,,n=user,r=abc,x=a=b,y=2", "user"),
         ("n,,n=I\u{ad}X,r=abc", "IX"),
     ] {
