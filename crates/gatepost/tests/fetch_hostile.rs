@@ -140,6 +140,27 @@ fn a_message_without_content_is_neither_stored_nor_removed() {
 }
 
 #[test]
+fn words_without_an_end_end() {
+    let answer = |line: &str| {
+        let tagged = imap(line, "");
+        if line.contains("EXAMINE") || line.contains("SELECT") {
+            "* 1 EXISTS\r\n".repeat(200_000)
+        } else {
+            tagged
+        }
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (port, _heard) = server("* OK x\r\n", answer);
+    let output = fetch(&folder, "imap", port, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(
+        text(&output).contains("without an end"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
 fn a_search_that_finds_too_much_is_refused() {
     let answer = |line: &str| {
         if line.contains("UID SEARCH") {

@@ -55,6 +55,8 @@ pub enum Breach {
     BadBase64,
     /// A bare CR or LF, or a NUL, where none may be.
     BareControl,
+    /// Words without an end that answer nothing.
+    Endless,
 }
 
 /// A reply that refuses, as far as programs need it.
@@ -344,6 +346,7 @@ impl Breach {
             Self::TlsTwice => "TLS inside TLS",
             Self::BadBase64 => "base64 that is none",
             Self::BareControl => "a control character where none may be",
+            Self::Endless => "words without an end that answer nothing",
         }
     }
 }

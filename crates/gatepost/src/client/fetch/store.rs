@@ -64,6 +64,8 @@ const PORTION: usize = 8 * 1024 * 1024;
 
 /// The most octets of a message that is put together in memory. A server may announce any number of them.
 const MOST_IN_MEMORY: u64 = 256 * 1024 * 1024;
+/// The most octets of any message: far beyond what a mail server takes (RFC 1870 knows no bound), and less than a disk.
+const MOST_OCTETS: u64 = 1 << 30;
 
 /// How many messages may want the same name.
 const NAMESAKES: usize = 1000;
@@ -423,6 +425,11 @@ impl Incoming {
                 "a message has more than {} MiB, which --output maildir and --output eml alone can keep",
                 MOST_IN_MEMORY / 1024 / 1024
             )));
+        }
+        if self.octets > MOST_OCTETS {
+            return Err(Failure::finding(
+                "a message does not end: more than 1 GiB of it came, and none of it is kept",
+            ));
         }
         let written = if self.unix {
             self.write_unix(octets)

@@ -10,6 +10,9 @@ use super::{Ask, Capabilities, Client, Data, Kind, Place, Portion, State, Status
 use crate::client::{Breach, Failure, Mode, Stage};
 use crate::session::Why;
 
+/// The most words of its own a server may say to one command.
+const MOST_CHATTER: u32 = 100_000;
+
 impl Client {
     pub(super) fn on_event(&mut self, event: Event) -> Result<(), Failure> {
         let stage = self.stage();
@@ -39,6 +42,7 @@ impl Client {
         if matches!(self.state, State::Greeting) {
             return self.on_greeting(response);
         }
+        self.count_chatter(&response, stage)?;
         match response {
             Response::Tagged(tag, status) => {
                 // Nobody can have sent this ahead: the tag is random, and was written before this was read.
@@ -74,6 +78,22 @@ impl Client {
                 Ok(())
             }
         }
+    }
+
+    /// A server may say how it stands at any time, and a long command is kept alive by that. One that says nothing else has no end.
+    fn count_chatter(&mut self, response: &Response, stage: Stage) -> Result<(), Failure> {
+        let is_chatter = match response {
+            Response::Status(_) | Response::Capability(_) => true,
+            Response::Data(data, _) => {
+                matches!(**data, Data::Exists(_) | Data::Flags(_) | Data::Other(_))
+            }
+            _ => false,
+        };
+        self.chatter += u32::from(is_chatter);
+        if self.chatter > MOST_CHATTER {
+            return Err(Failure::Protocol(Breach::Endless, stage));
+        }
+        Ok(())
     }
 
     fn on_greeting(&mut self, response: Response) -> Result<(), Failure> {
@@ -141,6 +161,7 @@ impl Client {
         let line = [&tag[..], b" ", command].concat();
         self.link.say(&line);
         self.tag = Some(tag);
+        self.chatter = 0;
     }
 
     /// Says a command that carries a credential with a fresh tag; the record gets only what kind of command it was.
@@ -151,6 +172,7 @@ impl Client {
         self.link.say_secret(&line, &shown);
         line.zeroize();
         self.tag = Some(tag);
+        self.chatter = 0;
     }
 
     fn on_tagged(&mut self, status: Status) -> Result<(), Failure> {

@@ -111,6 +111,8 @@ pub struct Client {
     reader: Reader,
     /// The tag of the command under way.
     tag: Option<[u8; 12]>,
+    /// How often the server said something of itself, and not of messages and mailboxes, since the last command.
+    chatter: u32,
     capabilities: Capabilities,
     place: Place,
     questions: VecDeque<Ask>,
@@ -205,6 +207,7 @@ impl Client {
             state: State::Greeting,
             reader: Reader::default(),
             tag: None,
+            chatter: 0,
             capabilities: Capabilities::default(),
             place: Place::Outside,
             questions: VecDeque::new(),

@@ -289,3 +289,14 @@ fn what_is_put_together_in_memory_is_bounded() {
     let ended = (0..=MOST_IN_MEMORY >> 20).find_map(|_| incoming.write(&block).err());
     assert!(ended.unwrap().to_string().contains("--output maildir"));
 }
+
+#[test]
+fn a_message_without_an_end_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(Format::Eml, folder.path(), origin()).unwrap();
+    let mut incoming = store.begin().unwrap();
+    incoming.octets = MOST_OCTETS - 1;
+    incoming.write(b"x").unwrap();
+    let ended = incoming.write(b"x").unwrap_err().to_string();
+    assert!(ended.contains("does not end"), "{ended}");
+}
