@@ -298,3 +298,20 @@ fn who_uses_the_decoy() {
     let output = watch(&["--honey", ".", "--log", "log"], folder.path());
     assert_ne!(output.status.code(), Some(0));
 }
+
+#[test]
+fn a_log_that_is_not_understood_at_all_is_told_as_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let watch_for = |lines: &str| {
+        std::fs::write(&log, lines).unwrap();
+        watch(&["--log", "log"], folder.path()).status.code()
+    };
+    assert_eq!(watch_for("what\nis this?\n"), Some(3));
+    assert_eq!(watch_for(""), Some(0));
+    // The log of `gatepost serve` as it is without a word of its format.
+    let session =
+        "2026-11-26T18:00:00Z smtp 192.0.2.7:4711 Clear messages=1/0 octets=1/2 1.500s quit\n";
+    assert_eq!(watch_for(&format!("what\n{session}")), Some(1));
+    assert_eq!(watch_for(&session.replace("=1/0", "=0/0")), Some(0));
+}

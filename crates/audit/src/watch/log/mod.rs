@@ -1,7 +1,7 @@
 //! Logs of mail servers: what they say of sessions in clear, upgrades that failed, and TLS.
 //!
 //! A line is cut into time, program, process and text; then the state machine of the program's format joins the lines of one session, by
-//! process, queue id or session id. Formats: Postfix (smtpd, smtp), Dovecot (login processes), Exim (main log), Gatepost's own JSON. Lines
+//! process, queue id or session id. Formats: Postfix (smtpd, smtp), Dovecot (login processes), Exim (main log), Gatepost's own, both forms. Lines
 //! that are not known are counted, not errors.
 //!
 //! The rules of packets hold: names are hashed, nothing else of a line is quoted, and a claim is no stronger than the line. Connections from the
@@ -199,7 +199,12 @@ impl LogWatcher {
     /// The long way: every format in turn.
     fn known(&mut self, line: &[u8]) -> bool {
         if line.starts_with(b"{") {
-            return gatepost::read(&String::from_utf8_lossy(line), &mut self.teller);
+            return gatepost::read_json(&String::from_utf8_lossy(line), &mut self.teller);
+        }
+        if line.get(10) == Some(&b'T')
+            && gatepost::read_words(&String::from_utf8_lossy(line), &mut self.teller)
+        {
+            return true;
         }
         if line.get(10) == Some(&b' ')
             && let Some((time, rest)) = exim::time(&String::from_utf8_lossy(line))

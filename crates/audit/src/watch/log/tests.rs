@@ -351,6 +351,38 @@ fn sessions_of_gatepost() {
 }
 
 #[test]
+fn sessions_of_gatepost_in_words() {
+    let line = |rest: &str| format!("2026-11-26T18:00:00Z {rest}");
+    let ends = "octets=100/2000 1.500s quit";
+    for (words, expected) in [
+        (
+            "imap 192.0.2.7:4711 Clear anna@b.test PLAIN messages=0/0",
+            &["W102"][..],
+        ),
+        ("smtp [2001:db8::7]:4711 Clear messages=2/0", &["W202"]),
+        (
+            "pop3 192.0.2.7:4711 Clear login_failures=1 messages=0/3",
+            &["W203"],
+        ),
+        (
+            "imap 192.0.2.7:4711 Clear anna PLAIN upstream=h:143 Clear messages=0/0",
+            &["W102"],
+        ),
+        (
+            "imaps 192.0.2.7:4711 Encrypted TLSv1.3 TLS_AES_128_GCM_SHA256 X25519 sni=h alpn=imap resumed anna PLAIN messages=0/2",
+            &[],
+        ),
+    ] {
+        assert_eq!(ids(&line(&format!("{words} {ends}"))), expected, "{words}");
+    }
+    let failed =
+        line("smtp 192.0.2.7:4711 Clear messages=0/0 octets=1/2 1.0s handshake_failed (peer_gone)");
+    assert_eq!(ids(&failed), ["W303"]);
+    let half = line("imap 192.0.2.7:4711 Clear anna PLAIN mess");
+    assert_eq!(ids(&half), Vec::<&str>::new());
+}
+
+#[test]
 fn times() {
     assert_eq!(
         time::iso_time("1970-01-02T00:00:00Z"),

@@ -227,6 +227,13 @@ impl Run<'_> {
             self.troubles.push(failure);
         }
         let counters = log.watcher.counters();
+        let is_whole = !self.keeps_place && !matches!(log.source, Source::Journal(_));
+        if is_whole && counters.lines > 0 && counters.unknown == counters.lines {
+            self.troubles.push(Failure::local(format!(
+                "{}: none of its lines is of a kind that is known, so nothing was told: the logs of Postfix, Dovecot, Exim and Gatepost are",
+                log.named.display()
+            )));
+        }
         eprintln!(
             "gatepost: {}: {} lines read, {} of them not of a kind that is known",
             log.named.display(),
