@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use gatepost_testkit::dns_lab::{DnsLab, NoLab, Zone};
+use gatepost_testkit::dns_lab::{DnsLab, NoLab, Zone, without_signatures};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -212,4 +212,25 @@ fn a_domain_is_judged_with_its_servers() {
     let places = places(&host);
     assert_eq!(places.len(), 7, "{places:?}");
     assert!(!places.iter().any(|it| it.contains(":4190")), "{places:?}");
+    stripped(&world);
+}
+
+/// A resolver that takes DNSSEC out is at fault itself, and no zone is.
+fn stripped(world: &World) {
+    let resolver = without_signatures(world.lab.plain).to_string();
+    let url = format!("smtp://{HOST}");
+    for words in [
+        &["tlsa", "check", url.as_str()][..],
+        &["connect", url.as_str(), "--verify", "dane", "--quit"],
+        &["connect", url.as_str(), "--quit"],
+    ] {
+        let output = gatepost(world.folder.path())
+            .args(words)
+            .args(["--dns", &resolver, "--ca", "gatepost-data/ca.pem"])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{words:?}: {said}");
+        assert!(said.contains("E-DNSSEC-STRIPPED"), "{words:?}: {said}");
+    }
 }

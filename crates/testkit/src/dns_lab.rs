@@ -158,6 +158,42 @@ impl Drop for DnsLab {
     }
 }
 
+/// The address of a forwarder that asks `resolver` for no signatures, as old ones in routers do.
+///
+/// # Panics
+/// When there is no port.
+pub fn without_signatures(resolver: SocketAddr) -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = socket.local_addr().expect("its address");
+    std::thread::spawn(move || {
+        let mut question = [0; 4096];
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            let mut question = question[..length].to_vec();
+            // The DO bit, in the last record (RFC 6891 6.1.3).
+            if let Some(octet) = question.iter_mut().nth_back(3) {
+                *octet &= 0x7f;
+            }
+            let _ = forward(&socket, &question, resolver, from);
+        }
+    });
+    address
+}
+
+fn forward(
+    socket: &UdpSocket,
+    question: &[u8],
+    resolver: SocketAddr,
+    from: SocketAddr,
+) -> io::Result<()> {
+    let way = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    way.set_read_timeout(Some(Duration::from_secs(5)))?;
+    way.send_to(question, resolver)?;
+    let mut reply = [0; 4096];
+    let length = way.recv(&mut reply)?;
+    socket.send_to(&reply[..length], from)?;
+    Ok(())
+}
+
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)

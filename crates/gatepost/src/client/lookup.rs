@@ -70,7 +70,7 @@ pub(crate) async fn records(
     let found = dane::find_service(&resolver, None, &name(host)?, door.port, now).await;
     // [DANE-01] [SRV-06] a name whose addresses are forged has no records that count.
     if !found.status.is_known() {
-        return Err(broken(host, door.port, found.status));
+        return Err(broken(&resolver, host, door.port, found.status).await);
     }
     let alone = settings.verify.all || settings.verify.ways == [Way::Dane];
     match found.dane {
@@ -80,7 +80,7 @@ pub(crate) async fn records(
             Ok(Some(Arc::new(set)))
         }
         Dane::Usable(records) => Ok(Some(records.set)),
-        Dane::Broken(status) => Err(broken(host, door.port, status)),
+        Dane::Broken(status) => Err(broken(&resolver, host, door.port, status).await),
         Dane::Absent if alone => Err(Failure::finding(format!(
             "E-DANE-NO-RECORD: {host}:{}: expected TLSA records under DNSSEC, and there are none\n  at fault: the operator of the domain, who has \
              published none\n  next: verify by ca, or ask the operator to publish: gatepost tlsa make {host}:{}",
@@ -97,8 +97,24 @@ pub(crate) async fn records(
     }
 }
 
+/// Why an answer that should be signed is no proof against its zone, if it is none: nothing that is signed comes through this resolver.
+pub(crate) async fn stripped(resolver: &Resolver<Network>, what: &str) -> Option<Failure> {
+    if resolver.hands_on_signatures(SystemTime::now()).await {
+        return None;
+    }
+    Some(Failure::local(format!(
+        "E-DNSSEC-STRIPPED: {what}: the resolver hands on no DNSSEC, so that nothing it says can be verified\n  at fault: the resolver, or whoever stands \
+         before it\n  next: name one that does: --dns ADDRESS"
+    )))
+}
+
 /// [DANE-01] What DNSSEC says must not be overheard: no connection.
-fn broken(host: &str, port: u16, status: Status) -> Failure {
+async fn broken(resolver: &Resolver<Network>, host: &str, port: u16, status: Status) -> Failure {
+    if let (Status::Bogus(_), Some(failure)) =
+        (status, stripped(resolver, &format!("{host}:{port}")).await)
+    {
+        return failure;
+    }
     let text = format!(
         "E-DNSSEC-{}: {host}:{port}: whether there are TLSA records could not be found out: {status}\n  at fault: the resolver, the \
          domain's signatures, or someone on the path\n  next: try another resolver with --dns",
@@ -149,6 +165,9 @@ pub(crate) async fn addresses(
     for rtype in [Rtype::AAAA, Rtype::A] {
         let answer = resolver.addresses(&asked, rtype, now).await;
         if let Status::Bogus(_) = answer.status {
+            if let Some(failure) = stripped(&resolver, &url.place(port)).await {
+                return Err(failure);
+            }
             return Err(Failure::finding(format!(
                 "E-DNSSEC-BOGUS: {}: its addresses are not what the domain signed: {}\n  at fault: the resolver, the domain's signatures, or \
                  someone on the path\n  next: try another resolver with --dns",
@@ -181,7 +200,9 @@ pub(crate) async fn tlsa(
         .map_err(|_| Failure::usage(format!("{host:?} is too long for TLSA records")))?;
     let answer = resolver.tlsa(&owner, now).await;
     match answer.status {
-        Status::Bogus(_) | Status::Indeterminate(_) => Err(broken(host, port, answer.status)),
+        Status::Bogus(_) | Status::Indeterminate(_) => {
+            Err(broken(&resolver, host, port, answer.status).await)
+        }
         status if answer.records.is_empty() => Err(Failure::finding(format!(
             "there are no TLSA records at {owner} (DNS: {})\n  next: publish one: gatepost tlsa make {host}:{port}",
             status.word()

@@ -190,6 +190,13 @@ impl<T: Transport> Resolver<T> {
         &self.transport
     }
 
+    /// Whether signatures come through at all: those of the root's keys, which every zone that is signed stands on (RFC 4035 5). Where they do not, the
+    /// resolver takes DNSSEC out, or whoever stands before it, and a bogus answer is not its zone's fault. Silence takes nothing out.
+    pub async fn hands_on_signatures(&self, now: SystemTime) -> bool {
+        let answer = Box::pin(self.lookup(&Name::root(), Rtype::DNSKEY, now)).await;
+        !matches!(answer.status, Status::Bogus(_))
+    }
+
     pub(crate) async fn ask(
         &self,
         name: &Name,

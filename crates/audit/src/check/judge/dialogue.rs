@@ -149,7 +149,7 @@ fn works(bench: &mut Bench<'_>, start: &StartTls) {
     if start.accepted != Some(true) {
         let reply = start.reply.clone().unwrap_or_default();
         match (start.offered, start.accepted) {
-            // Nobody gets to TLS here, as little as where it is not offered [STLS-001].
+            // Nobody gets to TLS here, as little as where it is not offered.
             (true, Some(_)) => bench.fail_as("STLS-002", severity, format!("refused: {reply}")),
             (true, None) => bench.inconclusive("STLS-002", reply, 1),
             (false, _) => bench.not_applicable("STLS-002", "there is no STARTTLS"),

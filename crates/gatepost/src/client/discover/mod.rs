@@ -177,7 +177,10 @@ async fn by_srv(domain: &str, settings: &Settings) -> Result<Vec<Found>, Failure
         // What DNSSEC says is forged is not passed over in silence: another way would be what the forger wants.
         if let Some((service, status)) = unknown.iter().find(|(_, status)| status.word() == "bogus")
         {
-            return Err(bogus(domain, *service, &status.to_string()));
+            return Err(match lookup::stripped(&resolver, domain).await {
+                Some(failure) => failure,
+                None => bogus(domain, *service, &status.to_string()),
+            });
         }
         found.extend(servers.into_iter().map(|server| Found {
             unvouched: server.trust(&asked) == Trust::DomainUnlessConfirmed,

@@ -158,6 +158,10 @@ async fn zone(
             None,
             format!("the zone of {host} is not signed (DNSSEC), and TLSA counts for nothing there: sign it first."),
         ),
+        Status::Bogus(_) if !resolver.hands_on_signatures(now).await => tried.unclear(
+            None,
+            "the resolver hands on no DNSSEC, so whether the zone is signed could not be found out. Name one that does (--dns).".to_owned(),
+        ),
         Status::Bogus(_) => tried.fault(
             None,
             format!("DNSSEC of {host} is broken: {status}. Senders that validate find nothing of it, and with TLSA do not deliver."),
