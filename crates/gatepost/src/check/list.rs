@@ -264,7 +264,7 @@ pub(super) fn lines(path: &Path) -> Result<mpsc::Receiver<io::Result<String>>, F
     Ok(receiver)
 }
 
-/// The next line, whatever octets it is of; no longer than a name can be.
+/// The next line, whatever octets it is of. What is beyond the longest name there can be is passed over: the rest is none, and is told as that.
 fn next(reader: &mut Box<dyn io::BufRead + Send>) -> Option<io::Result<String>> {
     use io::Read as _;
     let mut line = Vec::new();
@@ -274,9 +274,10 @@ fn next(reader: &mut Box<dyn io::BufRead + Send>) -> Option<io::Result<String>> 
         .read_until(b'\n', &mut line)
     {
         Ok(0) => None,
-        Ok(LONGEST) if !line.ends_with(b"\n") => Some(Err(io::Error::other(format!(
-            "a line is longer than {LONGEST} octets"
-        )))),
+        Ok(LONGEST) if !line.ends_with(b"\n") => match reader.skip_until(b'\n') {
+            Ok(_) => Some(Ok(String::from_utf8_lossy(&line).into_owned())),
+            Err(error) => Some(Err(error)),
+        },
         Ok(_) => Some(Ok(String::from_utf8_lossy(&line)
             .trim_end_matches(['\n', '\r'])
             .to_owned())),

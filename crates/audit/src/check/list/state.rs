@@ -69,14 +69,19 @@ impl Progress {
     pub fn read_back(text: &str) -> Result<Self, Unusable> {
         let this: Self =
             serde_json::from_str(text).map_err(|error| Unusable::Unreadable(error.to_string()))?;
-        if this.schema == SCHEMA {
-            Ok(this)
-        } else {
-            Err(Unusable::Unreadable(format!(
+        if this.schema != SCHEMA {
+            return Err(Unusable::Unreadable(format!(
                 "the schema is {:?}, not {SCHEMA}",
                 this.schema
-            )))
+            )));
         }
+        // Nothing is done that was not read: such a state would pass over lines nobody looked at.
+        if this.done.max(this.beyond.last().copied().unwrap_or(0)) > this.read {
+            return Err(Unusable::Unreadable(
+                "more lines are done than were read".to_owned(),
+            ));
+        }
+        Ok(this)
     }
 
     /// The file's text.
@@ -167,6 +172,18 @@ mod tests {
             Progress::read_back(&other),
             Err(Unusable::Unreadable(_))
         ));
+    }
+
+    #[test]
+    fn nothing_is_done_that_was_not_read() {
+        let mut progress = Progress::new();
+        (progress.read, progress.done) = (7, 7);
+        assert!(Progress::read_back(&progress.to_json()).is_ok());
+        progress.done = u64::MAX;
+        assert!(Progress::read_back(&progress.to_json()).is_err());
+        progress.done = 3;
+        progress.beyond.insert(9);
+        assert!(Progress::read_back(&progress.to_json()).is_err());
     }
 
     #[test]
