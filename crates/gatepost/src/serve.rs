@@ -20,7 +20,7 @@ use gatepost_wire::seam::TlsVersion;
 use crate::config::Values;
 use crate::directives::DIRECTIVES;
 use crate::exit::Failure;
-use crate::intro::{self, FirstAccount};
+use crate::intro::{self, Shown};
 use crate::reload::Source;
 use crate::upgrade::{self, Told};
 use crate::{account, password};
@@ -47,13 +47,13 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     runtime.block_on(async {
         // Before the accounts: a password that is shown once must not be lost to a port that is taken.
         server.bind().map_err(start_failure)?;
-        let first = ensure_accounts(&server, &wanted, by_default)?;
+        let shown = ensure_accounts(&server, &wanted, by_default)?;
         server.look().await;
         let running = server.start().map_err(start_failure)?;
         // Whoever waits for readiness may send a signal at once.
         let told = Told::listen()?;
         running.announce_ready().map_err(start_failure)?;
-        intro::print(&running, first.as_ref());
+        intro::print(&running, shown.as_ref());
         upgrade::until_told(told, running, source, &program).await
     })?;
     // What is still on the blocking pool has had its time.
@@ -411,7 +411,7 @@ fn ensure_accounts(
     server: &Server,
     wanted: &Wanted,
     by_default: bool,
-) -> Result<Option<FirstAccount>, Failure> {
+) -> Result<Option<Shown>, Failure> {
     let Some(accounts) = server.accounts() else {
         if wanted.is_empty() {
             return Ok(None);
@@ -424,8 +424,11 @@ fn ensure_accounts(
         account::ensure(accounts, address, secret, server.quota())?;
     }
     tell_without_sha1(accounts);
-    if !account::list(accounts)?.is_empty() {
-        return Ok(None);
+    if let Some(known) = account::list(accounts)?.into_iter().next() {
+        return Ok(Some(Shown {
+            address: known.address.to_string(),
+            password: None,
+        }));
     }
     if !by_default || server.is_gate() {
         eprintln!(
@@ -435,9 +438,9 @@ fn ensure_accounts(
     }
     let secret = account::random_password()?;
     account::ensure(accounts, DEFAULT_ACCOUNT, &secret, server.quota())?;
-    Ok(Some(FirstAccount {
-        address: DEFAULT_ACCOUNT,
-        password: secret,
+    Ok(Some(Shown {
+        address: DEFAULT_ACCOUNT.to_owned(),
+        password: Some(secret),
     }))
 }
 

@@ -190,9 +190,15 @@ fn an_account_has_an_address_that_can_be_used() {
 #[test]
 fn a_line_that_is_too_long_is_one_bad_line_of_a_list() {
     let folder = tempfile::tempdir().unwrap();
-    let list = format!("smtp://127.0.0.1:1\n{}\nsmtp://127.0.0.2:1\n", "x".repeat(1 << 20));
+    let list = format!(
+        "smtp://127.0.0.1:1\n{}\nsmtp://127.0.0.2:1\n",
+        "x".repeat(1 << 20)
+    );
     std::fs::write(folder.path().join("list"), list).unwrap();
-    let output = gatepost(folder.path(), &["check", "--list", "list", "--tier", "light"]);
+    let output = gatepost(
+        folder.path(),
+        &["check", "--list", "list", "--tier", "light"],
+    );
     let lines: Vec<String> = told(&output).lines().map(str::to_owned).collect();
     assert_eq!(lines.len(), 3, "{}", said(&output));
     let long = lines.iter().find(|it| it.contains("xxxx")).unwrap();

@@ -1,7 +1,7 @@
 //! Which probes are run, in which order, and when it is enough.
 //!
 //! The control goes first and alone: it tells whether anybody is there, how far away, and whether TLS works at all. Then the others, those
-//! first that tell most, a few at once ([`questions`] for the hellos). A question whose answer is known already (a hybrid group in the
+//! first that tell most, a few at once (the module `questions` for the hellos). A question whose answer is known already (a hybrid group in the
 //! control's handshake) is not asked.
 
 use std::future::Future;

@@ -22,7 +22,7 @@ mod secret;
 pub(crate) mod send;
 pub(crate) mod settings;
 pub(crate) mod terms;
-mod text;
+pub(crate) mod text;
 mod tlsa;
 pub(crate) mod trouble;
 pub(crate) mod url;

@@ -23,6 +23,14 @@ pub(crate) struct Trouble {
     pub(crate) code: u8,
 }
 
+/// Whether a login was neither taken nor refused: the server says that it cannot tell now (RFC 4954 6, RFC 5530 3, RFC 3206 4).
+fn is_put_off(failure: &NetFailure) -> bool {
+    let NetFailure::Session(wire::Failure::LoginRefused(refused)) = failure else {
+        return false;
+    };
+    refused.temporary
+}
+
 /// The server is right to refuse a wrong password.
 const LOGIN_REFUSED: &str = "E-LOGIN-REFUSED";
 
@@ -38,16 +46,25 @@ impl Trouble {
             label: failure.label().to_owned(),
             text: plain(&failure.to_string()),
             blame: match failure.blame() {
+                _ if is_put_off(failure) => "the server, which cannot judge logins now",
                 _ if failure.label() == LOGIN_REFUSED => {
                     "the name or the password given here, or the account at the server"
                 }
+                Blame::Network if failure.label() == "E-REFUSED" => {
+                    "the server, where nobody listens, or a firewall in its name"
+                }
+                Blame::Network if failure.label() == "E-NO-NAME" => "the name, or the resolver",
                 Blame::Peer => "the server, or someone on the path to it",
                 Blame::Mismatch => "neither side: they cannot agree",
                 Blame::Policy => "neither side: more is asked for here than the server proves",
                 Blame::Network => "the network, or a slow server",
                 Blame::Misuse => "what was asked for here",
             },
-            advice: failure.advice().to_owned(),
+            advice: if is_put_off(failure) {
+                "try again later".to_owned()
+            } else {
+                failure.advice().to_owned()
+            },
             code: match failure.exit_class() {
                 ExitClass::Finding => 1,
                 ExitClass::Usage => 2,
@@ -70,7 +87,7 @@ impl Trouble {
     /// The server refused something, in its words.
     pub(crate) fn refused(what: &str, words: &str) -> Self {
         Self {
-            label: "E-REFUSED".to_owned(),
+            label: "E-DENIED".to_owned(),
             text: format!(
                 "expected the server {what}, and it answered {}",
                 plain(words)

@@ -17,6 +17,7 @@ use super::words::hash;
 use super::{files, lint};
 use crate::client::flags::{self, Topic};
 use crate::client::reach;
+use crate::client::text::plain;
 use crate::client::url::Url;
 use crate::exit::Failure;
 use crate::whole;
@@ -176,11 +177,14 @@ fn report(given: &ArgMatches, changed: &[String], unknown: &[String]) {
         );
         return;
     }
-    for line in changed {
-        println!("changed  {}", line.escape_debug());
-    }
-    for line in unknown {
-        println!("unknown  {}", line.escape_debug());
+    for (word, texts) in [("changed", changed), ("unknown", unknown)] {
+        for text in texts {
+            let mut lines = text.lines();
+            println!("{word}  {}", plain(lines.next().unwrap_or_default()));
+            for line in lines {
+                println!("         {}", plain(line.trim()));
+            }
+        }
     }
     if changed.is_empty() && unknown.is_empty() {
         println!("nothing changed");

@@ -43,6 +43,7 @@ pub(super) fn mbsync(account: &Account) -> Result<String, Failure> {
     };
     Ok(format!(
         "# mbsync (isync), in ~/.mbsyncrc with mode 0600. From isync 1.5 on SSLType is called TLSType.\n\
+         # Once, before the first run: mkdir -p ~/Mail/{address}\n\
          IMAPAccount {address}\nHost {host}\nPort {port}\nUser {user}\nPassCmd \"{command}\"\n\
          # IMAPS is TLS from the first octet; STARTTLS is required once it is named.\nSSLType {kind}\nSSLVersions TLSv1.2 TLSv1.3\n{trust}AuthMechs LOGIN\n\n\
          IMAPStore {address}-remote\nAccount {address}\n\n\
@@ -94,7 +95,8 @@ pub(super) fn getmail(account: &Account) -> Result<String, Failure> {
         .map(|word| format!("\"{word}\""))
         .collect();
     Ok(format!(
-        "# getmail 6, in ~/.config/getmail/getmailrc with mode 0600.\n[retriever]\ntype = {kind}\nserver = {host}\nport = {port}\n\
+        "# getmail 6, in ~/.config/getmail/getmailrc with mode 0600.\n\
+         # Once, before the first run: mkdir -p ~/Mail/{address}/cur ~/Mail/{address}/new ~/Mail/{address}/tmp\n[retriever]\ntype = {kind}\nserver = {host}\nport = {port}\n\
          username = {user}\npassword_command = ({command},)\n# Without this line getmail verifies nobody.\nca_certs = {ca}\n{mailboxes}\n\
          [destination]\ntype = Maildir\npath = ~/Mail/{address}/\n\n[options]\nread_all = false\ndelete = false\n",
         host = door.host,
