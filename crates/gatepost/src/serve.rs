@@ -426,7 +426,7 @@ fn ensure_accounts(
     tell_without_sha1(accounts);
     if let Some(known) = account::list(accounts)?.into_iter().next() {
         return Ok(Some(Shown {
-            address: known.address.to_string(),
+            address: known.address.clone(),
             password: None,
         }));
     }

@@ -127,6 +127,10 @@ fn a_backup_into_a_file_is_the_files_fault() {
         "{}",
         said(&output)
     );
+    let output = gatepost(folder.path(), &["backup", "/proc/nobody/writes/here"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    let blamed = "cannot write into /proc/nobody/writes/here";
+    assert!(said(&output).contains(blamed), "{}", said(&output));
 }
 
 /// Who "can log in now" can log in, and gets mail.

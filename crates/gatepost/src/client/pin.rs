@@ -72,10 +72,12 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let (verb, own) = given
         .subcommand()
         .ok_or_else(|| Failure::usage("no such verb; see gatepost pin --help"))?;
-    let server = own
-        .get_one::<String>("host")
-        .map(|text| place(text, "imaps"))
-        .transpose()?;
+    // Nothing is spoken to forget a pin: as `pin show` writes it will do.
+    let parse = |text: &String| match (verb, text.contains("://")) {
+        ("remove", false) => Url::parse(&format!("imaps://{text}")).map_err(Failure::usage),
+        _ => place(text, "imaps"),
+    };
+    let server = own.get_one::<String>("host").map(parse).transpose()?;
     match (verb, server) {
         ("show", None) => show_kept(own.get_flag("json")),
         ("show", Some(url)) => show(&url, own),

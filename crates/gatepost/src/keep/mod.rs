@@ -89,6 +89,14 @@ fn copying(what: &'static str) -> impl FnMut(u64, u64) {
     }
 }
 
+/// Why nothing can be written into a folder, if nothing can. Asked once something has failed: whose fault was it?
+fn cannot_write(folder: &Path) -> Option<std::io::Error> {
+    let file = folder.join("gatepost-probe");
+    let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&file, ""));
+    let _ = std::fs::remove_file(&file);
+    made.err()
+}
+
 fn run_backup(given: &ArgMatches) -> Result<(), Failure> {
     let (folder, target) = (data(given)?, path(given, "dir"));
     if target.exists() && !target.is_dir() {
@@ -106,7 +114,13 @@ fn run_backup(given: &ArgMatches) -> Result<(), Failure> {
             "{}: the disk is full; an earlier backup in it is still whole",
             target.display()
         )),
-        other => refused(&folder, other),
+        other => match cannot_write(&target) {
+            Some(error) => Failure::usage(format!(
+                "cannot write into {}: {error}; give a folder that can be written to",
+                target.display()
+            )),
+            None => refused(&folder, other),
+        },
     })?;
     // A backup that nobody has read is none.
     let report =

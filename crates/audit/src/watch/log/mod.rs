@@ -41,6 +41,8 @@ pub struct Counters {
     pub lines: u64,
     /// Lines that meant nothing to any format.
     pub unknown: u64,
+    /// Those among them that do not even begin as a line of a log does: with a time, or an object.
+    pub shapeless: u64,
 }
 
 /// Reads logs.
@@ -220,6 +222,7 @@ impl LogWatcher {
         } else if let Some((time, rest)) = iso_head(line) {
             (time, rest)
         } else {
+            self.counters.shapeless += 1;
             return false;
         };
         let mut none = Heads::default();

@@ -228,9 +228,9 @@ impl Run<'_> {
         }
         let counters = log.watcher.counters();
         let is_whole = !self.keeps_place && !matches!(log.source, Source::Journal(_));
-        if is_whole && counters.lines > 0 && counters.unknown == counters.lines {
+        if is_whole && counters.lines > 0 && counters.shapeless == counters.lines {
             self.troubles.push(Failure::local(format!(
-                "{}: none of its lines is of a kind that is known, so nothing was told: the logs of Postfix, Dovecot, Exim and Gatepost are",
+                "{}: none of its lines begins as one of a log does, so nothing was told: the logs of Postfix, Dovecot, Exim and Gatepost are known",
                 log.named.display()
             )));
         }
