@@ -58,6 +58,31 @@ pub(crate) fn replace_private(path: &Path, octets: &[u8]) -> Result<(), Failure>
     put(path, PRIVATE, |file| write(path, file, octets))
 }
 
+/// Makes sure that a file could be put in place here, and leaves nothing behind.
+pub(crate) fn try_place(path: &Path) -> Result<(), Failure> {
+    if path.is_dir() {
+        return Err(cannot_write(path, &io::Error::other("it is a folder")));
+    }
+    if path.exists() && !path.is_file() {
+        return Ok(());
+    }
+    let beside = beside(path);
+    let made = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&beside);
+    let _ = fs::remove_file(&beside);
+    made.map(drop).map_err(|error| cannot_write(path, &error))
+}
+
+/// Where a file is written before it is moved into place.
+fn beside(path: &Path) -> std::path::PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".new-{}", std::process::id()));
+    beside.into()
+}
+
 /// A local failure: this file cannot be written.
 pub(crate) fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::local(format!("cannot write {}: {error}", path.display()))
@@ -75,8 +100,7 @@ fn put(
     write: impl FnOnce(&mut File) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let cannot = |error: io::Error| cannot_write(path, &error);
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".new-{}", std::process::id()));
+    let beside = beside(path);
     let written = OpenOptions::new()
         .write(true)
         .create(true)

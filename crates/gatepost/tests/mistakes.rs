@@ -57,6 +57,21 @@ fn a_state_that_cannot_be_written_is_told_before_anybody_is_asked() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_told_before_anybody_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["check", "smtp://127.0.0.1:1", "--html"];
+    for (file, told_of) in [("none/page.html", "none/page.html"), (".", "a folder")] {
+        let output = gatepost(folder.path(), &[&words[..], &[file]].concat());
+        assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+        assert!(said(&output).contains(told_of), "{}", said(&output));
+        assert_eq!(told(&output), "", "it was looked at");
+    }
+    let output = gatepost(folder.path(), &[&words[..], &["page.html"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn with_few_open_files_a_list_goes_on_with_fewer_connections() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("list"), "smtp://127.0.0.1:1\n").unwrap();

@@ -62,6 +62,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     if given.contains_id("every") {
         return every::run(given, &settings, &order);
     }
+    output::try_files(given)?;
     let seen = block_on(async {
         let means = Arc::new(means(given, &settings, &order)?);
         see(given, &settings, &order, &means).await

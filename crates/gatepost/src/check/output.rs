@@ -30,6 +30,9 @@ pub(super) const WITHOUT_TARGET: &[&str] = &[
 
 const HEADING: &str = "Reports";
 
+/// The flags that name a file.
+const FILES: [&str; 6] = ["html", "csv", "junit", "sarif", "prometheus", "facts"];
+
 /// The flags of reports.
 pub(super) fn flags() -> Vec<Arg> {
     vec![
@@ -56,6 +59,14 @@ pub(super) fn file(name: &'static str, help: &'static str) -> Arg {
         .value_parser(PathBufValueParser::new())
         .help_heading(HEADING)
         .help(help)
+}
+
+/// Makes sure that the files asked for can be written, before anybody is looked at in vain.
+pub(super) fn try_files(given: &ArgMatches) -> Result<(), Failure> {
+    let paths = FILES
+        .iter()
+        .filter_map(|name| given.get_one::<PathBuf>(name));
+    paths.map(PathBuf::as_path).try_for_each(whole::try_place)
 }
 
 /// Tells what was seen.
