@@ -71,11 +71,12 @@ impl Control {
     }
 }
 
-/// How many replies stand in escaped words: lines, for SMTP those that end one (RFC 5321 4.2.1).
+/// How many replies stand in escaped words: lines, for SMTP those that end one (RFC 5321 4.2.1), for IMAP those with a tag (RFC 9051 7).
 fn replies(words: &str, protocol: Protocol) -> usize {
     let lines = words.split("\\n").filter(|it| !it.is_empty());
     let ends = |line: &&str| match protocol {
         Protocol::Smtp | Protocol::Lmtp => line.as_bytes().get(3) != Some(&b'-'),
+        Protocol::Imap => !line.starts_with("* "),
         _ => true,
     };
     lines.filter(ends).count()
@@ -291,6 +292,15 @@ mod tests {
         // One that greets late lags a reply behind ever after: EHLO's has many lines.
         let late = control(None, Some("250-mail\\r\\n250-SIZE\\r\\n250 HELP\\r\\n"));
         assert!(!is_executed(words(None, Some("250 ok\\r\\n")), &late));
+        // IMAP may say how it stands at any time.
+        let imap = Control {
+            protocol: Protocol::Imap,
+            ..quiet.clone()
+        };
+        let still = "* OK still here\\r\\n";
+        assert!(!is_executed(words(None, Some(still)), &imap));
+        let tagged = "* OK still here\\r\\nx OK done\\r\\n";
+        assert!(is_executed(words(None, Some(tagged)), &imap));
         let two = "250 ok\\r\\n250 ok\\r\\n";
         assert!(is_executed(words(None, Some(two)), &late));
     }
