@@ -47,7 +47,7 @@ def gate_no_login(world):
         play = imap_play(capability=b"* CAPABILITY IMAP4rev1 " + words + b"\r\n")
         with Scripted(play) as upstream, Gate(world, f"imap://127.0.0.1:{upstream.port}") as gate:
             # It has asked before it is ready; what it tells comes before that, too.
-            told = "upstream_no_login" in gate.log.read_text()
+            told = gate.logged("upstream_no_login", 30 if is_told else 0.2)
             check(told == is_told, f"{words}: {gate.last_words()}")
 
 
