@@ -145,6 +145,10 @@ async fn inject(
         Mood::NotNow => return Err(put_off(errand, reply.last())),
         _ => return refused(reply.last().to_owned()),
     }
+    // What was slipped in was read as TLS, which it is not.
+    if let [21, 3, _, _, _, _, description, ..] = talk.probe.received().as_slice() {
+        return refused(format!("TLS alert {description} to the words slipped in"));
+    }
     let residue = escape(talk.probe.received());
     if !residue.is_empty() {
         return Ok(Outcome::Sure(Injection::AnsweredInClear { words: residue }));
