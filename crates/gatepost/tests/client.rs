@@ -338,3 +338,28 @@ fn a_mail_is_typed_line_by_line_and_read_again() {
         assert!(imap.contains(shown), "{shown}: {imap}");
     }
 }
+
+#[test]
+fn a_chain_alone_is_no_fault_before_an_authority_of_ones_own() {
+    let server = Server::start();
+    let lint = |more: &[&str]| {
+        let words = [
+            "cert",
+            "lint",
+            "gatepost-data/cert.pem",
+            "--severity",
+            "warn",
+        ];
+        let output = server.run(&[&words[..], more].concat());
+        (output.status.code(), text(&output))
+    };
+    let (code, alone) = lint(&[]);
+    assert_eq!(code, Some(1), "{alone}");
+    assert!(alone.contains("CERT-CHAIN-MISSING"), "{alone}");
+    let (code, known) = lint(&["--ca", "gatepost-data/ca.pem"]);
+    assert_eq!(code, Some(0), "{known}");
+    // Another one vouches for nothing here.
+    let another = Server::start();
+    let other = another.path("gatepost-data/ca.pem").display().to_string();
+    assert_eq!(lint(&["--ca", &other]).0, Some(1));
+}
