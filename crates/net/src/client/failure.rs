@@ -301,6 +301,9 @@ fn session_advice(failure: &session::Failure) -> &'static str {
             "use the port for implicit TLS, from another network if need be; nothing was sent"
         }
         F::Injection(_) => "someone is on the path, or the server is broken; nothing was sent",
+        F::NoMechanism { offered } if offered.text().is_empty() => {
+            "no login is offered here at all: mail is handed in at port 465 or 587 (submissions://, submission://), not at 25"
+        }
         F::NoMechanism { .. } => "ask the operator for a mechanism we know, or lower the floor",
         F::LoginRefused(_) => "check the name and the password",
         F::ServerNotProven => "do not log in here: the server does not know the account",
