@@ -106,6 +106,8 @@ def service_manager(world):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, socket.socket() as handed_over:
         manager.bind(str(folder / "notify"))
         manager.settimeout(20)
+        # As service managers do: connections of an earlier listener may still be ending.
+        handed_over.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         handed_over.bind(("127.0.0.1", 25 + offset))
         handed_over.listen()
         fd = handed_over.fileno()
