@@ -215,13 +215,14 @@ def old_tls(world):
 
 class Scripted:
     """A server that says what it is told to. `clear` answers a line in clear, `inside` one inside TLS; each gets what came (bytes) and returns
-    what to say, or None to close. `behind`: said behind the answer to STARTTLS; `greets`: said after the handshake and a pause."""
+    what to say, or None to close. `behind`: said behind the answer to STARTTLS; `greets`: said after the handshake and a pause. `closes`: whether the connection with this number is closed on this hello."""
 
-    def __init__(self, pki, greeting=b"220 mail.example.test ESMTP\r\n", clear=None, inside=None, behind=b"", greets=b"", keeps=False, pause=0):
+    def __init__(self, pki, greeting=b"220 mail.example.test ESMTP\r\n", clear=None, inside=None, behind=b"", greets=b"", keeps=False, pause=0, closes=None):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(pki.both)
         self.greeting, self.behind, self.greets, self.keeps, self.pause = greeting, behind, greets, keeps, pause
         self.clear, self.inside = clear or smtp_clear, inside or smtp_inside
+        self.closes, self.number = closes or (lambda number, hello: False), 0
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         threading.Thread(target=self.accept, daemon=True).start()
@@ -232,15 +233,18 @@ class Scripted:
                 connection, _ = self.socket.accept()
             except OSError:
                 return
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+            self.number += 1
+            threading.Thread(target=self.serve, args=(connection, self.number), daemon=True).start()
 
-    def serve(self, connection):
+    def serve(self, connection, number):
         try:
             connection.settimeout(10)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sendall(self.greeting)
             left = self.talk(connection, b"", self.clear)
             if left is None:
+                return
+            if self.closes(number, connection.recv(65536, socket.MSG_PEEK)):
                 return
             # What was read in clear already is kept, or not: that is the fault that is looked for.
             wrapped = self.context.wrap_socket(connection, server_side=True)
@@ -338,6 +342,11 @@ def scripted(world):
         ("greets late after TLS and keeps nothing", {"greets": b"220 again\r\n", "pause": 0.5}, {"INJ_001": "pass", "STLS_009": "fail", "STLS_004": "pass"}),
         ("greets after TLS and keeps all", {"greets": b"220 again\r\n", "keeps": True}, {"INJ_001": "fail", "STLS_009": "fail"}),
         ("says that it is enough after TLS", {"greets": b"421 4.7.0 enough\r\n"}, {"INJ_001": "inconclusive"}),
+        ("closes on hellos from the fourth connection on", {"closes": lambda number, hello: number > 3},
+         {"TLS_12": "inconclusive", "TLS_10": "inconclusive", "CIPH_RC4": "inconclusive", "TLS_SSL2": "inconclusive"}),
+        # As some do in place of an alert: it is a refusal, for others are answered to the end.
+        ("closes on what it does not like", {"closes": lambda number, hello: b"\x03\x04" not in hello[60:]},
+         {"TLS_10": "pass", "CIPH_RC4": "pass", "TLS_SSL2": "pass", "INJ_001": "pass"}),
         ("EHLO put off", {"clear": put_off(b"EHLO")}, {"STLS_001": "inconclusive", "AUTH_001": "inconclusive", "NET_003": "inconclusive", "STLS_002": "inconclusive"}),
         ("EHLO and HELO refused", {"clear": refuses_all}, {"STLS_001": "inconclusive", "AUTH_001": "inconclusive", "NET_003": "inconclusive"}),
         ("STARTTLS put off", {"clear": put_off(b"STARTTLS")}, {"STLS_001": "inconclusive", "INJ_001": "inconclusive", "NET_003": "inconclusive"}),
@@ -375,3 +384,4 @@ def nobody_there(world):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         found = verdicts(world, f"smtp://127.0.0.1:{silent.getsockname()[1]}", "--timeout", "1")
         expect(found, NET_001="pass", NET_003="inconclusive", STLS_001="inconclusive")
+        check("smtps://" in found["NET-003"]["evidence"], f"a silent port: {found['NET-003']}")

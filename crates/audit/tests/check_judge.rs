@@ -225,6 +225,42 @@ fn what_could_not_be_told_is_never_a_pass_nor_a_fault() {
     }
 }
 
+#[test]
+fn alerts_in_clear_are_a_fault_and_referrals_that_are_offered_are_told() {
+    let mut facts = sound(Protocol::Imap, Role::Access);
+    let told = |facts: &Facts| status(&judged(facts, DEFAULT), "PRE-002").map(|it| it.0);
+    assert_eq!(told(&facts), Some(Status::Pass));
+    facts.clear = Seen::Known(words(&["STARTTLS", "LOGINDISABLED", "LOGIN-REFERRALS"]));
+    assert_eq!(told(&facts), Some(Status::Info));
+    let mut clear = words(&["STARTTLS", "LOGINDISABLED"]);
+    clear.codes.push("ALERT".to_owned());
+    facts.clear = Seen::Known(clear);
+    assert_eq!(told(&facts), Some(Status::Fail));
+}
+
+/// A prime that comes with a suite without a certificate protects nobody, small or not.
+#[test]
+fn primes_are_judged_where_somebody_relies_on_them() {
+    let mut facts = sound(Protocol::Smtp, Role::Mx);
+    let prime = |suite, bits| {
+        let mut answer = taken(suite).known().unwrap().clone();
+        answer.dh_bits = Some(bits);
+        Seen::Known(answer)
+    };
+    // DH_anon and DHE_RSA, AES-128.
+    facts.hellos.insert("weak".to_owned(), prime(0x0034, 1024));
+    facts
+        .hellos
+        .insert("legacy".to_owned(), prime(0x0033, 3072));
+    let found = judged(&facts, DEFAULT);
+    assert_eq!(status(&found, "KEX-DH").unwrap().0, Status::Pass);
+    facts
+        .hellos
+        .insert("legacy".to_owned(), prime(0x0033, 1024));
+    let found = judged(&facts, DEFAULT);
+    assert_eq!(status(&found, "KEX-DH").unwrap().0, Status::Fail);
+}
+
 /// A port in clear closes on every hello: that refuses no version, no suite and no group.
 #[test]
 fn where_nothing_is_answered_with_tls_a_closed_connection_tells_nothing() {

@@ -140,6 +140,30 @@ fn a_message_without_content_is_neither_stored_nor_removed() {
 }
 
 #[test]
+fn a_login_that_is_put_off_is_not_the_passwords_fault() {
+    let answer = |line: &str| {
+        if line.contains("LOGIN") {
+            return "{tag} NO [UNAVAILABLE] later\r\n".to_owned();
+        }
+        imap(line, "")
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let (port, _heard) = server("* OK x\r\n", answer);
+    let output = fetch(&folder, "imap", port, &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(
+        text(&output).contains("cannot judge logins now"),
+        "{}",
+        text(&output)
+    );
+    assert!(
+        text(&output).contains("next: try again later"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
 fn words_without_an_end_end() {
     let answer = |line: &str| {
         let tagged = imap(line, "");

@@ -224,3 +224,12 @@ fn a_line_that_is_too_long_is_one_bad_line_of_a_list() {
     assert!(long.contains("\"trouble\""), "{}", &long[..200]);
     assert!(long.len() < 64 * 1024, "{} octets", long.len());
 }
+
+#[test]
+fn a_list_whose_line_has_no_end_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["check", "--list", "/dev/zero", "--tier", "light"];
+    let output = gatepost(folder.path(), &words);
+    assert_eq!(output.status.code(), Some(3), "{}", said(&output));
+    assert!(said(&output).contains("does not end"), "{}", said(&output));
+}

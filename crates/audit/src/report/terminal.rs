@@ -330,6 +330,28 @@ mod tests {
     use crate::check::samples;
 
     #[test]
+    fn who_could_tell_little_does_not_praise() {
+        let verdict = |told: usize| {
+            let mut report = samples::report();
+            report.domains.clear();
+            report.targets.truncate(1);
+            let check = report.targets[0].checks.remove(0);
+            report.targets[0].checks = vec![check; 5];
+            for (at, check) in report.targets[0].checks.iter_mut().enumerate() {
+                check.status = if at < told {
+                    Status::Pass
+                } else {
+                    Status::Inconclusive
+                };
+            }
+            nothing_found(&report)
+        };
+        assert_eq!(verdict(0), ("inconclusive", "Nothing could be told."));
+        assert!(verdict(2).1.ends_with("most of it could not be told."));
+        assert_eq!(verdict(3), ("pass", "Nothing was found that is wrong."));
+    }
+
+    #[test]
     fn the_worst_comes_first_and_what_could_not_be_told_is_said() {
         let text = text(&samples::report(), &samples::facts(), Style::default());
         let at = |words: &str| {

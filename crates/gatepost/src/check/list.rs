@@ -37,6 +37,8 @@ const PACE: Duration = Duration::from_secs(1);
 const TURN: Duration = Duration::from_secs(60);
 /// Longer lines are no names.
 const LONGEST: usize = 4096;
+/// A line that goes on for so many octets more has no end: a device, or no list.
+const ENDLESS: u64 = 64 << 20;
 
 pub(super) fn flags() -> Vec<Arg> {
     let number = |name: &'static str, default: &'static str, help: &'static str| {
@@ -274,10 +276,15 @@ fn next(reader: &mut Box<dyn io::BufRead + Send>) -> Option<io::Result<String>> 
         .read_until(b'\n', &mut line)
     {
         Ok(0) => None,
-        Ok(LONGEST) if !line.ends_with(b"\n") => match reader.skip_until(b'\n') {
-            Ok(_) => Some(Ok(String::from_utf8_lossy(&line).into_owned())),
-            Err(error) => Some(Err(error)),
-        },
+        Ok(LONGEST) if !line.ends_with(b"\n") => {
+            match reader.by_ref().take(ENDLESS).skip_until(b'\n') {
+                Ok(passed) if passed as u64 == ENDLESS => {
+                    Some(Err(io::Error::other("a line of it does not end")))
+                }
+                Ok(_) => Some(Ok(String::from_utf8_lossy(&line).into_owned())),
+                Err(error) => Some(Err(error)),
+            }
+        }
         Ok(_) => Some(Ok(String::from_utf8_lossy(&line)
             .trim_end_matches(['\n', '\r'])
             .to_owned())),

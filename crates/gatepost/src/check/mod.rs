@@ -52,6 +52,7 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     }
     let settings = Settings::read(given)?;
     let order = Order::read(given)?;
+    output::try_files(given)?;
     #[cfg(feature = "postgres")]
     if given.contains_id("share") {
         return share::run(given, &settings, &order);
@@ -62,7 +63,6 @@ pub(crate) fn run(given: &ArgMatches) -> Result<(), Failure> {
     if given.contains_id("every") {
         return every::run(given, &settings, &order);
     }
-    output::try_files(given)?;
     let seen = block_on(async {
         let means = Arc::new(means(given, &settings, &order)?);
         see(given, &settings, &order, &means).await

@@ -204,3 +204,38 @@ impl fmt::Debug for Probe {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// There are always octets to be read; the deadline counts all the same.
+    #[tokio::test]
+    async fn a_deadline_is_one_for_those_who_never_pause_too() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        });
+        let door = Target {
+            host: "localhost".to_owned(),
+            port: address.port(),
+            addresses: vec![address.ip()],
+        };
+        let mut probe = Probe::dial(&Dialer::default(), &door).await.unwrap();
+        let until = Instant::now() + Duration::from_millis(200);
+        let begun = Instant::now();
+        let end = loop {
+            if let Err(end) = probe.read(until).await {
+                break end;
+            }
+            probe.received().clear();
+            assert!(begun.elapsed() < Duration::from_secs(20));
+        };
+        assert_eq!(end, LegFailure::TooSlow);
+    }
+}

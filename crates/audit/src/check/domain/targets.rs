@@ -260,6 +260,13 @@ mod tests {
         };
         facts.hosts.insert("a.e.test".into(), many);
         assert_eq!(targets(&facts).len(), 16);
+        let checks = super::super::judge(&facts, &[], 0);
+        let told = checks.iter().find(|it| it.rule.id == "NET-002").unwrap();
+        assert!(
+            told.evidence.contains("994 more addresses"),
+            "{}",
+            told.evidence
+        );
     }
 
     #[test]
